@@ -1,0 +1,51 @@
+//! Every wire contract of pact, in one place.
+//!
+//! What two processes of pact say to each other, what a subject is called, what
+//! an id looks like, what an error code means and which operations exist at all
+//! is decided here and nowhere else. `docs/formats.md` is the prose of this crate.
+//!
+//! - [`v1`]: the protobuf messages of `schemas/proto/pact/v1`, generated and
+//!   committed; `tests/regenerate.rs` generates them again and compares.
+//! - [`id`]: validated newtypes. A value of these types can be put into a subject,
+//!   a path or a key without a second look.
+//! - [`subject`]: every NATS subject, constructed and parsed.
+//! - [`operation`]: the operations table, from which commands, policy data and the
+//!   authorisation matrix follow.
+//! - [`error_code`]: symbolic error codes and the exit code of each.
+//! - [`nodeset`]: `node[001-128]` expressions, parsed and folded.
+//! - [`spec`]: the TOML specification that `pact apply` takes.
+//! - [`convert`]: from wire messages to values that are known to be whole.
+//!
+//! Invariants, as absences: nothing here does I/O, reads a clock or makes a random
+//! value; nothing turns an unknown enumeration value or a missing field into a
+//! default; no service crate defines a message, a subject or an error code.
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+pub mod convert;
+pub mod error_code;
+pub mod id;
+pub mod nodeset;
+pub mod operation;
+pub mod spec;
+pub mod subject;
+
+pub use error_code::ErrorCode;
+pub use id::{
+    EventKind, MemberId, MethodName, NodeId, RequestId, Seq, ServiceName, SiteName, SpoolId,
+    StreamId, VclusterId,
+};
+pub use nodeset::NodeSet;
+pub use subject::Subject;
+
+/// Generated from `schemas/proto/pact/v1/*.proto`; see the files there for the
+/// meaning of every message.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+pub mod v1 {
+    include!("gen/pact.v1.rs");
+}
+
+/// The encoded descriptors of [`v1`], for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptors.bin");
