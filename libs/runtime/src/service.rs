@@ -311,3 +311,38 @@ enum Built {
     Done(Result<(), BoxError>),
     Stopped(Option<crate::signals::StopSignal>),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Args {
+        #[command(flatten)]
+        common: CommonArgs,
+    }
+
+    #[test]
+    fn the_common_flags_parse() {
+        let words =
+            ["x", "--config", "/c.toml", "--set", "a=1", "--set", "b=2", "--log-format", "json"];
+        let common = Args::try_parse_from(words).unwrap().common;
+        assert_eq!(common.config, Some(PathBuf::from("/c.toml")));
+        assert_eq!(common.set, ["a=1", "b=2"]);
+        assert_eq!((common.log_format, common.print_config), (LogFormat::Json, false));
+        assert!(Args::try_parse_from(["x", "--log-format", "xml"]).is_err());
+    }
+
+    #[test]
+    fn a_configuration_refused_by_build_counts_as_refused() {
+        let refused = crate::config::Problem::NotAnAssignment { key: "x".to_owned() };
+        let source: BoxError = Box::new(ConfigError::from(refused));
+        let error = ServiceError::Build { service: "x", source };
+        assert_eq!(error.exit_code(), EXIT_BAD_CONFIG);
+        let source: BoxError = Box::new(io::Error::other("no bus"));
+        let error = ServiceError::Build { service: "x", source };
+        assert_eq!(error.exit_code(), EXIT_FAILURE);
+    }
+}

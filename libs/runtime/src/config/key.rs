@@ -129,7 +129,8 @@ impl Schema {
             return name.to_owned();
         }
         let path = capitals(key.path);
-        let own_table = self.env_prefix.rsplit_once('_').map_or(self.env_prefix, |(_, last)| last);
+        let prefix = self.prefix();
+        let own_table = prefix.rsplit_once('_').map_or(prefix, |(_, last)| last);
         match path.strip_prefix(own_table).and_then(|rest| rest.strip_prefix('_')) {
             Some(rest) => format!("{prefix}_{rest}"),
             None => format!("{prefix}_{path}"),
