@@ -4,7 +4,8 @@
 //! routing and the command documentation are derived from this table or checked
 //! against it. What is not in it does not exist.
 
-use crate::v1::EntryKind;
+use crate::ErrorCode;
+use crate::v1::{self, EntryKind};
 
 /// One operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,20 @@ impl Operation {
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         OPERATIONS.iter().find(|o| o.name == name)
+    }
+
+    /// The operations of this owner that are not built yet.
+    pub fn unbuilt(owner: Owner) -> impl Iterator<Item = &'static Self> {
+        OPERATIONS.iter().filter(move |o| o.owner == owner && o.rpc == Rpc::Invoke)
+    }
+
+    /// What an owner answers to an operation that is not built yet.
+    #[must_use]
+    pub fn unimplemented(&self) -> v1::Error {
+        ErrorCode::Unimplemented
+            .error(format!("`pact {}` is not built yet", self.command.join(" ")))
+            .because("this version of pact knows the command but cannot carry it out")
+            .next("see \"What is not built yet\" in the README")
     }
 }
 

@@ -1,0 +1,71 @@
+//! The service: on the bus, answering for what it owns.
+
+use std::time::Duration;
+
+use pact_bus::{Bus, BusConfig, BusError, Credentials, Service as BusService};
+use pact_runtime::{Context, Service};
+use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::v1;
+
+use crate::config::{Config, SCHEMA};
+
+/// What the binary is.
+pub static SERVICE: Service = Service {
+    name: "pact-approval",
+    version: env!("CARGO_PKG_VERSION"),
+    schema: &SCHEMA,
+    metrics_listen: Some("approval.metrics_listen"),
+    log_filter: "info",
+    grace: Duration::from_secs(20),
+    worker_threads: None,
+};
+
+/// Connects and registers; the service then runs until it is told to stop.
+///
+/// # Errors
+/// [`BusError`] for what no retry can mend: addresses, the CA, the credentials.
+pub async fn build(config: Config, context: Context) -> Result<(), BusError> {
+    let settings = config.approval;
+    let bus = Bus::connect(
+        BusConfig {
+            urls: settings.bus.urls,
+            credentials: Credentials::file(settings.bus.creds),
+            tls_ca: Some(settings.bus.tls_ca),
+            inbox_prefix: format!("_INBOX_s.{}", settings.name),
+            name: settings.name.clone(),
+            allow_plaintext_loopback: false,
+        },
+        context.clock.clone(),
+        Some(context.readiness.check("bus")),
+    )
+    .await?;
+    bus.serve(methods(&settings.name)).await?;
+    context.supervisor.spawn_owned("bus", |stop| async move {
+        stop.cancelled().await;
+        bus.drain().await;
+        Ok::<(), BusError>(())
+    });
+    Ok(())
+}
+
+/// What this service answers: its health, and "not built yet" for each operation it owns.
+fn methods(instance: &str) -> BusService {
+    let service = BusService::new("approval", env!("CARGO_PKG_VERSION"), instance)
+        .method("health", |_, _: v1::HealthRequest| async { Ok(health()) });
+    Operation::unbuilt(Owner::Approval).fold(service, |service, operation| {
+        service.method(operation.method, move |_, _: v1::InvokeRequest| async move {
+            Err::<v1::InvokeReply, _>(operation.unimplemented())
+        })
+    })
+}
+
+/// The health of this service, as `pact health` shows it.
+fn health() -> v1::HealthReply {
+    let detail = "running; approvals and emergencies are not built yet";
+    let items = vec![v1::HealthItem {
+        name: "pact-approval".to_owned(),
+        state: v1::HealthState::Unimplemented.into(),
+        detail: detail.to_owned(),
+    }];
+    v1::HealthReply { items }
+}
