@@ -1,0 +1,298 @@
+//! The command list: which command lines a node runs for somebody who is not in an emergency.
+//!
+//! A name says little about what a command does (`ip netns exec X sh`, `sysctl -w kernel.core_pattern=|…`,
+//! `date -f /etc/shadow`), and lists of forbidden arguments miss spellings (`cat etc/shadow`, `--fil=/etc/shadow`).
+//! So each command of the list has a grammar that covers its whole argument list; what it does not cover is off the list.
+//!
+//! Parts: `grammar` the vocabulary of descriptions, `kinds` the shapes of single arguments, `commands/` the descriptions,
+//! `parse` the matcher, `files` and `deny` the resolution of files against the readable tree, `refusal` the answers.
+//!
+//! Invariants, as absences: nothing here runs anything, reads a clock, looks at the network or keeps state. No command of
+//! the list can be given another program, a script, a pager or a file to write. No argument that is opened as a file
+//! escapes resolution. Abbreviated long options, though programs accept them, do not exist here.
+//!
+//! What the caller owes: run exactly the judged argv with `program`, with `environment` as the *whole* environment, in
+//! `WORKING_DIRECTORY`, without a terminal on standard output; and judge in a blocking task, because looking at files of
+//! a dead network mount can hang.
+//!
+//! What is weaker than it looks: a file is resolved here and opened later, so whoever can exchange a directory entry on
+//! the way can win a race (see `files`); `tail -F` opens names again on purpose; `systemctl show` and `journalctl -o
+//! verbose` print what units and core dumps carry, environments included, as systemd shows them to every local user.
+//! Programs that a site adds are taken with any arguments: that is what adding them means.
+
+mod commands;
+mod deny;
+mod files;
+mod grammar;
+mod kinds;
+mod parse;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+pub use deny::PatternError;
+pub use files::{FileKind, FileResolver, ResolvedFile, SystemFiles, WORKING_DIRECTORY};
+use grammar::Command;
+use refusal::shown;
+pub use refusal::{Fault, FileRefusal, Refusal};
+
+/// Arguments of one command line at most, the name included.
+const MAX_ARGUMENTS: usize = 256;
+/// Bytes of all arguments at most; far below what the kernel takes, far above what anybody types.
+const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
+/// Programs that a site may add.
+const MAX_ADDITIONS: usize = 256;
+/// Longest name of an added program.
+const MAX_NAME_BYTES: usize = 64;
+/// The whole environment of a listed command. Pagers are off, `TERM` keeps `top -b` content, `HOME` holds no settings.
+const ENVIRONMENT: [(&str, &str); 9] = [
+    ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/"),
+    ("LANG", "C.UTF-8"),
+    ("TERM", "dumb"),
+    ("PAGER", "cat"),
+    ("SYSTEMD_PAGER", "cat"),
+    ("SYSTEMD_PAGERSECURE", "1"),
+    ("SYSTEMD_COLORS", "0"),
+    ("LESSSECURE", "1"),
+];
+
+/// How the agent uses the list (`[agent.shell] whitelist_mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Only what the list accepts runs.
+    Strict,
+    /// Everything runs; what is off the list comes with the refusal it would have met.
+    Learning,
+    /// Everything runs. Development only.
+    Bypass,
+}
+
+/// A mode that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("whitelist mode {given:?} is not one of strict, learning, bypass")]
+pub struct UnknownMode {
+    /// The word given.
+    pub given: String,
+}
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "strict" => Ok(Self::Strict),
+            "learning" => Ok(Self::Learning),
+            "bypass" => Ok(Self::Bypass),
+            _ => Err(UnknownMode { given: text.to_owned() }),
+        }
+    }
+}
+
+impl Mode {
+    /// The word that `FromStr` reads.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Learning => "learning",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// The judgement of one command line by the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// On the list.
+    Allowed {
+        /// Absolute path of the program; its last component is the name, which some programs look at.
+        program: PathBuf,
+        /// Whether running it changes the node.
+        changes_state: bool,
+        /// The whole environment to run it with.
+        environment: Vec<(String, String)>,
+    },
+    /// Off the list.
+    Refused(Refusal),
+}
+
+/// A command line that the mode lets run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Absolute path of the program.
+    pub program: PathBuf,
+    /// Whether running it changes the node; what is off the list counts as changing.
+    pub changes_state: bool,
+    /// The whole environment to run it with.
+    pub environment: Vec<(String, String)>,
+    /// In learning mode: why strict mode would have refused it.
+    pub off_list: Option<Refusal>,
+}
+
+/// A program that cannot be added to the list.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdditionError {
+    /// Not a bare program name.
+    #[error("exec_whitelist entry {name} is not a bare program name (letters, digits, . _ + -)")]
+    NotABareName {
+        /// The entry, made printable.
+        name: String,
+    },
+    /// Too many entries.
+    #[error("exec_whitelist has {count} entries; at most {MAX_ADDITIONS} are taken")]
+    TooMany {
+        /// How many were given.
+        count: usize,
+    },
+}
+
+/// The built-in list and a site's additions.
+#[derive(Debug, Clone)]
+pub struct Whitelist {
+    commands: BTreeMap<&'static str, Command>,
+    additions: BTreeSet<String>,
+}
+
+impl Whitelist {
+    /// The built-in list.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let commands =
+            commands::builtin().into_iter().map(|command| (command.name, command)).collect();
+        Self { commands, additions: BTreeSet::new() }
+    }
+
+    /// Adds programs by bare name, with any arguments (a vCluster's `exec_whitelist`). Naming a command of the built-in
+    /// list changes nothing: its grammar stays.
+    ///
+    /// # Errors
+    /// Names the first entry that is not a bare program name; nothing is added then.
+    pub fn with_additions(mut self, names: &[String]) -> Result<Self, AdditionError> {
+        if names.len() > MAX_ADDITIONS {
+            return Err(AdditionError::TooMany { count: names.len() });
+        }
+        let bare = |name: &str| {
+            (1..=MAX_NAME_BYTES).contains(&name.len())
+                && !name.starts_with(['-', '.'])
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c))
+        };
+        if let Some(name) = names.iter().find(|name| !bare(name)) {
+            return Err(AdditionError::NotABareName { name: shown(name) });
+        }
+        self.additions.extend(names.iter().cloned());
+        Ok(self)
+    }
+
+    /// The names of the list, additions included, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let names: BTreeSet<&str> = self
+            .commands
+            .keys()
+            .copied()
+            .chain(self.additions.iter().map(String::as_str))
+            .collect();
+        names.into_iter().collect()
+    }
+
+    /// Judges one command line. Looks at files through `files` only.
+    #[must_use]
+    pub fn judge(&self, argv: &[String], files: &dyn FileResolver) -> Verdict {
+        match self.examine(argv, files) {
+            Ok((program, changes_state)) => {
+                Verdict::Allowed { program, changes_state, environment: environment() }
+            }
+            Err(refusal) => Verdict::Refused(refusal),
+        }
+    }
+
+    /// Decides by mode whether a command line runs. An emergency is decided as `Mode::Learning`.
+    ///
+    /// # Errors
+    /// The refusal: in any mode for what is malformed or not installed, in strict mode for what is off the list.
+    pub fn admit(
+        &self,
+        mode: Mode,
+        argv: &[String],
+        files: &dyn FileResolver,
+    ) -> Result<Admitted, Refusal> {
+        let refusal = match self.examine(argv, files) {
+            Ok((program, changes_state)) => {
+                return Ok(Admitted {
+                    program,
+                    changes_state,
+                    environment: environment(),
+                    off_list: None,
+                });
+            }
+            Err(refusal) => refusal,
+        };
+        if mode == Mode::Strict || matches!(refusal.fault(), Fault::Malformed(_)) {
+            return Err(refusal);
+        }
+        let given = argv.first().map_or("", String::as_str);
+        let missing = || Refusal::new(given, Fault::NotInstalled, String::new());
+        let program = files.locate_program(given).ok_or_else(missing)?;
+        let off_list = (mode == Mode::Learning).then_some(refusal);
+        Ok(Admitted { program, changes_state: true, environment: environment(), off_list })
+    }
+
+    fn examine(
+        &self,
+        argv: &[String],
+        files: &dyn FileResolver,
+    ) -> Result<(PathBuf, bool), Refusal> {
+        let given = argv.first().map_or("", String::as_str);
+        let name = given.rsplit('/').next().unwrap_or("");
+        let refuse = |fault| Refusal::new(given, fault, String::new());
+        well_formed(argv).map_err(|why| refuse(Fault::Malformed(why)))?;
+        let command = self.commands.get(name);
+        if command.is_none() && !self.additions.contains(name) {
+            return Err(refuse(Fault::NotListed));
+        }
+        let args = argv.get(1..).unwrap_or_default();
+        let changes_state = match command {
+            Some(command) => {
+                let parsed = parse::parse(command, args, files);
+                parsed
+                    .map_err(|fault| Refusal::new(given, fault, command.accepted()))?
+                    .changes_state
+            }
+            None => true,
+        };
+        match files.resolve_program(given) {
+            Some(program) => Ok((program, changes_state)),
+            None if given.contains('/') => Err(refuse(Fault::OtherProgram { given: shown(given) })),
+            None => Err(refuse(Fault::NotInstalled)),
+        }
+    }
+}
+
+fn well_formed(argv: &[String]) -> Result<(), &'static str> {
+    match argv.first() {
+        None => return Err("there is no command"),
+        Some(name) if name.is_empty() || name.ends_with('/') => {
+            return Err("the command has no name");
+        }
+        Some(_) => {}
+    }
+    if argv.len() > MAX_ARGUMENTS {
+        return Err("it has more than 256 arguments");
+    }
+    if argv.iter().map(String::len).sum::<usize>() > MAX_ARGUMENT_BYTES {
+        return Err("its arguments are longer than 64 KiB");
+    }
+    if argv.iter().any(|argument| argument.contains('\0')) {
+        return Err("it has a NUL byte");
+    }
+    Ok(())
+}
+
+fn environment() -> Vec<(String, String)> {
+    ENVIRONMENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}

@@ -1,0 +1,59 @@
+//! Command lines that must be accepted, and ones that must not.
+
+use super::{argv, node};
+use crate::whitelist::{Verdict, Whitelist};
+
+/// Accepted, reading.
+pub(super) const READING: &str = include_str!("reading.txt");
+/// Accepted, changing the node.
+const CHANGING: &str = include_str!("changing.txt");
+/// Refused in strict mode.
+const REFUSED: &str = include_str!("refused.txt");
+
+/// The command lines of a table.
+pub(super) fn lines(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[test]
+fn accepted_lines_are_accepted() {
+    let (_directory, files) = node();
+    let list = Whitelist::builtin();
+    let reading = lines(READING).map(|line| (line, false));
+    for (line, changes) in reading.chain(lines(CHANGING).map(|line| (line, true))) {
+        match list.judge(&argv(&line.replace('\'', "")), &files) {
+            Verdict::Allowed { changes_state, program, environment } => {
+                assert_eq!(changes_state, changes, "{line}");
+                assert!(
+                    program.is_absolute() && environment.iter().any(|(name, _)| name == "PATH")
+                );
+            }
+            Verdict::Refused(refusal) => panic!("{line}: {refusal}"),
+        }
+    }
+}
+
+#[test]
+fn refused_lines_are_refused() {
+    let (_directory, files) = node();
+    let list = Whitelist::builtin();
+    for line in lines(REFUSED) {
+        let verdict = list.judge(&argv(line), &files);
+        assert!(matches!(verdict, Verdict::Refused(_)), "{line} is allowed");
+    }
+}
+
+#[test]
+fn malformed_lines_are_refused() {
+    let (_directory, files) = node();
+    let list = Whitelist::builtin();
+    let many: Vec<String> = std::iter::repeat_n("echo".to_owned(), 257).collect();
+    for line in [
+        vec![],
+        vec!["echo".to_owned(), "a\0b".to_owned()],
+        vec!["echo".to_owned(), "x".repeat(70_000)],
+        many,
+    ] {
+        assert!(matches!(list.judge(&line, &files), Verdict::Refused(_)));
+    }
+}
