@@ -41,7 +41,7 @@ const DEFAULT_RULES: &[&str] = &[
     "/var/lib/pact/**",
     "/run/pact/*.sock",
     "/run/spire/**",
-    "**/.dev/tokens/**",
+    "**/.dev/**",
     "**/*.key",
     "**/*.creds",
     "**/*.nk",

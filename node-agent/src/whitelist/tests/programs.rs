@@ -74,6 +74,7 @@ fn options_take_values_exactly_where_the_installed_programs_do() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(
         checked > 150,
         "only {checked} options were checked: the programs are missing or speak otherwise"
@@ -196,7 +197,7 @@ fn no_accepted_ps_shows_an_environment() {
     let lines = prop::collection::vec(prop::sample::select(words.to_vec()), 1..5);
     let mut runner = TestRunner::deterministic();
     let mut accepted = 0;
-    for _ in 0..6_000 {
+    for _ in 0..20_000 {
         let args = lines.new_tree(&mut runner).unwrap().current();
         let line: Vec<String> =
             std::iter::once("ps").chain(args.iter().copied()).map(str::to_owned).collect();
@@ -205,7 +206,7 @@ fn no_accepted_ps_shows_an_environment() {
         }
         accepted += 1;
         assert!(!shows(&args), "{line:?} shows environments");
-        if accepted >= 400 {
+        if accepted >= 800 {
             break;
         }
     }
