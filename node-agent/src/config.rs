@@ -1,0 +1,307 @@
+//! The keys of `/etc/pact/agent.toml` (contracts §6).
+
+mod keys;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pact_runtime::config::{ConfigError, Loaded, Origin, seconds};
+use pact_schemas::{NodeId, v1};
+
+use crate::whitelist::Mode;
+
+pub use keys::SCHEMA;
+
+/// Keys whose part of the agent is not built yet: they are checked, and named in the log when they are set.
+const WITHOUT_EFFECT: &[&str] = &[
+    "agent.enforcement_mode",
+    "agent.enforce_keys",
+    "agent.supervisor.backend",
+    "agent.observer.roots",
+    "agent.observer.secret",
+    "agent.commit_window.base_window_seconds",
+    "agent.commit_window.min_window_seconds",
+    "agent.commit_window.drift_sensitivity",
+    "agent.commit_window.emergency_window_seconds",
+    "agent.capability.override_path",
+    "agent.capability.gpu_poll_interval_seconds",
+    "agent.blacklist.patterns",
+];
+
+/// The agent's configuration, checked.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[agent]`
+    pub agent: AgentConfig,
+    /// Keys that somebody set although nothing reads them yet.
+    #[serde(skip)]
+    pub without_effect: Vec<&'static str>,
+}
+
+/// `[agent]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// This node.
+    pub node_id: NodeId,
+    /// `observe` or `enforce`; reported with each hello.
+    pub enforcement_mode: String,
+    /// Globs over resource keys.
+    pub enforce_keys: Vec<String>,
+    /// What survives a reboot.
+    pub state_dir: PathBuf,
+    /// What users of the node may read.
+    pub run_dir: PathBuf,
+    /// Where the certificate is put.
+    pub certificate_path: PathBuf,
+    /// `[agent.journal]`
+    pub journal: JournalConfig,
+    /// `[agent.bus]`
+    #[serde(default)]
+    pub bus: BusSection,
+    /// `[agent.supervisor]`
+    pub supervisor: SupervisorConfig,
+    /// `[agent.observer]`
+    pub observer: ObserverConfig,
+    /// `[agent.shell]`
+    pub shell: ShellConfig,
+    /// `[agent.commit_window]`
+    pub commit_window: CommitWindowConfig,
+    /// `[agent.capability]`
+    pub capability: CapabilityConfig,
+    /// `[agent.blacklist]`
+    pub blacklist: BlacklistConfig,
+    /// `[agent.identity]`
+    pub identity: Option<IdentityConfig>,
+}
+
+/// `[agent.journal]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalConfig {
+    /// Gateways, host:port.
+    pub endpoints: Vec<String>,
+    /// Whether TLS is used.
+    pub tls_enabled: bool,
+    /// The site's roots.
+    pub tls_ca: PathBuf,
+}
+
+/// `[agent.bus]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusSection {
+    /// Addresses, instead of those told at enrolment.
+    pub url: Option<Vec<String>>,
+}
+
+/// `[agent.supervisor]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SupervisorConfig {
+    /// `pact` or `systemd`.
+    pub backend: String,
+}
+
+/// `[agent.observer]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObserverConfig {
+    /// Folders to watch.
+    pub roots: Option<Vec<PathBuf>>,
+    /// Globs of what never leaves the node.
+    pub secret: Vec<String>,
+}
+
+/// `[agent.shell]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShellConfig {
+    /// Which commands run.
+    #[serde(deserialize_with = "whitelist_mode")]
+    pub whitelist_mode: Mode,
+}
+
+/// `[agent.commit_window]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitWindowConfig {
+    /// Window of the least drift.
+    #[serde(with = "seconds", rename = "base_window_seconds")]
+    pub base_window: Duration,
+    /// The shortest window.
+    #[serde(with = "seconds", rename = "min_window_seconds")]
+    pub min_window: Duration,
+    /// How much drift shortens it.
+    pub drift_sensitivity: f64,
+    /// How long an emergency lasts.
+    #[serde(with = "seconds", rename = "emergency_window_seconds")]
+    pub emergency_window: Duration,
+}
+
+/// `[agent.capability]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CapabilityConfig {
+    /// Where the report is written.
+    pub manifest_path: Option<PathBuf>,
+    /// Values that replace what is found.
+    pub override_path: Option<PathBuf>,
+    /// How often GPUs are looked at.
+    #[serde(with = "seconds", rename = "gpu_poll_interval_seconds")]
+    pub gpu_poll_interval: Duration,
+}
+
+/// `[agent.blacklist]`
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlacklistConfig {
+    /// Globs of what is no drift.
+    pub patterns: Vec<String>,
+}
+
+/// `[agent.identity]`: what to enrol with instead of this machine's hardware.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// Hardware addresses.
+    pub macs: Option<Vec<String>>,
+    /// BMC serial number.
+    pub bmc_serial: Option<String>,
+    /// Hardware ids.
+    pub hardware_ids: Option<Vec<String>>,
+}
+
+impl Config {
+    /// The configuration of these layers.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for what the schema accepts and no agent could work with.
+    pub fn new(loaded: &Loaded) -> Result<Self, ConfigError> {
+        let mut config: Self = loaded.parse()?;
+        config.without_effect = without_effect(loaded);
+        if config.agent.journal.endpoints.is_empty() {
+            return Err(loaded.reject("agent.journal.endpoints", "at least one gateway is needed"));
+        }
+        for endpoint in &config.agent.journal.endpoints {
+            if let Some(fault) = endpoint_fault(endpoint, config.agent.journal.tls_enabled) {
+                return Err(
+                    loaded.reject("agent.journal.endpoints", format!("{endpoint:?} {fault}"))
+                );
+            }
+        }
+        let has_macs =
+            |identity: &IdentityConfig| identity.macs.as_ref().is_some_and(|m| !m.is_empty());
+        if config.agent.identity.as_ref().is_some_and(|identity| !has_macs(identity)) {
+            return Err(
+                loaded.reject("agent.identity.macs", "is needed when [agent.identity] is used")
+            );
+        }
+        let window = &config.agent.commit_window;
+        if window.min_window > window.base_window {
+            let key = "agent.commit_window.min_window_seconds";
+            return Err(loaded.reject(key, "is longer than base_window_seconds"));
+        }
+        Ok(config)
+    }
+}
+
+fn without_effect(loaded: &Loaded) -> Vec<&'static str> {
+    let is_set =
+        |path: &&&str| loaded.origin(path).is_some_and(|origin| *origin != Origin::Default);
+    WITHOUT_EFFECT.iter().filter(is_set).copied().collect()
+}
+
+impl IdentityConfig {
+    /// As it is told at enrolment.
+    #[must_use]
+    pub fn hardware_identity(&self) -> v1::HardwareIdentity {
+        v1::HardwareIdentity {
+            macs: self.macs.clone().unwrap_or_default(),
+            bmc_serial: self.bmc_serial.clone(),
+            hardware_ids: self.hardware_ids.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl AgentConfig {
+    /// Where the capability report is written.
+    #[must_use]
+    pub fn manifest_path(&self) -> PathBuf {
+        let default = || self.run_dir.join("capability.json");
+        self.capability.manifest_path.clone().unwrap_or_else(default)
+    }
+}
+
+/// What is wrong with an endpoint.
+fn endpoint_fault(endpoint: &str, tls: bool) -> Option<&'static str> {
+    let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
+    if host.is_empty() || endpoint.contains('/') || port.parse::<u16>().is_err() {
+        return Some("is not of the form host:port");
+    }
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = address == "localhost"
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    (!tls && !is_loopback).then_some("is no loopback address, and tls_enabled is false")
+}
+
+fn whitelist_mode<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Mode, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use pact_runtime::config::{Loader, example_file};
+
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::new(&Loader::new(&SCHEMA).file(&path, true).load()?)
+    }
+
+    const LEAST: &str = r#"
+        [agent]
+        node_id = "n1"
+        [agent.journal]
+        endpoints = "gw:9443"
+        tls_ca = "/etc/pact/ca.crt"
+        [agent.shell]
+        whitelist_mode = "strict"
+    "#;
+
+    #[test]
+    fn the_example_loads_and_the_least_is_enough() {
+        let example = load(&example_file(&SCHEMA)).unwrap();
+        assert_eq!(example.agent.shell.whitelist_mode, Mode::Strict);
+        let least = load(LEAST).unwrap().agent;
+        assert_eq!(least.manifest_path(), PathBuf::from("/run/pact/capability.json"));
+        assert_eq!((least.bus.url, least.identity), (None, None));
+    }
+
+    #[test]
+    fn what_is_missing_or_makes_no_sense_is_named() {
+        for (from, to, key) in [
+            ("whitelist_mode = \"strict\"", "", "agent.shell.whitelist_mode"),
+            ("strict", "permissive", "agent.shell.whitelist_mode"),
+            ("tls_ca = \"/etc/pact/ca.crt\"", "", "agent.journal.tls_ca"),
+            ("\"n1\"", "\"N 1\"", "agent.node_id"),
+            ("gw:9443", "https://gw:9443", "agent.journal.endpoints"),
+            ("gw:9443", "gw", "agent.journal.endpoints"),
+            ("endpoints", "tls_enabled = false\nendpoints", "agent.journal.endpoints"),
+            ("endpoints", "endpoint", "did you mean"),
+            (
+                "[agent.shell]",
+                "[agent.identity]\nbmc_serial = \"x\"\n[agent.shell]",
+                "agent.identity.macs",
+            ),
+        ] {
+            let error = load(&LEAST.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(key), "{to}: {error}");
+        }
+    }
+}

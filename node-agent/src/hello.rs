@@ -1,0 +1,91 @@
+//! The agent's sign of life: `up.hello` on each connection and every 60 s ± 20 %.
+//!
+//! svc-enroll calls the node inactive when none came for its grace period. A hello that fails costs nothing: the next
+//! connection or the next minute brings another.
+
+use std::time::Duration;
+
+use pact_bus::CallError;
+use pact_runtime::{CancellationToken, Clock};
+use pact_schemas::id::IdError;
+use pact_schemas::v1;
+
+use crate::boot::BootId;
+use crate::spool::Spool;
+use crate::uplink::{Uplink, names};
+
+/// Between two hellos, at the least; the greatest is half as much again, so 60 s ± 20 %.
+const INTERVAL_LEAST: Duration = Duration::from_secs(48);
+
+/// Random part of the interval.
+const INTERVAL_SPREAD: Duration = Duration::from_secs(24);
+
+/// svc-enroll answers from memory.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// After a hello that was not answered.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the agent says about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Greeting {
+    pub(crate) boot: BootId,
+    pub(crate) version: &'static str,
+    pub(crate) enforcement_mode: String,
+    pub(crate) whitelist_mode: &'static str,
+}
+
+/// Says hello until `stop`.
+pub(crate) async fn run(
+    greeting: Greeting,
+    uplink: Uplink,
+    spool: Spool,
+    clock: Clock,
+    stop: CancellationToken,
+) {
+    let mut connections = uplink.connections();
+    let mut wait = INTERVAL_LEAST;
+    let mut was_heard = true;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return, // cancel-safe: a token
+            () = connections.next() => {} // cancel-safe
+            () = clock.sleep(wait) => {} // cancel-safe: nothing is lost when it starts again
+        }
+        let heard = say(&greeting, &uplink, &spool).await;
+        match &heard {
+            Ok(()) if !was_heard => tracing::info!("svc-enroll hears this node again"),
+            Err(HelloError::Call(CallError::Disconnected | CallError::Interrupted { .. })) => {}
+            Err(error) if was_heard => {
+                let cause = crate::exec::causes(error);
+                tracing::warn!(cause, "{error}");
+            }
+            _ => {}
+        }
+        was_heard = heard.is_ok();
+        let [random] = clock.random_bytes();
+        let interval = INTERVAL_LEAST + INTERVAL_SPREAD * u32::from(random) / 255;
+        wait = if was_heard { interval } else { RETRY };
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum HelloError {
+    #[error("the hello was not answered")]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Name(#[from] IdError),
+}
+
+async fn say(greeting: &Greeting, uplink: &Uplink, spool: &Spool) -> Result<(), HelloError> {
+    let hello = v1::Hello {
+        boot_id: greeting.boot.to_string(),
+        spool_id: spool.id().to_string(),
+        spool_head: spool.progress().head,
+        agent_version: greeting.version.to_owned(),
+        enforcement_mode: greeting.enforcement_mode.clone(),
+        whitelist_mode: greeting.whitelist_mode.to_owned(),
+    };
+    let _heard: v1::HelloReply = uplink.call(names::method("hello")?, &hello, CALL_LIMIT).await?;
+    Ok(())
+}

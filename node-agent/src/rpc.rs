@@ -1,0 +1,37 @@
+//! What this node answers on `pact.v1.node.<node>.rpc.*`: `exec` and `ping`. Everything else is `PACT_UNIMPLEMENTED`.
+
+use std::time::Duration;
+
+use pact_bus::{MethodLimits, Responder};
+use pact_schemas::{NodeId, v1};
+
+use crate::boot::BootId;
+use crate::exec::Engine;
+
+/// Requests at work: twice the commands that may run, for those that are told so.
+const WORKERS: usize = 32;
+
+/// Taking a command: two syncs and a look at its files.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// The methods of this node.
+pub(crate) fn responder(
+    node: &NodeId,
+    engine: &Engine,
+    boot: &BootId,
+    version: &'static str,
+) -> Responder {
+    let engine = engine.clone();
+    let boot = boot.clone();
+    Responder::node(node)
+        .limits(MethodLimits { workers: WORKERS, longest: LONGEST })
+        .method("exec", move |_context, start: v1::ExecStart| {
+            let engine = engine.clone();
+            async move { engine.exec(start).await }
+        })
+        .method("ping", move |_context, _request: v1::PingRequest| {
+            let reply =
+                v1::PingReply { boot_id: boot.to_string(), agent_version: version.to_owned() };
+            std::future::ready(Ok(reply))
+        })
+}

@@ -1,0 +1,184 @@
+//! The agent's side of the bus: requests to the services, on whatever connection is current.
+//!
+//! A renewal of the credentials replaces the connection while the old one still works (decisions §1), so nobody keeps a
+//! [`Bus`] for longer than one request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pact_bus::{Bus, CallError, ConnectionState};
+use pact_schemas::id::IdError;
+use pact_schemas::{EventKind, MethodName, NodeId, Subject};
+use prost::Message;
+use tokio::sync::watch;
+
+/// The event of a connection comes a moment before requests are taken.
+const SETTLING: Duration = Duration::from_millis(1);
+
+/// The current connection; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Uplink {
+    node: NodeId,
+    current: Arc<watch::Sender<Arc<Bus>>>,
+}
+
+/// Tells of each new connection.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    current: watch::Receiver<Arc<Bus>>,
+    states: watch::Receiver<ConnectionState>,
+    /// `states` was not looked at yet.
+    is_fresh: bool,
+}
+
+impl Uplink {
+    /// Uses this connection.
+    pub(crate) fn new(node: NodeId, bus: Bus) -> Self {
+        Self { node, current: Arc::new(watch::Sender::new(Arc::new(bus))) }
+    }
+
+    /// The connection of this moment. Who keeps it keeps it open, also when it was replaced (see [`Uplink::replace`]).
+    pub(crate) fn bus(&self) -> Arc<Bus> {
+        self.current.borrow().clone()
+    }
+
+    /// Uses another connection from now on. Returns the one before, to be drained when nobody else holds it any more:
+    /// streams of running commands live on the connection on which they began.
+    pub(crate) fn replace(&self, bus: Bus) -> Arc<Bus> {
+        self.current.send_replace(Arc::new(bus))
+    }
+
+    /// This node.
+    pub(crate) fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    /// Asks `pact.v1.node.<node>.up.<method>`.
+    pub(crate) async fn call<Req: Message, Rep: Message + Default>(
+        &self,
+        method: MethodName,
+        request: &Req,
+        deadline: Duration,
+    ) -> Result<Rep, CallError> {
+        let subject = Subject::NodeUp { node: self.node.clone(), method };
+        self.bus().request(&subject, request, deadline).await
+    }
+
+    /// Sends `pact.v1.node.<node>.up.event.<kind>`.
+    pub(crate) async fn event<Req: Message, Rep: Message + Default>(
+        &self,
+        kind: EventKind,
+        event: &Req,
+        deadline: Duration,
+    ) -> Result<Rep, CallError> {
+        let subject = Subject::NodeEvent { node: self.node.clone(), kind };
+        self.bus().request(&subject, event, deadline).await
+    }
+
+    /// Each new connection from now on; one that is up now comes first.
+    pub(crate) fn connections(&self) -> Connections {
+        let mut current = self.current.subscribe();
+        let states = current.borrow_and_update().events();
+        Connections { current, states, is_fresh: true }
+    }
+
+    /// Waits until there is a connection. Cancel-safe.
+    pub(crate) async fn connected(&self) {
+        self.connections().next().await;
+    }
+}
+
+impl Connections {
+    /// Waits for the next connection. Cancel-safe, but for the moment between the connection's event and its being usable.
+    pub(crate) async fn next(&mut self) {
+        self.next_event().await;
+        while self.current.borrow().state() != ConnectionState::Connected
+            && *self.states.borrow() == ConnectionState::Connected
+        {
+            tokio::time::sleep(SETTLING).await;
+        }
+    }
+
+    async fn next_event(&mut self) {
+        loop {
+            if std::mem::take(&mut self.is_fresh)
+                && *self.states.borrow_and_update() == ConnectionState::Connected
+            {
+                return;
+            }
+            tokio::select! {
+                changed = self.current.changed() => { // cancel-safe: a watch
+                    if changed.is_err() {
+                        return std::future::pending().await; // the agent is ending
+                    }
+                    self.states = self.current.borrow_and_update().events();
+                    self.is_fresh = true;
+                }
+                changed = self.states.changed() => { // cancel-safe: a watch
+                    if changed.is_err() {
+                        // This connection was closed; the next one comes through `current`.
+                        let replaced = self.current.changed().await;
+                        if replaced.is_err() {
+                            return std::future::pending().await;
+                        }
+                        self.states = self.current.borrow_and_update().events();
+                        self.is_fresh = true;
+                    } else if *self.states.borrow_and_update() == ConnectionState::Connected {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Names of the agent's own methods and events: constants of this program.
+pub(crate) mod names {
+    use super::{EventKind, IdError, MethodName};
+
+    /// The method with this name.
+    pub(crate) fn method(name: &str) -> Result<MethodName, IdError> {
+        MethodName::new(name)
+    }
+
+    /// The kind of a spooled event's body, as it stands in the subject.
+    pub(crate) fn event_kind(
+        body: Option<&pact_schemas::v1::node_event::Body>,
+    ) -> Option<EventKind> {
+        use pact_schemas::v1::node_event::Body;
+        let name = match body? {
+            Body::ExecEnded(_) => "exec_ended",
+            Body::CapabilityChange(_) => "capability_change",
+        };
+        EventKind::new(name).ok()
+    }
+}
+
+/// Waits between attempts: doubled from the first to the longest, the upper half of each random, so that the nodes of a
+/// site do not all come at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Pause {
+    first: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Pause {
+    /// The first wait is at most `first`, no wait is longer than `longest`.
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, next: first }
+    }
+
+    /// The next wait.
+    pub(crate) fn next(&mut self, clock: &pact_runtime::Clock) -> Duration {
+        let most = self.next;
+        self.next = most.saturating_mul(2).min(self.longest);
+        let [random] = clock.random_bytes();
+        most / 2 + (most / 2) * u32::from(random) / 255
+    }
+
+    /// Something worked: begin again with the first.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
