@@ -1,6 +1,7 @@
 //! Which tokens make a principal, and that every other is refused with one text (S18).
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::jwk::Jwk;
@@ -8,13 +9,19 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use pact_identity::oidc::{OidcError, Refusal};
 use pact_identity::{OidcConfig, Principal, PrincipalKind, TokenVerifier};
 use pact_runtime::Timestamp;
+use rsa::pkcs1::{EncodeRsaPrivateKey as _, LineEnding};
 use serde_json::{Value, json};
 
 use super::{NOW, seconds};
 
 const ISSUER: &str = "https://idp.example";
 const AUDIENCE: &str = "pact";
-const RSA_PEM: &[u8] = include_bytes!("rsa-test-key.pem");
+
+/// An RSA key of this process: none is kept anywhere.
+static RSA_PEM: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap();
+    key.to_pkcs1_pem(LineEnding::LF).unwrap().as_bytes().to_vec()
+});
 
 /// An issuer with one key of each kind, and a verifier that trusts it.
 pub(crate) struct Issuer {
@@ -30,8 +37,8 @@ impl Issuer {
         let ed25519 = pact_identity::x509::PrivateKey::generate_ed25519().unwrap();
         let keys = vec![
             ("es", Algorithm::ES256, EncodingKey::from_ec_der(p256.serialized_der())),
-            ("rs", Algorithm::RS256, EncodingKey::from_rsa_pem(RSA_PEM).unwrap()),
-            ("ps", Algorithm::PS256, EncodingKey::from_rsa_pem(RSA_PEM).unwrap()),
+            ("rs", Algorithm::RS256, EncodingKey::from_rsa_pem(&RSA_PEM).unwrap()),
+            ("ps", Algorithm::PS256, EncodingKey::from_rsa_pem(&RSA_PEM).unwrap()),
             ("ed", Algorithm::EdDSA, ed25519_key(&ed25519)),
         ];
         let folder = tempfile::tempdir().unwrap();
@@ -196,7 +203,7 @@ fn every_wrong_token_is_refused_with_the_same_text() {
             "HS256 with the public key",
             hmac(&json!({"alg": "HS256", "kid": "rs"}), &claims(), public_key.as_bytes()),
         ),
-        ("HS256 with the PEM", hmac(&json!({"alg": "HS256", "kid": "rs"}), &claims(), RSA_PEM)),
+        ("HS256 with the PEM", hmac(&json!({"alg": "HS256", "kid": "rs"}), &claims(), &RSA_PEM)),
         (
             "HMAC that says RS256",
             hmac(&json!({"alg": "RS256", "kid": "rs"}), &claims(), public_key.as_bytes()),
