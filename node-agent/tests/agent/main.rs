@@ -1,0 +1,15 @@
+//! The real `pact-agent` against a real nats-server in operator mode, a real gRPC endpoint for first contact, and a
+//! counterpart of the journal that keeps what it is sent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+mod plane;
+mod t01_first_contact;
+mod t02_grants;
+mod t03_commands;
+mod t04_crashes;

@@ -1,0 +1,511 @@
+//! A site with its keys, a bus, an enrolment endpoint and a journal's ears, and the agent process under test.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nkeys::KeyPair;
+use pact_bus::server::{Authority, ServerConfig, ServerTls, TestServer};
+use pact_bus::stream::StreamReceiver;
+use pact_bus::{Bus, BusConfig, CallError, Credentials, Service};
+use pact_identity::nats_jwt::{self, SigningKey, User, UserClaims};
+use pact_identity::signing::Signer;
+use pact_identity::uri::SigningRole;
+use pact_identity::x509::{Intermediate, SiteRoot};
+use pact_identity::{GrantIssuer, ServiceInstance, ServiceRole, sign_time};
+use pact_runtime::{Clock, Timestamp};
+use pact_schemas::v1::enrollment_server::{Enrollment, EnrollmentServer};
+use pact_schemas::v1::{self, stream_frame::Body};
+use pact_schemas::{
+    ErrorCode, MemberId, MethodName, NodeId, RequestId, SiteName, StreamId, Subject, convert,
+};
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+/// Long enough for a busy machine; a test that needs it all has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+const SITE: &str = "test-site";
+const NODE: &str = "node-1";
+const MAC: &str = "02:00:00:00:00:01";
+
+/// Waits on a condition.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let clock = Clock::system();
+    let started = clock.monotonic();
+    while !holds() {
+        assert!(clock.monotonic() - started < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What the journal was told.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) events: Vec<v1::NodeEvent>,
+    pub(crate) blobs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) hellos: Vec<v1::Hello>,
+    /// Events that came out of order, or before their chunks.
+    pub(crate) violations: Vec<String>,
+    /// Answered with "no leader" while set.
+    pub(crate) is_away: bool,
+}
+
+impl Told {
+    fn event(&mut self, event: v1::NodeEvent) -> Result<v1::EventAck, v1::Error> {
+        if self.is_away {
+            return Err(ErrorCode::NoLeader.error("no leader"));
+        }
+        let last = self.events.last().map_or(0, |event| event.number);
+        if event.number > last + 1 {
+            let mut gap = ErrorCode::SpoolGap.error("gap");
+            gap.expected_number = Some(last + 1);
+            return Err(gap);
+        }
+        if event.number == last + 1 {
+            for chunk in chunks(&event) {
+                if !self.blobs.contains_key(&chunk.sha256) {
+                    self.violations.push(format!("event {} before its chunk", event.number));
+                }
+            }
+            if self.events.first().is_some_and(|first| first.spool_id != event.spool_id) {
+                self.violations.push("another spool".to_owned());
+            }
+            self.events.push(event);
+        }
+        Ok(v1::EventAck { committed_number: self.events.last().map_or(0, |event| event.number) })
+    }
+
+    /// The outcomes of a grant.
+    pub(crate) fn outcomes(&self, seq: u64) -> Vec<v1::ExecFinished> {
+        let of = |event: &v1::NodeEvent| match &event.body {
+            Some(v1::node_event::Body::ExecEnded(ended)) if ended.grant_seq == seq => {
+                ended.finished.clone()
+            }
+            _ => None,
+        };
+        self.events.iter().filter_map(of).collect()
+    }
+
+    /// The recorded bytes of an outcome.
+    pub(crate) fn recorded(&self, finished: &v1::ExecFinished) -> Vec<u8> {
+        let read = |segment: &v1::OutputSegment| {
+            let blob = segment.blob.as_ref().unwrap();
+            zstd::bulk::decompress(&self.blobs[&blob.sha256], blob.size_bytes as usize).unwrap()
+        };
+        finished.output.iter().flat_map(read).collect()
+    }
+}
+
+fn chunks(event: &v1::NodeEvent) -> Vec<v1::BlobRef> {
+    match &event.body {
+        Some(v1::node_event::Body::ExecEnded(ended)) => ended
+            .finished
+            .iter()
+            .flat_map(|finished| &finished.output)
+            .filter_map(|segment| segment.blob.clone())
+            .collect(),
+        Some(v1::node_event::Body::CapabilityChange(change)) => change.report.clone(),
+        None => panic!("an event without body"),
+    }
+}
+
+/// Signs what a node shows at first contact.
+struct Enroller {
+    intermediate: Intermediate,
+    agents: KeyPair,
+    account: String,
+    bus_url: String,
+    refusal: Arc<Mutex<Option<ErrorCode>>>,
+}
+
+#[tonic::async_trait]
+impl Enrollment for Enroller {
+    async fn enroll(
+        &self,
+        request: tonic::Request<v1::EnrollRequest>,
+    ) -> Result<tonic::Response<v1::EnrollReply>, tonic::Status> {
+        if let Some(code) = *self.refusal.lock().unwrap() {
+            return Err(code.error("enrolment: hardware mismatch").into_status());
+        }
+        let request = request.into_inner();
+        assert_eq!(request.identity.unwrap().macs, [MAC]);
+        let node: NodeId = request.node.parse().unwrap();
+        let leaf = self.intermediate.issue_leaf(&node, &request.csr).unwrap();
+        let seconds = |time: Timestamp| u64::try_from(time.unix_seconds()).unwrap();
+        let (now, end) = (seconds(Clock::system().now()), seconds(leaf.not_after));
+        let claims = nats_jwt::agent_user(&node, &request.bus_user, &self.account, now, end);
+        Ok(tonic::Response::new(v1::EnrollReply {
+            certificate_chain: leaf.chain_pem,
+            bus_jwt: nats_jwt::encode_user(&claims, &self.agents).unwrap(),
+            bus_urls: vec![self.bus_url.clone()],
+            not_after: Some(convert::timestamp(leaf.not_after.unix_nanos())),
+            site: SITE.to_owned(),
+        }))
+    }
+}
+
+/// Everything around the agent.
+pub(crate) struct Plane {
+    pub(crate) node: NodeId,
+    pub(crate) nats: TestServer,
+    pub(crate) told: Arc<Mutex<Told>>,
+    pub(crate) refusal: Arc<Mutex<Option<ErrorCode>>>,
+    pub(crate) gateway: Bus,
+    _journal: Bus,
+    issuer: GrantIssuer,
+    clock: Clock,
+    folder: tempfile::TempDir,
+    endpoint: SocketAddr,
+}
+
+struct Keys {
+    account: KeyPair,
+    agents: KeyPair,
+    services: KeyPair,
+}
+
+impl Plane {
+    pub(crate) async fn start() -> Self {
+        pact_runtime::install_crypto_provider();
+        let clock = Clock::system();
+        let folder = tempfile::tempdir().unwrap();
+        let root = SiteRoot::generate(&SiteName::new(SITE).unwrap(), &clock).unwrap();
+        let ca = folder.path().join("ca.crt");
+        std::fs::write(&ca, root.certificate_pem()).unwrap();
+        let server = root.issue_server(&["localhost", "127.0.0.1"], 1).unwrap();
+        let (cert_file, key_file) = (folder.path().join("s.crt"), folder.path().join("s.key"));
+        std::fs::write(&cert_file, &server.certificate_pem).unwrap();
+        std::fs::write(&key_file, server.key_pem.expose()).unwrap();
+        let (nats, keys) = start_bus(&clock, ServerTls { cert_file, key_file }).await;
+
+        let told = Arc::new(Mutex::new(Told::default()));
+        let member = SigningRole::Grant(MemberId::new(1).unwrap());
+        let signer = || Signer::from_issued(&root.issue_signing(&member).unwrap()).unwrap();
+        let journal = service_bus(&nats, &keys, &ca, ServiceRole::Journal, &clock).await;
+        listen(&journal, &told, signer(), &clock).await;
+        let enroll = service_bus(&nats, &keys, &ca, ServiceRole::Enroll, &clock).await;
+        listen_for_hello(&enroll, &told).await;
+        let gateway = service_bus(&nats, &keys, &ca, ServiceRole::Gateway, &clock).await;
+
+        let refusal = Arc::new(Mutex::new(None));
+        let enroller = Enroller {
+            intermediate: Intermediate::generate(&root).unwrap(),
+            agents: keys.agents,
+            account: keys.account.public_key(),
+            bus_url: nats.url(),
+            refusal: Arc::clone(&refusal),
+        };
+        let identity = Identity::from_pem(&server.certificate_pem, server.key_pem.expose());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap();
+        let tls = ServerTlsConfig::new().identity(identity);
+        let serving = Server::builder()
+            .tls_config(tls)
+            .unwrap()
+            .add_service(EnrollmentServer::new(enroller))
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
+        tokio::spawn(async move {
+            let _enroll = enroll;
+            serving.await.unwrap();
+        });
+        Self {
+            node: NODE.parse().unwrap(),
+            nats,
+            told,
+            refusal,
+            gateway,
+            _journal: journal,
+            issuer: GrantIssuer::new(signer()).unwrap(),
+            clock,
+            folder,
+            endpoint,
+        }
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the agent; returns when it has said hello and knows the time.
+    pub(crate) async fn agent(&self, whitelist_mode: &str) -> Agent {
+        let before = self.told.lock().unwrap().hellos.len();
+        let agent = self.launch(whitelist_mode);
+        until("hello", || self.told.lock().unwrap().hellos.len() > before).await;
+        until("time fix", || self.state().join("plane-time.json").exists()).await;
+        agent
+    }
+
+    /// Starts the agent.
+    pub(crate) fn launch(&self, whitelist_mode: &str) -> Agent {
+        let folder = self.folder.path().display();
+        let config = format!(
+            "[agent]\nnode_id = \"{NODE}\"\nstate_dir = \"{folder}/state\"\n\
+             run_dir = \"{folder}/run\"\ncertificate_path = \"{folder}/agent.crt\"\n\
+             [agent.journal]\nendpoints = [\"localhost:{}\"]\ntls_ca = \"{folder}/ca.crt\"\n\
+             [agent.shell]\nwhitelist_mode = \"{whitelist_mode}\"\n\
+             [agent.identity]\nmacs = [\"{MAC}\"]\n",
+            self.endpoint.port()
+        );
+        let path = self.folder.path().join("agent.toml");
+        std::fs::write(&path, config).unwrap();
+        let log = self.folder.path().join("agent.log");
+        let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_pact-agent"))
+            .arg("--config")
+            .arg(path)
+            .stdin(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        Agent { child, log }
+    }
+
+    /// A grant as the journal would sign it.
+    pub(crate) fn payload(&self, seq: u64, argv: &[&str]) -> v1::GrantPayload {
+        let now = self.clock.now();
+        let time = |time: Timestamp| Some(convert::timestamp(time.unix_nanos()));
+        let role = "pact-platform-admin".to_owned();
+        v1::GrantPayload {
+            version: 1,
+            site: SITE.to_owned(),
+            seq,
+            request_id: RequestId::new(self.clock.new_uuid_v7()).unwrap().to_string(),
+            principal: Some(v1::Principal {
+                subject: "alice".to_owned(),
+                issuer: "https://idp.example".to_owned(),
+                kind: v1::PrincipalKind::Human.into(),
+                roles: vec![role.clone()],
+            }),
+            acting_role: role,
+            operation: "exec".to_owned(),
+            targets: NODE.to_owned(),
+            policy_ref: "default".to_owned(),
+            approval: None,
+            emergency: None,
+            issued: time(now),
+            expires: time(now.checked_add(Duration::from_secs(60)).unwrap()),
+            degraded: false,
+            action: Some(v1::grant_payload::Action::Exec(v1::ExecAction {
+                argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
+                stdin: false,
+                timeout_seconds: 60,
+                output_limit_bytes: 10 << 20,
+                exec_whitelist: Vec::new(),
+            })),
+        }
+    }
+
+    pub(crate) fn sign(&self, payload: &v1::GrantPayload) -> v1::SignedGrant {
+        self.issuer.sign(payload).unwrap()
+    }
+
+    /// Presents a grant as the gateway does.
+    pub(crate) async fn present(
+        &self,
+        grant: v1::SignedGrant,
+    ) -> (StreamReceiver, Result<v1::ExecAccepted, CallError>) {
+        let stream: StreamId = self.clock.new_uuid_v7().simple().to_string().parse().unwrap();
+        let receiver = StreamReceiver::open(&self.gateway, &self.node, &stream).await.unwrap();
+        let start = v1::ExecStart {
+            grant: Some(grant),
+            stream_id: stream.to_string(),
+            initial_credit_bytes: StreamReceiver::initial_credit_bytes(),
+        };
+        let subject =
+            Subject::NodeRpc { node: self.node.clone(), method: MethodName::new("exec").unwrap() };
+        let reply = self.gateway.request(&subject, &start, PATIENCE).await;
+        (receiver, reply)
+    }
+
+    /// Runs a command to its end: what was shown, and the last frame.
+    pub(crate) async fn run(&self, payload: &v1::GrantPayload) -> (Vec<u8>, v1::ExecFinished) {
+        let (mut receiver, reply) = self.present(self.sign(payload)).await;
+        reply.unwrap();
+        rest(&mut receiver).await
+    }
+
+    /// The code with which a grant is refused.
+    pub(crate) async fn refused(&self, grant: v1::SignedGrant) -> ErrorCode {
+        match self.present(grant).await.1 {
+            Err(CallError::Service(error)) => error.known_code(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// Waits for the one outcome of a grant.
+    pub(crate) async fn outcome(&self, seq: u64) -> v1::ExecFinished {
+        until("the outcome", || !self.told.lock().unwrap().outcomes(seq).is_empty()).await;
+        let outcomes = self.told.lock().unwrap().outcomes(seq);
+        assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+        outcomes.into_iter().next().unwrap()
+    }
+}
+
+/// What is left of a stream.
+pub(crate) async fn rest(receiver: &mut StreamReceiver) -> (Vec<u8>, v1::ExecFinished) {
+    let mut shown = Vec::new();
+    loop {
+        match receiver.recv().await.unwrap() {
+            Some(Body::Output(output)) => shown.extend(output.data),
+            Some(Body::Finished(finished)) => return (shown, finished),
+            None => panic!("a stream without end"),
+        }
+    }
+}
+
+/// The agent process; killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Agent {
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    }
+
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let mut status = None;
+        until("the agent's end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap().code()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _dead = self.child.kill();
+        let _dead = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+/// Whether a process runs.
+pub(crate) fn runs(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A zombie waits for an init that this container may not have.
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+async fn start_bus(clock: &Clock, tls: ServerTls) -> (TestServer, Keys) {
+    let now = u64::try_from(clock.now().unix_seconds()).unwrap();
+    let (operator, signing) = (KeyPair::new_operator(), KeyPair::new_operator());
+    let (system, account) = (KeyPair::new_account(), KeyPair::new_account());
+    let (agents, services) = (KeyPair::new_account(), KeyPair::new_account());
+    let claims = nats_jwt::operator_claims(
+        "test",
+        &operator.public_key(),
+        &system.public_key(),
+        &signing.public_key(),
+        now,
+    );
+    let operator_jwt = nats_jwt::encode_operator(&claims, &operator).unwrap();
+    let claims = nats_jwt::system_account_claims(&system.public_key(), now);
+    let system_jwt = nats_jwt::encode_account(&claims, &signing).unwrap();
+    let key = account.public_key();
+    let mut claims = nats_jwt::account_claims("PACT", &key, &agents.public_key(), now);
+    claims.body.signing_keys.push(SigningKey::Plain(services.public_key()));
+    let account_jwt = nats_jwt::encode_account(&claims, &signing).unwrap();
+    let config = ServerConfig {
+        server_name: "test".to_owned(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls: Some(tls),
+        authority: Authority {
+            operator_jwt,
+            system_account: system.public_key(),
+            accounts: BTreeMap::from([(system.public_key(), system_jwt), (key, account_jwt)]),
+        },
+        resolver_dir: PathBuf::new(),
+        jetstream: None,
+        monitoring: None,
+        log_file: None,
+    };
+    let nats = TestServer::start(config).await.unwrap();
+    (nats, Keys { account, agents, services })
+}
+
+async fn service_bus(
+    nats: &TestServer,
+    keys: &Keys,
+    ca: &Path,
+    role: ServiceRole,
+    clock: &Clock,
+) -> Bus {
+    let instance = ServiceInstance::new(role, "1").unwrap();
+    let user = Arc::new(KeyPair::new_user());
+    let rights = nats_jwt::service_user(&instance);
+    let claims = UserClaims {
+        subject: user.public_key(),
+        name: instance.to_string(),
+        issued_at: u64::try_from(clock.now().unix_seconds()).unwrap(),
+        expires_at: None,
+        body: User::with_limits(&keys.account.public_key(), rights),
+    };
+    let jwt = nats_jwt::encode_user(&claims, &keys.services).unwrap();
+    let config = BusConfig {
+        urls: vec![nats.url()],
+        credentials: Credentials::jwt(jwt, user),
+        tls_ca: Some(ca.to_owned()),
+        inbox_prefix: nats_jwt::service_inbox_prefix(&instance),
+        name: instance.to_string(),
+        allow_plaintext_loopback: false,
+    };
+    let bus = Bus::connect(config, clock.clone(), None).await.unwrap();
+    bus.wait_connected(PATIENCE).await.unwrap();
+    bus
+}
+
+async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signer, clock: &Clock) {
+    let (events, blobs) = (Arc::clone(told), Arc::clone(told));
+    let (signer, clock) = (Arc::new(signer), clock.clone());
+    let service = Service::new("journal", "0.1.0", "1")
+        .events(move |context, event: v1::NodeEvent| {
+            assert_eq!(context.node.unwrap().as_str(), event.node);
+            std::future::ready(events.lock().unwrap().event(event))
+        })
+        .up_method("recording", move |_, blob: v1::PutBlob| {
+            let mut told = blobs.lock().unwrap();
+            if told.is_away {
+                return std::future::ready(Err(ErrorCode::NoLeader.error("no leader")));
+            }
+            told.blobs.insert(blob.sha256, blob.compressed);
+            std::future::ready(Ok(v1::RecordingAck {}))
+        })
+        .up_method("time", move |context, request: v1::TimeRequest| {
+            let challenge = request.challenge.as_slice().try_into().unwrap();
+            let node = context.node.unwrap();
+            std::future::ready(Ok(sign_time(&signer, &node, &challenge, clock.now())))
+        });
+    journal.serve(service).await.unwrap();
+}
+
+async fn listen_for_hello(enroll: &Bus, told: &Arc<Mutex<Told>>) {
+    let told = Arc::clone(told);
+    let service = Service::new("enroll", "0.1.0", "1").up_method("hello", move |_, hello| {
+        told.lock().unwrap().hellos.push(hello);
+        std::future::ready(Ok(v1::HelloReply {}))
+    });
+    enroll.serve(service).await.unwrap();
+}
