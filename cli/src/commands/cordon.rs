@@ -1,0 +1,28 @@
+//! `pact cordon`
+
+use crate::failure::Failure;
+use crate::invoke::Invocation;
+use crate::session::{Exit, Session};
+use crate::target::{ExcludeArg, Targets};
+
+const EXAMPLES: &str = "\
+Examples:
+  pact cordon node-042
+  pact cordon 'node[001-128]' -x node-013";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Target nodes
+    #[arg(value_name = "NODE")]
+    node: String,
+    #[command(flatten)]
+    exclude: ExcludeArg,
+}
+
+impl Args {
+    pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let targets = Targets::new(&self.node, &self.exclude)?;
+        Invocation::new("cordon").on(targets).send(session).await
+    }
+}

@@ -1,0 +1,165 @@
+//! Connecting: the first endpoint that accepts, with the configured CA and nothing else.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use pact_schemas::error_code::ErrorCode;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+
+use super::{Bearer, Client, Endpoint, client};
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::token;
+
+/// Longest wait for one endpoint; a gateway that needs longer to accept is as good as gone, and
+/// the next one may be well.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a silent connection is probed, so that a stream ends when its gateway died.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a probe may stay unanswered.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A CA file holds a few certificates.
+const MAX_CA_BYTES: u64 = 1024 * 1024;
+
+/// Connects to the first endpoint that accepts, with the token.
+pub(crate) async fn connect(session: &Session) -> Result<Client, Failure> {
+    let mut last: Option<Failure> = None;
+    let mut tried = Vec::new();
+    for endpoint in &session.settings.endpoints {
+        // Before connecting: a missing token is reported whether or not anything listens.
+        let found = token::find(&session.settings, endpoint, &session.clock)?;
+        let bearer = Bearer::new(&found.token).ok_or_else(|| {
+            Failure::new(ErrorCode::Unauthenticated, "the token cannot be sent in a header")
+        })?;
+        if let Some(warning) = found.warning {
+            session.screen.warn(&warning);
+        }
+        match channel(session, endpoint).await {
+            Ok(channel) => return Ok(client(channel, bearer)),
+            Err(failure) => {
+                tracing::debug!(%endpoint, "cannot connect");
+                tried.push(endpoint.to_string());
+                last = Some(failure);
+            }
+        }
+    }
+    let failure =
+        last.unwrap_or_else(|| Failure::new(ErrorCode::InvalidConfig, "no endpoint is set"));
+    Err(match tried.len() {
+        0 | 1 => failure,
+        _ => failure.next(format!("no endpoint of {} accepts; check each", tried.join(", "))),
+    })
+}
+
+async fn channel(session: &Session, endpoint: &Endpoint) -> Result<Channel, Failure> {
+    let invalid = |error: tonic::transport::Error| {
+        Failure::new(ErrorCode::Tls, format!("no connection to {endpoint} can be set up"))
+            .because(innermost(&error))
+    };
+    let mut builder = Channel::from_shared(endpoint.to_string())
+        .map_err(|_uri| Failure::new(ErrorCode::InvalidConfig, format!("endpoint {endpoint}")))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    if endpoint.is_tls() {
+        let ca = read_ca(session)?;
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+        builder = builder.tls_config(tls).map_err(invalid)?;
+    }
+    let limit = CONNECT_TIMEOUT.min(session.settings.timeout);
+    match session.clock.timeout(limit, builder.connect()).await {
+        Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(error)) => Err(classify(endpoint, &error, session)),
+        Err(_late) => Err(timed_out(endpoint, limit)),
+    }
+}
+
+fn read_ca(session: &Session) -> Result<String, Failure> {
+    let path = &session.settings.tls_ca;
+    let refuse = |cause: String| {
+        let what = format!("the CA file {} cannot be used", path.display());
+        Failure::new(ErrorCode::Tls, what)
+            .because(cause)
+            .next("set PACT_TLS_CA, --tls-ca or tls_ca to the site's CA file")
+    };
+    let size = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?.len();
+    if size > MAX_CA_BYTES {
+        return Err(refuse(format!("it has {size} bytes; at most {MAX_CA_BYTES} are accepted")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(refuse("it holds no certificate in PEM form".to_owned()));
+    }
+    Ok(text)
+}
+
+fn timed_out(endpoint: &Endpoint, limit: Duration) -> Failure {
+    Failure::new(
+        ErrorCode::Timeout,
+        format!("connecting to {endpoint} took longer than {} s", limit.as_secs()),
+    )
+    .next("check the endpoint, and the network and firewall on the way to it")
+}
+
+/// What went wrong below gRPC, from the chain of causes.
+fn classify(endpoint: &Endpoint, error: &(dyn Error + 'static), session: &Session) -> Failure {
+    let cause = innermost(error);
+    for link in chain(error) {
+        if link.is::<rustls::Error>() {
+            return tls_failure(endpoint, &cause, session);
+        }
+        let Some(io) = link.downcast_ref::<io::Error>() else { continue };
+        if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return tls_failure(endpoint, &cause, session);
+        }
+        match io.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                return Failure::new(
+                    ErrorCode::ConnectionRefused,
+                    format!("connection refused by {endpoint}"),
+                )
+                .because("nothing listens there")
+                .next("check that the gateway runs there, and the endpoint (--endpoint, PACT_ENDPOINT, cli.toml)");
+            }
+            io::ErrorKind::TimedOut => return timed_out(endpoint, CONNECT_TIMEOUT),
+            _ => {}
+        }
+    }
+    if chain(error).any(|link| link.to_string().contains("dns error")) {
+        return Failure::new(
+            ErrorCode::Dns,
+            format!("the host name of {endpoint} does not resolve"),
+        )
+        .because(cause)
+        .next("check the endpoint and the name service of this machine");
+    }
+    let failure =
+        Failure::new(ErrorCode::ConnectionRefused, format!("{endpoint} cannot be reached"))
+            .because(cause);
+    if endpoint.is_tls() {
+        failure.next("check the network, and whether the gateway speaks TLS on this port")
+    } else {
+        failure.next("check the network, and whether the gateway wants https on this port")
+    }
+}
+
+fn tls_failure(endpoint: &Endpoint, cause: &str, session: &Session) -> Failure {
+    let ca = session.settings.tls_ca.display();
+    Failure::new(ErrorCode::Tls, format!("certificate verify failed for {endpoint}"))
+        .because(cause)
+        .next(format!("check that {ca} is the CA of this site and that the endpoint names the host in the certificate"))
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |link| {
+        let link: &'a (dyn Error + 'static) = *link;
+        link.source()
+    })
+}
+
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    chain(error).last().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,84 @@
+//! TLS, failover and deadlines.
+
+use std::net::TcpListener;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::run::Home;
+use crate::site::Site;
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
+    }
+
+    fn server(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+#[test]
+fn only_the_configured_authority_is_trusted() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (certificate, key) = ours.server("127.0.0.1");
+    let site = Site::start_with_tls(&certificate, &key);
+    let home = Home::new(&site.endpoint);
+    home.file("ca.crt", &ours.issuer.pem());
+    home.file("other.crt", &theirs.issuer.pem());
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+
+    home.run(&["health", "--tls-ca", &path("ca.crt")]).exits(0);
+    let run = home.run(&["health", "--tls-ca", &path("other.crt")]).exits(1);
+    assert!(run.stderr.contains("error[PACT_TLS]: certificate verify failed"), "{}", run.stderr);
+    let run = home.run(&["health", "--tls-ca", &path("none.crt")]).exits(1);
+    assert!(run.stderr.contains("PACT_TLS_CA"), "{}", run.stderr);
+
+    let (certificate, key) = ours.server("other.example");
+    let site = Site::start_with_tls(&certificate, &key);
+    let home = Home::new(&site.endpoint).with("PACT_TLS_CA", &path("ca.crt"));
+    let run = home.run(&["health"]).exits(1);
+    assert!(run.stderr.contains("certificate verify failed"), "{}", run.stderr);
+}
+
+#[test]
+fn the_next_endpoint_is_tried_when_one_refuses() {
+    let site = Site::start();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let both = format!("http://{closed},{}", site.endpoint);
+    Home::new(&both).run(&["health"]).exits(0);
+    let home = Home::new(&site.endpoint);
+    home.run(&["--endpoint", &both, "health"]).exits(0);
+    let none = format!("http://{closed},http://{closed}");
+    assert!(
+        home.run(&["--endpoint", &none, "health"]).exits(1).stderr.contains("connection refused")
+    );
+}
+
+#[test]
+fn a_gateway_that_accepts_and_is_silent_runs_into_the_deadline() {
+    // Accepts by backlog, answers nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new(&format!("http://{}", silent.local_addr().unwrap()));
+    home.file(".config/pact/cli.toml", "timeout_seconds = 1\n");
+    let run = home.run(&["health"]).exits(5);
+    assert!(run.stderr.contains("PACT_TIMEOUT"), "{}", run.stderr);
+}
+
+#[test]
+fn a_host_that_does_not_resolve_exits_with_one() {
+    let home = Home::new("https://no-such-host.invalid:9443");
+    home.file("ca.crt", &Authority::new().issuer.pem());
+    let ca = home.path().join("ca.crt");
+    let run = home.run(&["--tls-ca", ca.to_str().unwrap(), "health"]).exits(1);
+    assert!(run.stderr.contains("error[PACT_DNS]"), "{}", run.stderr);
+}

@@ -1,0 +1,22 @@
+//! `pact` as its users meet it: the real binary against a gateway that speaks real gRPC.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod connection;
+mod errors;
+mod exec;
+mod help;
+mod operations;
+mod output;
+mod reference;
+mod run;
+mod schema;
+mod site;
+mod site_data;
