@@ -74,14 +74,11 @@ impl Targets {
             async move { client.status(request).await }
         })
         .await?;
-        let mut nodes: Vec<String> =
+        let nodes: Vec<String> =
             reply.nodes.into_iter().filter_map(|n| n.record).map(|r| r.node).collect();
-        for error in reply.errors {
-            // A node that does not answer is still a member; one that does not exist is a typo.
-            if error.known_code() != ErrorCode::Unreachable || error.node.is_empty() {
-                return Err(error.into());
-            }
-            nodes.push(error.node);
+        // Errors beside rows are about what else is known of the nodes, not about the set.
+        if let (true, Some(error)) = (nodes.is_empty(), reply.errors.into_iter().next()) {
+            return Err(error.into());
         }
         if nodes.is_empty() {
             return Err(Failure::argument(NodeSetError::Empty.to_string()));

@@ -92,7 +92,9 @@ impl Args {
         };
         let mut verdict = Verdict::new();
         let mut screen = ExecScreen::new(session.format(), session.screen, self.raw);
-        call.run(&mut verdict, &mut screen).await?;
+        let result = call.run(&mut verdict, &mut screen).await;
+        screen.flush_all(verdict.is_fleet()).await?;
+        result?;
         screen.end(&verdict).await?;
         verdict.exit(self.status)
     }

@@ -20,3 +20,4 @@ mod run;
 mod schema;
 mod site;
 mod site_data;
+mod terminal;

@@ -144,6 +144,15 @@ impl ExecScreen {
         if shown.is_empty() { Ok(()) } else { self.writer.write(is_stderr, &shown).await }
     }
 
+    /// What is left of nodes whose end did not come.
+    pub(super) async fn flush_all(&mut self, is_fleet: bool) -> Result<(), Failure> {
+        let open: Vec<(String, bool)> = self.sources.keys().cloned().collect();
+        for (node, is_stderr) in open {
+            self.flush(&node, is_stderr, is_fleet).await?;
+        }
+        Ok(())
+    }
+
     /// After the last node.
     pub(super) async fn end(&mut self, verdict: &Verdict) -> Result<(), Failure> {
         let errors: Vec<v1::Error> =

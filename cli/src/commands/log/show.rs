@@ -95,6 +95,9 @@ impl Args {
                 writer.write(is_stderr, sanitizer.feed(&chunk.data).as_bytes()).await?;
             }
         }
+        for ((_node, is_stderr), mut sanitizer) in sanitizers {
+            writer.write(is_stderr, sanitizer.finish().as_bytes()).await?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,85 @@
+//! What is different on a terminal. `script` gives the binary one.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
+use crate::run::Home;
+use crate::site::Site;
+
+struct Shown {
+    code: Option<i32>,
+    text: String,
+}
+
+/// Runs a command line of `pact` on a terminal, with this typed on it once `prompt` is shown.
+fn on_terminal(home: &Home, line: &str, prompt: &str, typed: &str) -> Shown {
+    let inner = home.command(&[]);
+    let mut command = Command::new("script");
+    command
+        .args(["-qec", &format!("{} {line}", env!("CARGO_BIN_EXE_pact")), "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    for (name, value) in inner.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    let mut child = command.spawn().expect("script (bsdutils) is installed");
+    let mut input = child.stdin.take().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let mut bytes = Vec::new();
+    let mut typed = Some(typed).filter(|t| !t.is_empty());
+    let mut buffer = [0; 4096];
+    loop {
+        let length = output.read(&mut buffer).unwrap_or(0);
+        if length == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&buffer[..length]);
+        if String::from_utf8_lossy(&bytes).contains(prompt)
+            && let Some(typed) = typed.take()
+        {
+            input.write_all(typed.as_bytes()).unwrap();
+        }
+    }
+    let code = child.wait().unwrap().code();
+    Shown { code, text: String::from_utf8_lossy(&bytes).into_owned() }
+}
+
+#[test]
+fn control_characters_of_a_node_do_not_reach_the_terminal() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint).with("NO_COLOR", "1");
+    let safe = on_terminal(&home, "exec node-1 -- binary", "", "");
+    assert!(!safe.text.contains(['\u{1b}', '\u{7}', '\u{8}', '\u{7f}']), "{:?}", safe.text);
+    assert!(safe.text.contains("␛") && safe.text.contains("~␡"), "{:?}", safe.text);
+    let raw = on_terminal(&home, "exec --raw node-1 -- binary", "", "");
+    assert!(raw.text.contains('\u{1b}'), "{:?}", raw.text);
+    let show = on_terminal(&home, "log show 40", "", "");
+    assert!(!show.text.contains('\u{1b}') && show.text.contains("Linux ␛[1m"), "{:?}", show.text);
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    assert!(on_terminal(&home, "status", "", "").text.contains("\u{1b}[32mactive\u{1b}[0m"));
+    let home = home.with("NO_COLOR", "1");
+    assert!(!on_terminal(&home, "status", "", "").text.contains('\u{1b}'));
+}
+
+#[test]
+fn a_change_on_many_nodes_runs_only_when_the_number_is_typed() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    let line = "exec node-[1-2] -- systemctl restart x";
+    let prompt = "Type the number of nodes";
+    let wrong = on_terminal(&home, line, prompt, "yes\n");
+    assert_eq!(wrong.code, Some(1), "{}", wrong.text);
+    assert!(wrong.text.contains("nothing was done"), "{}", wrong.text);
+    assert!(site.seen.exec_requests.lock().unwrap().is_empty());
+    let right = on_terminal(&home, line, prompt, "2\n");
+    assert_eq!(right.code, Some(0), "{}", right.text);
+    assert_eq!(site.seen.exec_requests.lock().unwrap().len(), 1);
+}
