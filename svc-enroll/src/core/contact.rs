@@ -1,0 +1,189 @@
+//! First contact: may this machine become that node? (contracts §5)
+
+use pact_schemas::convert::{WireError, enumeration, id, required};
+use pact_schemas::{ErrorCode, NodeId, v1};
+
+use super::hardware::{Hardware, Mismatch};
+
+/// A node as the journal knows it, as far as enrolment cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownNode {
+    pub(crate) node: NodeId,
+    pub(crate) state: v1::NodeState,
+    pub(crate) hardware: Hardware,
+    /// Public key of the bus user that it enrolled with.
+    pub(crate) bus_user: Option<String>,
+    pub(crate) state_seq: u64,
+    pub(crate) agent_version: String,
+}
+
+impl TryFrom<v1::NodeRecord> for KnownNode {
+    type Error = WireError;
+
+    fn try_from(wire: v1::NodeRecord) -> Result<Self, WireError> {
+        let identity = required(wire.identity.as_ref(), "NodeRecord.identity")?;
+        Ok(Self {
+            node: id(&wire.node, "NodeRecord.node")?,
+            state: enumeration(wire.state, "NodeRecord.state")?,
+            hardware: Hardware::try_from(identity)?,
+            bus_user: wire.bus_user,
+            state_seq: wire.state_seq,
+            agent_version: wire.agent_version,
+        })
+    }
+}
+
+/// What is to be done about a first contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Enrol it, if the node's state is still the one that this was based on.
+    Accept,
+    /// Another key holds this identity: ask whether its agent still answers, then [`after_probe`].
+    Probe,
+    /// Refuse it.
+    Refuse(Refusal),
+}
+
+/// Why a first contact is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such node.
+    NotEnrolled,
+    /// The node is revoked.
+    Revoked,
+    /// Another machine.
+    Hardware(Mismatch),
+    /// An agent with another key holds this identity and answers.
+    AlreadyActive,
+    /// Too many refusals for this node and source.
+    RateLimited,
+}
+
+/// Judges a contact that presented `hardware` and the bus key `bus_user` for the node `known`.
+///
+/// The hardware is looked at before the state, so that a stranger learns nothing about whether a node is active.
+pub(crate) fn judge(known: Option<&KnownNode>, hardware: &Hardware, bus_user: &str) -> Verdict {
+    let Some(known) = known else {
+        return Verdict::Refuse(Refusal::NotEnrolled);
+    };
+    if let Err(mismatch) = known.hardware.recognises(hardware) {
+        return Verdict::Refuse(Refusal::Hardware(mismatch));
+    }
+    let is_same_key = known.bus_user.as_deref() == Some(bus_user);
+    match known.state {
+        v1::NodeState::Registered => Verdict::Accept,
+        // Repair, restart, or an answer that was lost. The key itself proves nothing here, but what is handed out for it is of
+        // no use to whoever does not hold its seed.
+        v1::NodeState::Active | v1::NodeState::Inactive if is_same_key => Verdict::Accept,
+        // Inactive is no proof that nobody answers: hellos may have been lost.
+        v1::NodeState::Active | v1::NodeState::Inactive => Verdict::Probe,
+        v1::NodeState::Revoked | v1::NodeState::Unspecified => Verdict::Refuse(Refusal::Revoked),
+    }
+}
+
+/// The verdict once the probe is done.
+pub(crate) fn after_probe(old_agent_answers: bool) -> Verdict {
+    if old_agent_answers { Verdict::Refuse(Refusal::AlreadyActive) } else { Verdict::Accept }
+}
+
+impl Refusal {
+    /// The code under which it is answered and recorded.
+    pub(crate) fn code(self) -> ErrorCode {
+        match self {
+            Self::NotEnrolled => ErrorCode::NodeNotEnrolled,
+            Self::Revoked => ErrorCode::NodeRevoked,
+            Self::Hardware(_) => ErrorCode::HardwareIdentityConflict,
+            Self::AlreadyActive => ErrorCode::AlreadyActive,
+            Self::RateLimited => ErrorCode::RateLimited,
+        }
+    }
+
+    /// One line for entries and logs.
+    pub(crate) fn reason(self) -> String {
+        match self {
+            Self::NotEnrolled => "the node is not registered".to_owned(),
+            Self::Revoked => "the node is revoked".to_owned(),
+            Self::Hardware(mismatch) => {
+                format!("enrollment: hardware mismatch: {}", mismatch.as_str())
+            }
+            Self::AlreadyActive => {
+                "an agent with another key holds this identity and answers".to_owned()
+            }
+            Self::RateLimited => "too many refused attempts".to_owned(),
+        }
+    }
+
+    /// The answer to the agent.
+    pub(crate) fn error(self, node: &NodeId) -> v1::Error {
+        let next = match self {
+            Self::NotEnrolled => "register it with `pact node enroll`",
+            Self::Revoked => "bring it back with `pact node enroll`",
+            Self::Hardware(_) => {
+                "compare its hardware with `pact node inspect`; `pact enroll` replaces what is registered"
+            }
+            Self::AlreadyActive => {
+                "find out which machine is the right one, and stop the agent on the other"
+            }
+            Self::RateLimited => "wait a minute",
+        };
+        self.code().error(self.reason()).next(next).on(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hardware(mac: &str) -> Hardware {
+        let wire = v1::HardwareIdentity { macs: vec![mac.to_owned()], ..Default::default() };
+        Hardware::try_from(&wire).unwrap()
+    }
+
+    fn known(state: v1::NodeState, bus_user: Option<&str>) -> KnownNode {
+        KnownNode {
+            node: "n1".parse().unwrap(),
+            state,
+            hardware: hardware("0c:42:a1:00:00:01"),
+            bus_user: bus_user.map(str::to_owned),
+            state_seq: 7,
+            agent_version: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_decision_table() {
+        use v1::NodeState as S;
+        let (right, wrong) = (hardware("0c:42:a1:00:00:01"), hardware("0c:42:a1:00:00:02"));
+        let mismatch = Verdict::Refuse(Refusal::Hardware(Mismatch::Mac));
+        assert_eq!(judge(None, &right, "UNEW"), Verdict::Refuse(Refusal::NotEnrolled));
+        for (state, old_key, with_right) in [
+            (S::Registered, None, Verdict::Accept),
+            (S::Registered, Some("UOLD"), Verdict::Accept),
+            (S::Active, Some("UNEW"), Verdict::Accept),
+            (S::Active, Some("UOLD"), Verdict::Probe),
+            (S::Active, None, Verdict::Probe),
+            (S::Inactive, Some("UNEW"), Verdict::Accept),
+            (S::Inactive, Some("UOLD"), Verdict::Probe),
+            (S::Revoked, Some("UNEW"), Verdict::Refuse(Refusal::Revoked)),
+            (S::Unspecified, None, Verdict::Refuse(Refusal::Revoked)),
+        ] {
+            let known = known(state, old_key);
+            assert_eq!(judge(Some(&known), &right, "UNEW"), with_right, "{state:?} {old_key:?}");
+            assert_eq!(judge(Some(&known), &wrong, "UNEW"), mismatch, "{state:?} {old_key:?}");
+        }
+        assert_eq!(after_probe(true), Verdict::Refuse(Refusal::AlreadyActive));
+        assert_eq!(after_probe(false), Verdict::Accept);
+    }
+
+    #[test]
+    fn the_words_of_the_contract() {
+        let error = Refusal::Hardware(Mismatch::Mac).error(&"n1".parse().unwrap());
+        assert!(error.message.starts_with("enrollment: hardware mismatch"));
+        assert_eq!(
+            (error.code.as_str(), error.node.as_str()),
+            ("PACT_HARDWARE_IDENTITY_CONFLICT", "n1")
+        );
+        assert_eq!(Refusal::AlreadyActive.code().as_str(), "PACT_ALREADY_ACTIVE");
+        assert_eq!(Refusal::NotEnrolled.code().as_str(), "PACT_NODE_NOT_ENROLLED");
+    }
+}

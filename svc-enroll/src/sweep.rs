@@ -1,0 +1,235 @@
+//! The sweep: compares the journal's nodes with what was heard, and the bus' revocations with the journal's.
+//!
+//! Everything it does is decided anew from the journal each time, so a restart, a lost answer or a second instance of the
+//! service changes nothing but when it happens.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use pact_bus::{CallError, ConnectionState};
+use pact_runtime::CancellationToken;
+use pact_schemas::convert::{self, WireError, enumeration, id};
+use pact_schemas::v1::action::Action;
+use pact_schemas::{ErrorCode, NodeId, v1};
+
+use crate::context::{Enrolment, Shared};
+use crate::core::liveness::Listed;
+use crate::handlers::ping;
+
+/// Between two sweeps: a tenth of the grace period within these bounds. At most 15 s, because a revocation waits for it;
+/// at least 1 s, because each sweep reads all nodes.
+const INTERVAL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(15);
+
+/// Nodes asked, or proposals made, at once: a whole machine room that falls silent is through in seconds, and other work of the
+/// journal still gets in between.
+const AT_ONCE: usize = 64;
+
+/// Pages of one list; with at least 500 nodes in a page this is more than the 100,000 nodes of the largest site.
+const MAX_PAGES: usize = 1_000;
+
+const ACTIVE: &str = "pact_enroll_nodes_active";
+const INACTIVE: &str = "pact_enroll_nodes_inactive";
+
+/// Time between two sweeps.
+pub(crate) fn interval(grace: Duration) -> Duration {
+    (grace / 10).clamp(*INTERVAL.start(), *INTERVAL.end())
+}
+
+/// Sweeps until `stop`. A sweep that fails is logged, and the next one begins from the start.
+pub(crate) async fn run(
+    enrolment: Shared,
+    interval: Duration,
+    stop: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut cut_off = BTreeSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()), // cancel-safe: a token
+            () = enrolment.clock.sleep(interval) => {} // cancel-safe
+        }
+        let both = async {
+            if let Err(error) = liveness(&enrolment).await {
+                tracing::warn!(%error, "liveness of nodes was not looked at");
+            }
+            if let Err(error) = revocations(&enrolment, &mut cut_off).await {
+                tracing::warn!(%error, "revocations were not looked at");
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()), // cancel-safe: a token
+            // Dropped half-way: every step is decided anew after the next start.
+            () = both => {}
+        }
+    }
+}
+
+/// Tells the hello table whether the bus is healthy, until `stop`.
+pub(crate) async fn watch_bus(
+    enrolment: Shared,
+    stop: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut states = enrolment.bus.events();
+    loop {
+        let is_healthy = *states.borrow_and_update() == ConnectionState::Connected;
+        enrolment.liveness().bus_is(is_healthy, enrolment.clock.monotonic());
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()), // cancel-safe: a token
+            changed = states.changed() => if changed.is_err() { // cancel-safe: a watch
+                // The bus is closed, which only a drain does.
+                stop.cancelled().await;
+                return Ok(());
+            },
+        }
+    }
+}
+
+async fn liveness(enrolment: &Shared) -> Result<(), v1::Error> {
+    let mut records = list(enrolment, v1::NodeState::Active).await?;
+    records.extend(list(enrolment, v1::NodeState::Inactive).await?);
+    let listed: Vec<Listed> = records.iter().filter_map(listed).collect();
+    let active = listed.iter().filter(|one| one.is_active).count();
+    #[allow(clippy::cast_precision_loss, reason = "a count of nodes is far below 2^52")]
+    {
+        metrics::gauge!(ACTIVE).set(active as f64);
+        metrics::gauge!(INACTIVE).set((listed.len() - active) as f64);
+    }
+    let now = enrolment.clock.monotonic();
+    let findings = enrolment.liveness().sweep(&listed, now);
+    futures_util::stream::iter(findings.silent)
+        .for_each_concurrent(AT_ONCE, |one| ask(enrolment, one))
+        .await;
+    futures_util::stream::iter(findings.returned)
+        .for_each_concurrent(AT_ONCE, |one| set(enrolment, one, v1::NodeState::Active))
+        .await;
+    Ok(())
+}
+
+fn listed(record: &v1::NodeRecord) -> Option<Listed> {
+    let read = || -> Result<Listed, WireError> {
+        let state: v1::NodeState = enumeration(record.state, "NodeRecord.state")?;
+        let node = id(&record.node, "NodeRecord.node")?;
+        Ok(Listed { node, state_seq: record.state_seq, is_active: state == v1::NodeState::Active })
+    };
+    read().map_err(|error| tracing::error!(node = record.node, %error, "the journal's record is malformed")).ok()
+}
+
+/// All nodes in this state.
+async fn list(
+    enrolment: &Enrolment,
+    state: v1::NodeState,
+) -> Result<Vec<v1::NodeRecord>, v1::Error> {
+    let mut nodes: Vec<v1::NodeRecord> = Vec::new();
+    for _ in 0..MAX_PAGES {
+        let after = nodes.last().map(|record| record.node.clone()).unwrap_or_default();
+        let request = v1::NodesRequest { state: Some(state.into()), after, ..Default::default() };
+        let reply = enrolment.journal.nodes(&request).await?;
+        let is_last = !reply.more || reply.nodes.is_empty();
+        nodes.extend(reply.nodes);
+        if is_last {
+            return Ok(nodes);
+        }
+    }
+    Err(ErrorCode::TooLarge.error(format!("the journal lists more than {} nodes", nodes.len())))
+}
+
+/// A silent node is asked; without an answer it is Inactive.
+async fn ask(enrolment: &Shared, one: Listed) {
+    match ping(enrolment, &one.node).await {
+        Ok(()) | Err(CallError::Service(_) | CallError::Malformed { .. }) => {
+            let now = enrolment.clock.monotonic();
+            enrolment.liveness().is_alive(&one.node, now);
+        }
+        Err(CallError::NoResponders { .. } | CallError::Timeout { .. }) => {
+            set(enrolment, one, v1::NodeState::Inactive).await;
+        }
+        // Our own connection: nothing is known about the node.
+        Err(error) => tracing::debug!(node = %one.node, %error, "a silent node could not be asked"),
+    }
+}
+
+/// Changes a node's liveness, if it is still as it was listed.
+async fn set(enrolment: &Shared, one: Listed, state: v1::NodeState) {
+    let Listed { node, state_seq, .. } = one;
+    let change = v1::SetLiveness {
+        node: node.to_string(),
+        state: state.into(),
+        expected_state_seq: state_seq,
+    };
+    let is_active = state == v1::NodeState::Active;
+    match enrolment.journal.commit(Action::SetLiveness(change)).await {
+        Ok(_) => {
+            enrolment.liveness().became(&node, is_active);
+            tracing::info!(%node, is_active, "liveness changed");
+        }
+        // Somebody else changed it meanwhile; the next sweep sees how.
+        Err(error) if error.known_code() == ErrorCode::Conflict => {}
+        Err(error) => {
+            tracing::warn!(%node, %error, "liveness was not changed; the next sweep tries again")
+        }
+    }
+}
+
+/// An Inactive node said hello: look at it now instead of at the next sweep.
+pub(crate) async fn return_to_active(enrolment: &Shared, node: &NodeId) {
+    match enrolment.journal.node(node).await {
+        Ok(Some(known)) if known.state == v1::NodeState::Inactive => {
+            let one = Listed { node: node.clone(), state_seq: known.state_seq, is_active: false };
+            set(enrolment, one, v1::NodeState::Active).await;
+        }
+        Ok(Some(known)) => {
+            enrolment.liveness().became(node, known.state != v1::NodeState::Inactive)
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%node, %error, "a node is back; the next sweep says so"),
+    }
+}
+
+/// Cuts the bus users of revoked nodes off, until their tokens have expired. `done` are those that this process has seen cut
+/// off.
+async fn revocations(enrolment: &Enrolment, done: &mut BTreeSet<String>) -> Result<(), v1::Error> {
+    let now = enrolment.clock.now().unix_nanos();
+    let is_valid = |record: &v1::NodeRecord| {
+        let not_after = convert::unix_nanos(
+            record.certificate_not_after.as_ref(),
+            "NodeRecord.certificate_not_after",
+        );
+        not_after.is_ok_and(|end| end > now)
+    };
+    let revoked = list(enrolment, v1::NodeState::Revoked).await?;
+    let users: BTreeSet<String> =
+        revoked.into_iter().filter(is_valid).filter_map(|record| record.bus_user).collect();
+    done.retain(|user| users.contains(user));
+    let new: Vec<String> = users.difference(done).cloned().collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    match enrolment.revoker.revoke(&new).await {
+        Ok(count) => {
+            tracing::info!(count, "bus users of revoked nodes are cut off");
+            done.extend(new);
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                count = new.len(),
+                "bus users of revoked nodes are not cut off; trying again"
+            );
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_follows_the_grace_period_within_bounds() {
+        let of = |seconds| interval(Duration::from_secs(seconds)).as_secs();
+        assert_eq!([of(1), of(50), of(300), of(86_400)], [1, 5, 15, 15]);
+    }
+}
