@@ -370,4 +370,27 @@ mod tests {
             assert!(machine.load().is_err(), "{bad}");
         }
     }
+
+    /// The example without its head, which speaks of options that services have.
+    fn example() -> String {
+        let generated = pact_runtime::config::example_file(&SCHEMA);
+        let keys = generated.split_once("\n\n").map(|(_, keys)| keys).unwrap();
+        format!(
+            "# ~/.config/pact/cli.toml, and /etc/pact/cli.toml for everybody on the machine. An option wins over the\n\
+             # environment, the environment over the first file, the first file over the second. Unknown keys are errors.\n\n{keys}"
+        )
+    }
+
+    #[test]
+    fn the_example_file_is_the_key_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/cli.toml");
+        if pact_runtime::environment().any(|(name, _)| name == "PACT_REGENERATE") {
+            std::fs::write(path, example()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert_eq!(committed, example(), "config/cli.toml is stale: run with PACT_REGENERATE=1");
+        let machine = Machine::new();
+        machine.write("site.toml", &committed);
+        machine.load().unwrap();
+    }
 }
