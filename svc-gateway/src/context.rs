@@ -1,0 +1,49 @@
+//! What every handler holds.
+
+use std::sync::Arc;
+
+use pact_bus::Bus;
+use pact_identity::{Signer, TokenVerifier};
+use pact_policy::Evaluator;
+use pact_runtime::{CancellationToken, Clock};
+use pact_schemas::{ErrorCode, NodeId, ServiceName, Subject};
+
+use crate::access::Records;
+use crate::config::ExecSettings;
+use crate::error::Answer;
+use crate::journal::Journal;
+use crate::sessions::Sessions;
+
+/// The gateway: cheap to clone, shared by all requests.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    pub(crate) clock: Clock,
+    pub(crate) bus: Bus,
+    pub(crate) journal: Journal,
+    pub(crate) policy: Evaluator,
+    pub(crate) tokens: Arc<TokenVerifier>,
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) records: Records,
+    pub(crate) sessions: Sessions,
+    pub(crate) exec: ExecSettings,
+    /// Cancelled when the drain begins.
+    pub(crate) draining: CancellationToken,
+}
+
+/// The subject of a service's method.
+pub(crate) fn service_subject(service: &str, method: &str) -> Answer<Subject> {
+    let service =
+        ServiceName::new(service).map_err(|e| ErrorCode::Internal.error(e.to_string()))?;
+    let method = method
+        .parse()
+        .map_err(|e: pact_schemas::id::IdError| ErrorCode::Internal.error(e.to_string()))?;
+    Ok(Subject::ServiceRpc { service, method })
+}
+
+/// The subject of an agent's method.
+pub(crate) fn node_subject(node: &NodeId, method: &str) -> Answer<Subject> {
+    let method = method
+        .parse()
+        .map_err(|e: pact_schemas::id::IdError| ErrorCode::Internal.error(e.to_string()))?;
+    Ok(Subject::NodeRpc { node: node.clone(), method })
+}

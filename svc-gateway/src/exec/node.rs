@@ -1,0 +1,134 @@
+//! One node's part of a command.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pact_bus::CallError;
+use pact_bus::stream::{StreamError, StreamReceiver};
+use pact_schemas::v1::stream_frame::Body;
+use pact_schemas::v1::{self, ExecOutput, NodeState, exec_output::Output};
+use pact_schemas::{ErrorCode, NodeId, StreamId};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::input::{self, Source};
+use super::{Outlet, node_error};
+use crate::context::{Gateway, node_subject};
+use crate::error::Answer;
+
+/// How long an agent may take to accept: it checks a signature and syncs a nonce to disk.
+const ACCEPT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is needed to run a granted command on one node.
+pub(super) struct NodeRun {
+    pub(super) gateway: Gateway,
+    pub(super) node: NodeId,
+    /// As on the wire; says why when nobody answers.
+    pub(super) state: i32,
+    pub(super) grant: Arc<v1::SignedGrant>,
+    pub(super) outlet: Outlet,
+    pub(super) input: Option<Source>,
+}
+
+/// The node's last word.
+enum End {
+    /// Said, or nobody listens any more.
+    Said,
+    /// To be said.
+    Failed(v1::Error),
+}
+
+impl NodeRun {
+    pub(super) async fn run(mut self) {
+        let end = match self.start().await {
+            Ok(stream) => self.forward(stream).await,
+            Err(error) => End::Failed(error),
+        };
+        if let End::Failed(error) = end {
+            tracing::info!(node = %self.node, %error, "exec failed");
+            let _gone = self.outlet.send(Ok(node_error(&self.node, error))).await;
+        }
+    }
+
+    /// Subscribes, then sends the grant.
+    async fn start(&self) -> Answer<StreamReceiver> {
+        let stream = self.new_stream_id()?;
+        let receiver = StreamReceiver::open(&self.gateway.bus, &self.node, &stream).await.map_err(
+            |error| {
+                ErrorCode::Unreachable
+                    .error("the gateway is not connected to the bus")
+                    .because(error.to_string())
+            },
+        )?;
+        let start = v1::ExecStart {
+            grant: Some(self.grant.as_ref().clone()),
+            stream_id: stream.to_string(),
+            initial_credit_bytes: StreamReceiver::initial_credit_bytes(),
+        };
+        let subject = node_subject(&self.node, "exec")?;
+        let asked = self.gateway.bus.request(&subject, &start, ACCEPT_LIMIT).await;
+        // After a failure the receiver is dropped, which tells an agent that did start to cancel.
+        let _accepted: v1::ExecAccepted = asked.map_err(|error| self.not_accepted(error))?;
+        Ok(receiver)
+    }
+
+    fn new_stream_id(&self) -> Answer<StreamId> {
+        let bytes: [u8; 16] = self.gateway.clock.random_bytes();
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        StreamId::new(&text).map_err(|error| ErrorCode::Internal.error(error.to_string()))
+    }
+
+    fn not_accepted(&self, error: CallError) -> v1::Error {
+        let node = &self.node;
+        match error {
+            CallError::Service(error) => error,
+            CallError::NoResponders { .. } => match NodeState::try_from(self.state) {
+                Ok(NodeState::Registered) => ErrorCode::NodeNotEnrolled
+                    .error(format!("{node} is registered, but its agent has never enrolled"))
+                    .next("start pact-agent on the node"),
+                Ok(NodeState::Revoked) => ErrorCode::NodeRevoked
+                    .error(format!("{node} is decommissioned"))
+                    .next("bring it back with `pact node enroll`"),
+                _ => ErrorCode::Unreachable
+                    .error(format!("{node} does not answer"))
+                    .because("its agent is not on the bus")
+                    .next("check the node and its pact-agent; see `pact status`"),
+            },
+            error => ErrorCode::Unreachable
+                .error(format!("{node} does not answer"))
+                .because(error.to_string())
+                .next("whether the command was started is in `pact log` once the node is back"),
+        }
+    }
+
+    async fn forward(&mut self, mut stream: StreamReceiver) -> End {
+        // The task ends with the stream, or is aborted with this one.
+        let _input = self.input.take().map(|source| {
+            AbortOnDropHandle::new(tokio::spawn(input::deliver(source, stream.controls())))
+        });
+        loop {
+            let (output, is_last) = match stream.recv().await {
+                Ok(Some(Body::Output(output))) => {
+                    let bytes = v1::ExecBytes { stream: output.stream, data: output.data };
+                    (Output::Bytes(bytes), false)
+                }
+                Ok(Some(Body::Finished(finished))) => (Output::Finished(finished), true),
+                Ok(None) => return End::Failed(self.lost(&StreamError::Ended)),
+                Err(error) => return End::Failed(self.lost(&error)),
+            };
+            let output = ExecOutput { node: self.node.to_string(), output: Some(output) };
+            let is_gone = self.outlet.send(Ok(output)).await.is_err();
+            // A client that is gone: dropping the stream cancels. The last frame: its confirmation is the stream's
+            // own business.
+            if is_gone || is_last {
+                return End::Said;
+            }
+        }
+    }
+
+    fn lost(&self, error: &StreamError) -> v1::Error {
+        ErrorCode::Unreachable
+            .error(format!("the output of {} ends here", self.node))
+            .because(error.to_string())
+            .next("its outcome is in `pact log` once the node is back")
+    }
+}

@@ -1,0 +1,12 @@
+//! Many at once, but not all: bounded concurrency in order.
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
+/// Nodes that are asked at once (contracts §3: fleet, 50 at once; a power of two near it).
+pub(crate) const AT_ONCE: usize = 64;
+
+/// Runs all of `work`, at most [`AT_ONCE`] at a time; the results come in its order.
+pub(crate) async fn all<Fut: Future>(work: Vec<Fut>) -> Vec<Fut::Output> {
+    stream::iter(work).buffered(AT_ONCE).collect().await
+}
