@@ -1,0 +1,42 @@
+//! What handlers hold.
+
+use std::sync::Arc;
+
+use pact_identity::{GrantIssuer, Verifier};
+use pact_runtime::Clock;
+use pact_schemas::SiteName;
+
+use crate::raft::member::Member;
+
+/// Everything that a handler needs. Clones are one.
+#[derive(Clone)]
+pub struct Context {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) member: Member,
+    pub(crate) site: SiteName,
+    /// Checks attestations against the site root.
+    pub(crate) verifier: Verifier,
+    /// This member's key for grants and plane time.
+    pub(crate) issuer: GrantIssuer,
+    pub(crate) clock: Clock,
+}
+
+impl Context {
+    /// A context of a running member.
+    pub fn new(member: Member, verifier: Verifier, issuer: GrantIssuer, clock: Clock) -> Self {
+        let site = member.config().site.clone();
+        Self { inner: Arc::new(Inner { member, site, verifier, issuer, clock }) }
+    }
+
+    pub(crate) fn member(&self) -> &Member {
+        &self.inner.member
+    }
+
+    /// Waits until this member has applied everything that was acknowledged before, unless the caller does not care.
+    pub(crate) async fn current(&self, stale: bool) -> Result<(), pact_schemas::v1::Error> {
+        if stale { Ok(()) } else { self.member().linearizable().await }
+    }
+}

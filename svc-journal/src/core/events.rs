@@ -1,0 +1,134 @@
+//! What nodes report: spooled events, once each and in order, and recorded chunks.
+
+use pact_schemas::convert::{self, Scope, bytes, id, required};
+use pact_schemas::v1::{
+    self, CapabilityChange, EntryKind, NodeEvent, NodeRecord, PutBlob, entry, node_event,
+};
+use pact_schemas::{ErrorCode, NodeId, SpoolId};
+
+use super::exec::{self, Report};
+use super::nodes::state_of;
+use super::records::{Blob, sha256};
+use super::refusal::Refusal;
+use super::working::{Draft, Working};
+
+/// Largest chunk before compression.
+pub(crate) const MAX_CHUNK_BYTES: u32 = 256 * 1024;
+/// Chunks of a capability report: 16 MiB.
+const MAX_REPORT_CHUNKS: usize = 64;
+
+/// Takes the next event of a node's spool; an event that is committed already makes nothing.
+pub(crate) fn event(
+    work: &mut Working<'_>,
+    event: &NodeEvent,
+    time_nanos: i64,
+) -> Result<(), Refusal> {
+    let node: NodeId = id(&event.node, "NodeEvent.node")?;
+    let spool: SpoolId = id(&event.spool_id, "NodeEvent.spool_id")?;
+    convert::unix_nanos(event.recorded.as_ref(), "NodeEvent.recorded")?;
+    let body = required(event.body.as_ref(), "NodeEvent.body")?;
+    let record = work.node(&node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
+    if state_of(&record) == v1::NodeState::Revoked {
+        return Err(Refusal::Revoked { node });
+    }
+    let committed = work.spool_mark(&node, &spool).unwrap_or(0);
+    if event.number == 0 {
+        return Err(Refusal::Argument { field: "NodeEvent.number", rule: "must be at least 1" });
+    }
+    if event.number <= committed {
+        return Ok(());
+    }
+    // A spool that is not known begins at 1: whatever it held before is lost, and the agent is told by this refusal.
+    if event.number != committed + 1 {
+        return Err(Refusal::SpoolGap { node, expected: committed + 1, received: event.number });
+    }
+    let mut record =
+        NodeRecord { spool_id: Some(spool.to_string()), spool_number: event.number, ..record };
+    match body {
+        node_event::Body::ExecEnded(ended) => match exec::ended(work, &node, ended)? {
+            Report::Finished(draft) => {
+                let seq = work.draft(*draft);
+                work.staged.outcomes.insert((ended.grant_seq, node.clone()), seq);
+            }
+            Report::Repeated => {}
+            Report::NotGranted => not_granted(work, &node, ended.grant_seq),
+        },
+        node_event::Body::CapabilityChange(change) => {
+            capability(work, &node, change, &mut record, time_nanos)?
+        }
+    }
+    work.staged.nodes.insert(node.clone(), record);
+    work.staged.spools.insert((node, spool), event.number);
+    Ok(())
+}
+
+/// The spool must go on, and the claim must be seen.
+fn not_granted(work: &mut Working<'_>, node: &NodeId, grant_seq: u64) {
+    work.draft(Draft::new(
+        EntryKind::Denied,
+        Scope::Node(node.clone()),
+        format!("node {node} reported a run that it was not granted"),
+        entry::Payload::Denied(v1::Denied {
+            operation: "exec_ended".to_owned(),
+            target: node.to_string(),
+            code: ErrorCode::GrantForOther.to_string(),
+            reason: format!("entry {grant_seq} asks this node for no run"),
+        }),
+    ));
+}
+
+fn capability(
+    work: &mut Working<'_>,
+    node: &NodeId,
+    change: &CapabilityChange,
+    record: &mut NodeRecord,
+    time_nanos: i64,
+) -> Result<(), Refusal> {
+    if change.report.is_empty() || change.report.len() > MAX_REPORT_CHUNKS {
+        return Err(Refusal::Argument {
+            field: "CapabilityChange.report",
+            rule: "must have 1 to 64 chunks",
+        });
+    }
+    for chunk in &change.report {
+        bytes::<32>(&chunk.sha256, "BlobRef.sha256")?;
+    }
+    record.capability.clone_from(&change.report);
+    record.capability_time = Some(convert::timestamp(time_nanos));
+    let payload = CapabilityChange { node: node.to_string(), report: change.report.clone() };
+    work.draft(Draft::new(
+        EntryKind::CapabilityChange,
+        Scope::Node(node.clone()),
+        format!("capabilities of node {node} reported"),
+        entry::Payload::CapabilityChange(payload),
+    ));
+    Ok(())
+}
+
+/// Stores a chunk under its hash; a chunk that is stored already makes nothing.
+pub(crate) fn put_blob(work: &mut Working<'_>, blob: &PutBlob) -> Result<(), Refusal> {
+    let hash = check_blob(blob)?;
+    if !work.has_blob(&hash) {
+        let stored = Blob { compressed: blob.compressed.clone(), size_bytes: blob.size_bytes };
+        work.staged.blobs.insert(hash, stored);
+    }
+    Ok(())
+}
+
+/// The hash of a chunk whose bytes have it. The proposer checks too, so that nothing false is replicated.
+pub(crate) fn check_blob(blob: &PutBlob) -> Result<[u8; 32], Refusal> {
+    let claimed: [u8; 32] = bytes(&blob.sha256, "PutBlob.sha256")?;
+    if blob.size_bytes > MAX_CHUNK_BYTES {
+        return Err(Refusal::Argument {
+            field: "PutBlob.size_bytes",
+            rule: "must be at most 262144",
+        });
+    }
+    let room = usize::try_from(blob.size_bytes).unwrap_or(0);
+    let plain =
+        zstd::bulk::decompress(&blob.compressed, room).map_err(|_| Refusal::BlobMismatch)?;
+    if plain.len() != room || sha256(&[&plain]) != claimed {
+        return Err(Refusal::BlobMismatch);
+    }
+    Ok(claimed)
+}

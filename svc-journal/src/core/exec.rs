@@ -1,0 +1,173 @@
+//! A command that nodes are to run, and what came of it.
+
+use std::collections::BTreeSet;
+
+use pact_schemas::convert::{Scope, enumeration, required};
+use pact_schemas::v1::{self, Command, EntryKind, ExecEnded, ExecOutcome, ExecRequest, entry};
+use pact_schemas::{NodeId, NodeSet, VclusterId};
+
+use super::nodes::state_of;
+use super::refusal::Refusal;
+use super::working::{Draft, Working, vcluster_of};
+
+/// Arguments of one command.
+const MAX_ARGUMENTS: usize = 1_024;
+/// Bytes of all arguments: an entry stays far below a batch, and the kernel takes more.
+const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
+/// Longest time limit: a week.
+const MAX_TIMEOUT_SECONDS: u32 = 7 * 24 * 3600;
+/// Characters of a command line that an entry's message shows.
+const MESSAGE_CHARACTERS: usize = 200;
+/// Pieces of recorded output in one outcome; at 256 KiB each far more than any limit allows.
+const MAX_SEGMENTS: usize = 65_536;
+
+/// Records the request. Returns the additions to the built-in command list that hold on every target.
+pub(crate) fn request(
+    work: &mut Working<'_>,
+    command: &Command,
+    exec: &ExecRequest,
+) -> Result<Vec<String>, Refusal> {
+    if command.request_id.is_none() {
+        return Err(Refusal::RequestIdMissing);
+    }
+    check_request(exec)?;
+    let targets = NodeSet::parse(&exec.targets)?;
+    let mut vclusters: BTreeSet<Option<VclusterId>> = BTreeSet::new();
+    for node in targets.iter() {
+        let record = work.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
+        if state_of(&record) == v1::NodeState::Revoked {
+            return Err(Refusal::Revoked { node: node.clone() });
+        }
+        vclusters.insert(vcluster_of(&record));
+    }
+    let whitelist = common_whitelist(work, &vclusters);
+    let scope = scope_of(&targets, &vclusters);
+    let folded = targets.fold();
+    let mut draft = Draft::new(
+        EntryKind::ExecRequested,
+        scope,
+        format!("exec on {folded}: {}", shown(&exec.argv)),
+        entry::Payload::ExecRequested(v1::ExecRequested {
+            targets: folded,
+            argv: exec.argv.clone(),
+            stdin: exec.stdin,
+            timeout_seconds: exec.timeout_seconds,
+            output_limit_bytes: exec.output_limit_bytes,
+        }),
+    );
+    draft.vclusters = vclusters.into_iter().flatten().collect();
+    draft.nodes = targets.iter().cloned().collect();
+    work.draft(draft);
+    Ok(whitelist)
+}
+
+fn check_request(exec: &ExecRequest) -> Result<(), Refusal> {
+    let argument = |field, rule| Err(Refusal::Argument { field, rule });
+    if exec.argv.first().is_none_or(String::is_empty) {
+        return argument("argv", "must begin with a program");
+    }
+    if exec.argv.len() > MAX_ARGUMENTS
+        || exec.argv.iter().map(String::len).sum::<usize>() > MAX_ARGUMENT_BYTES
+    {
+        return argument("argv", "may have 1,024 arguments and 64 KiB in all");
+    }
+    if exec.argv.iter().any(|a| a.contains('\0')) {
+        return argument("argv", "may hold no zero byte");
+    }
+    if !(1..=MAX_TIMEOUT_SECONDS).contains(&exec.timeout_seconds) {
+        return argument("timeout_seconds", "must be between 1 and 604800");
+    }
+    if exec.output_limit_bytes == 0 {
+        return argument("output_limit_bytes", "must be at least 1");
+    }
+    Ok(())
+}
+
+fn scope_of(targets: &NodeSet, vclusters: &BTreeSet<Option<VclusterId>>) -> Scope {
+    let mut nodes = targets.iter();
+    if let (Some(only), None) = (nodes.next(), nodes.next()) {
+        return Scope::Node(only.clone());
+    }
+    let mut vclusters = vclusters.iter();
+    match (vclusters.next(), vclusters.next()) {
+        (Some(Some(all)), None) => Scope::Vcluster(all.clone()),
+        _ => Scope::Global,
+    }
+}
+
+/// What every vCluster of the targets adds; a target without vCluster adds nothing.
+fn common_whitelist(work: &Working<'_>, vclusters: &BTreeSet<Option<VclusterId>>) -> Vec<String> {
+    let lists = vclusters.iter().map(|vcluster| -> BTreeSet<String> {
+        let record = vcluster.as_ref().and_then(|v| work.vcluster(v));
+        record
+            .and_then(|r| r.policy)
+            .map(|p| p.exec_whitelist.into_iter().collect())
+            .unwrap_or_default()
+    });
+    let common = lists.reduce(|a, b| a.intersection(&b).cloned().collect());
+    common.unwrap_or_default().into_iter().collect()
+}
+
+/// A command line in one line, without characters that could forge another.
+fn shown(argv: &[String]) -> String {
+    let line = argv.join(" ");
+    line.chars()
+        .take(MESSAGE_CHARACTERS)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// What a node's report about a run is worth.
+pub(crate) enum Report {
+    /// The outcome of a run that was granted to the node.
+    Finished(Box<Draft>),
+    /// The node reported this run before.
+    Repeated,
+    /// No run of this sequence was granted to the node.
+    NotGranted,
+}
+
+/// Judges a node's report.
+pub(crate) fn ended(
+    work: &Working<'_>,
+    node: &NodeId,
+    ended: &ExecEnded,
+) -> Result<Report, Refusal> {
+    let finished = required(ended.finished.as_ref(), "ExecEnded.finished")?;
+    let outcome: ExecOutcome = enumeration(finished.outcome, "ExecFinished.outcome")?;
+    if finished.output.len() > MAX_SEGMENTS {
+        return Err(Refusal::Argument { field: "output", rule: "may have 65,536 segments" });
+    }
+    let request = work.entry(ended.grant_seq).and_then(|entry| entry.payload);
+    let Some(entry::Payload::ExecRequested(request)) = request else {
+        return Ok(Report::NotGranted);
+    };
+    let granted = NodeSet::parse(&request.targets).is_ok_and(|targets| targets.contains(node));
+    if !granted {
+        return Ok(Report::NotGranted);
+    }
+    if work.outcome(ended.grant_seq, node).is_some() {
+        return Ok(Report::Repeated);
+    }
+    let mut draft = Draft::new(
+        EntryKind::ExecFinished,
+        Scope::Node(node.clone()),
+        format!("exec {} on {node}: {}", ended.grant_seq, told(outcome, finished)),
+        entry::Payload::ExecFinished(finished.clone()),
+    );
+    draft.parent = Some(ended.grant_seq);
+    Ok(Report::Finished(Box::new(draft)))
+}
+
+fn told(outcome: ExecOutcome, finished: &v1::ExecFinished) -> String {
+    let number = |n: Option<i32>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+    match outcome {
+        ExecOutcome::Unspecified | ExecOutcome::Unknown => "the outcome is unknown".to_owned(),
+        ExecOutcome::Exited => format!("exited with {}", number(finished.exit_status)),
+        ExecOutcome::Signalled => format!("ended by signal {}", number(finished.signal)),
+        ExecOutcome::TimedOut => "killed at its time limit".to_owned(),
+        ExecOutcome::Cancelled => "cancelled".to_owned(),
+        ExecOutcome::Refused => "refused by the agent".to_owned(),
+        ExecOutcome::NotStarted => "could not be started".to_owned(),
+    }
+}

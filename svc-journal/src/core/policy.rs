@@ -1,0 +1,216 @@
+//! Policies of vClusters, and what is recorded of refusals, reading and the members themselves.
+
+use pact_schemas::convert::{self, Scope, id, required, text};
+use pact_schemas::v1::{
+    self, AnnounceMembers, EntryKind, PolicyUpdate, RecordAccess, RecordDenied, RejectEnrolment,
+    SetPolicy, VclusterPolicy, VclusterRecord, entry,
+};
+use pact_schemas::{NodeId, VclusterId};
+
+use super::refusal::Refusal;
+use super::working::{Draft, Working};
+
+/// Policies that one command may set.
+const MAX_UPDATES: usize = 64;
+/// Words of one list in a policy.
+const MAX_LIST: usize = 1_024;
+/// Longest text that is recorded of a refusal.
+const MAX_TEXT_BYTES: usize = 1_024;
+/// Members of a journal, learners included.
+const MAX_MEMBERS: usize = 16;
+
+/// Merges policy keys into those of each vCluster, which comes into being with its first policy.
+pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), Refusal> {
+    if set.updates.is_empty() || set.updates.len() > MAX_UPDATES {
+        return Err(Refusal::Argument {
+            field: "SetPolicy.updates",
+            rule: "must name 1 to 64 vClusters",
+        });
+    }
+    for update in &set.updates {
+        let vcluster: VclusterId = id(&update.vcluster, "PolicyUpdate.vcluster")?;
+        let given = required(update.policy.as_ref(), "PolicyUpdate.policy")?;
+        let seq = work.next_seq();
+        let record = work.vcluster(&vcluster).unwrap_or_else(|| VclusterRecord {
+            vcluster: vcluster.to_string(),
+            created_seq: seq,
+            ..VclusterRecord::default()
+        });
+        let policy = merged(&vcluster, record.policy.clone().unwrap_or_default(), given)?;
+        let record = VclusterRecord { policy: Some(policy.clone()), policy_seq: seq, ..record };
+        work.staged.vclusters.insert(vcluster.clone(), record);
+        work.draft(Draft::new(
+            EntryKind::PolicyUpdate,
+            Scope::Vcluster(vcluster.clone()),
+            format!("policy of {vcluster} set"),
+            entry::Payload::PolicyUpdate(PolicyUpdate {
+                vcluster: vcluster.to_string(),
+                policy: Some(policy),
+            }),
+        ));
+    }
+    Ok(())
+}
+
+/// Keys that are given win; lists are replaced when they are given and not empty.
+fn merged(
+    vcluster: &VclusterId,
+    old: VclusterPolicy,
+    new: &VclusterPolicy,
+) -> Result<VclusterPolicy, Refusal> {
+    check_policy(new)?;
+    let list = |old: Vec<String>, new: &[String]| if new.is_empty() { old } else { new.to_vec() };
+    let mut policy = VclusterPolicy {
+        enforcement_mode: new.enforcement_mode.clone().or(old.enforcement_mode),
+        drift_sensitivity: new.drift_sensitivity.or(old.drift_sensitivity),
+        base_commit_window_seconds: new
+            .base_commit_window_seconds
+            .or(old.base_commit_window_seconds),
+        min_window_seconds: new.min_window_seconds.or(old.min_window_seconds),
+        emergency_window_seconds: new.emergency_window_seconds.or(old.emergency_window_seconds),
+        emergency_allowed: new.emergency_allowed.or(old.emergency_allowed),
+        regulated: new.regulated.or(old.regulated),
+        two_person_approval: new.two_person_approval.or(old.two_person_approval),
+        approval_timeout_seconds: new.approval_timeout_seconds.or(old.approval_timeout_seconds),
+        exec_requires_approval: new.exec_requires_approval.or(old.exec_requires_approval),
+        exec_whitelist: list(old.exec_whitelist, &new.exec_whitelist),
+        shell_whitelist: list(old.shell_whitelist, &new.shell_whitelist),
+        shell_privileged: new.shell_privileged.or(old.shell_privileged),
+        auto_converge_categories: list(old.auto_converge_categories, &new.auto_converge_categories),
+        require_ack_categories: list(old.require_ack_categories, &new.require_ack_categories),
+        audit_retention_days: new.audit_retention_days.or(old.audit_retention_days),
+        ai_exec_allowed: new.ai_exec_allowed.or(old.ai_exec_allowed),
+        degraded_exec: new.degraded_exec.or(old.degraded_exec),
+    };
+    if policy.regulated == Some(true) {
+        if new.two_person_approval == Some(false) {
+            return Err(Refusal::RegulatedNeedsTwo { vcluster: vcluster.clone() });
+        }
+        policy.two_person_approval = Some(true);
+    }
+    Ok(policy)
+}
+
+fn check_policy(policy: &VclusterPolicy) -> Result<(), Refusal> {
+    let argument = |field, rule| Err(Refusal::Argument { field, rule });
+    if policy.enforcement_mode.as_deref().is_some_and(|m| !["observe", "enforce"].contains(&m)) {
+        return argument("enforcement_mode", "must be observe or enforce");
+    }
+    if policy.drift_sensitivity.is_some_and(|s| !s.is_finite() || s < 0.0) {
+        return argument("drift_sensitivity", "must be a number from 0");
+    }
+    let lists = [
+        &policy.exec_whitelist,
+        &policy.shell_whitelist,
+        &policy.auto_converge_categories,
+        &policy.require_ack_categories,
+    ];
+    let word =
+        |w: &String| !w.is_empty() && w.len() <= MAX_TEXT_BYTES && !w.contains(char::is_control);
+    if !lists.iter().all(|l| l.len() <= MAX_LIST && l.iter().all(word)) {
+        return argument("policy lists", "may hold 1,024 words of 1,024 bytes");
+    }
+    Ok(())
+}
+
+fn short(value: &str, field: &'static str) -> Result<(), Refusal> {
+    text(value, field)?;
+    if value.len() > MAX_TEXT_BYTES {
+        return Err(Refusal::Argument { field, rule: "may have 1,024 bytes" });
+    }
+    Ok(())
+}
+
+/// A refusal that a verified principal met.
+pub(crate) fn denied(work: &mut Working<'_>, record: &RecordDenied) -> Result<(), Refusal> {
+    let scope = Scope::try_from(required(record.scope.as_ref(), "RecordDenied.scope")?)?;
+    let denied = required(record.denied.as_ref(), "RecordDenied.denied")?;
+    short(&denied.operation, "Denied.operation")?;
+    short(&denied.code, "Denied.code")?;
+    if denied.target.len() > MAX_TEXT_BYTES * 4 || denied.reason.len() > MAX_TEXT_BYTES {
+        return Err(Refusal::Argument {
+            field: "Denied",
+            rule: "may hold a target of 4 KiB and a reason of 1 KiB",
+        });
+    }
+    let message = format!("{} denied: {}", denied.operation, denied.code);
+    work.draft(Draft::new(
+        EntryKind::Denied,
+        scope,
+        message,
+        entry::Payload::Denied(denied.clone()),
+    ));
+    Ok(())
+}
+
+/// Reading, aggregated by the gateway.
+pub(crate) fn accessed(work: &mut Working<'_>, record: &RecordAccess) -> Result<(), Refusal> {
+    let scope = Scope::try_from(required(record.scope.as_ref(), "RecordAccess.scope")?)?;
+    let accessed = required(record.accessed.as_ref(), "RecordAccess.accessed")?;
+    short(&accessed.operation, "Accessed.operation")?;
+    convert::unix_nanos(accessed.minute.as_ref(), "Accessed.minute")?;
+    if accessed.count == 0 || accessed.target.len() > MAX_TEXT_BYTES * 4 {
+        return Err(Refusal::Argument {
+            field: "Accessed",
+            rule: "must count from 1 and name a target of 4 KiB at most",
+        });
+    }
+    let message = format!("{} {} times", accessed.operation, accessed.count);
+    work.draft(Draft::new(
+        EntryKind::Accessed,
+        scope,
+        message,
+        entry::Payload::Accessed(accessed.clone()),
+    ));
+    Ok(())
+}
+
+/// A first contact that was refused. Whoever made it may have claimed any name.
+pub(crate) fn enrolment_rejected(
+    work: &mut Working<'_>,
+    reject: &RejectEnrolment,
+) -> Result<(), Refusal> {
+    let rejected = required(reject.rejected.as_ref(), "RejectEnrolment.rejected")?;
+    short(&rejected.code, "EnrolmentRejected.code")?;
+    if [&rejected.node, &rejected.reason, &rejected.source].iter().any(|t| t.len() > MAX_TEXT_BYTES)
+    {
+        return Err(Refusal::Argument {
+            field: "EnrolmentRejected",
+            rule: "may hold texts of 1 KiB",
+        });
+    }
+    let known = NodeId::new(&rejected.node).ok().filter(|node| work.node(node).is_some());
+    let message = format!("enrolment rejected: {}", rejected.code);
+    let payload = entry::Payload::EnrolmentRejected(rejected.clone());
+    let scope = known.map_or(Scope::Global, Scope::Node);
+    work.draft(Draft::new(EntryKind::EnrolmentRejected, scope, message, payload));
+    Ok(())
+}
+
+/// The members and their addresses, whenever they differ from what was announced last.
+pub(crate) fn announce_members(
+    work: &mut Working<'_>,
+    announce: &AnnounceMembers,
+) -> Result<(), Refusal> {
+    if announce.members.is_empty() || announce.members.len() > MAX_MEMBERS {
+        return Err(Refusal::Argument {
+            field: "AnnounceMembers.members",
+            rule: "must name 1 to 16 members",
+        });
+    }
+    if work.members() == announce.members {
+        return Ok(());
+    }
+    work.staged.members = Some(announce.members.clone());
+    let addresses: Vec<String> =
+        announce.members.iter().map(|m| format!("{}:{}", m.id, m.address)).collect();
+    work.draft(Draft::new(
+        EntryKind::MembershipChanged,
+        Scope::Global,
+        format!("members: {}", addresses.join(", ")),
+        entry::Payload::MembershipChanged(v1::MembershipChanged {
+            members: announce.members.clone(),
+        }),
+    ));
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! What `apply` reads and what it changes.
+
+use std::collections::BTreeMap;
+
+use pact_schemas::v1::{self, MemberAddress, NodeRecord, VclusterRecord};
+use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
+
+use super::records::{Blob, CertificateRow, Head, Posting, RequestMemory, StoredEntry};
+use super::requests::RequestHorizon;
+use super::tree::{FullTile, Tree};
+
+/// The state before a Raft entry. An implementation that cannot read does not return.
+pub(crate) trait StateView {
+    /// The last entry.
+    fn head(&self) -> Head;
+    /// The Merkle tree over all entries.
+    fn tree(&self) -> Tree;
+    /// The members that were announced last.
+    fn members(&self) -> Vec<MemberAddress>;
+    /// How far back request ids are remembered.
+    fn horizon(&self) -> RequestHorizon;
+    /// A node.
+    fn node(&self, node: &NodeId) -> Option<NodeRecord>;
+    /// Whose MAC address, serial or hardware id this is.
+    fn holder(&self, hardware: &str) -> Option<NodeId>;
+    /// Last committed event of a node's spool.
+    fn spool_mark(&self, node: &NodeId, spool: &SpoolId) -> Option<u64>;
+    /// A vCluster.
+    fn vcluster(&self, vcluster: &VclusterId) -> Option<VclusterRecord>;
+    /// What is remembered of a request.
+    fn request(&self, id: &RequestId) -> Option<RequestMemory>;
+    /// The oldest remembered requests, oldest first.
+    fn oldest_requests(&self, limit: usize) -> Vec<RequestId>;
+    /// An entry.
+    fn entry(&self, seq: u64) -> Option<v1::Entry>;
+    /// The entry that holds this node's outcome of another.
+    fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64>;
+    /// Whether a chunk is stored.
+    fn has_blob(&self, sha256: &[u8; 32]) -> bool;
+}
+
+/// What the commands of one Raft entry change.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// New entries, with consecutive sequences.
+    pub(crate) entries: Vec<StoredEntry>,
+    /// Sequences to add to the scope index.
+    pub(crate) postings: BTreeMap<Posting, Vec<u64>>,
+    /// (parent, node) → entry with the outcome.
+    pub(crate) outcomes: BTreeMap<(u64, NodeId), u64>,
+    /// Nodes as they are now.
+    pub(crate) nodes: BTreeMap<NodeId, NodeRecord>,
+    /// Whose hardware ids are now; `None`: nobody's.
+    pub(crate) hardware: BTreeMap<String, Option<NodeId>>,
+    /// Last committed events.
+    pub(crate) spools: BTreeMap<(NodeId, SpoolId), u64>,
+    /// vClusters as they are now.
+    pub(crate) vclusters: BTreeMap<VclusterId, VclusterRecord>,
+    /// Remembered requests; `None`: forgotten.
+    pub(crate) requests: BTreeMap<RequestId, Option<RequestMemory>>,
+    /// The horizon, when it or the count changed.
+    pub(crate) horizon: Option<RequestHorizon>,
+    /// New chunks by hash.
+    pub(crate) blobs: BTreeMap<[u8; 32], Blob>,
+    /// Certificates by serial.
+    pub(crate) certificates: BTreeMap<String, CertificateRow>,
+    /// The announced members, when they changed.
+    pub(crate) members: Option<Vec<MemberAddress>>,
+    /// Tiles that became full.
+    pub(crate) tiles: Vec<FullTile>,
+}
+
+impl Changes {
+    /// Adds what came later.
+    pub(crate) fn absorb(&mut self, later: Self) {
+        self.entries.extend(later.entries);
+        for (key, seqs) in later.postings {
+            self.postings.entry(key).or_default().extend(seqs);
+        }
+        self.outcomes.extend(later.outcomes);
+        self.nodes.extend(later.nodes);
+        self.hardware.extend(later.hardware);
+        self.spools.extend(later.spools);
+        self.vclusters.extend(later.vclusters);
+        self.requests.extend(later.requests);
+        self.horizon = later.horizon.or(self.horizon);
+        self.blobs.extend(later.blobs);
+        self.certificates.extend(later.certificates);
+        self.members = later.members.or(self.members.take());
+        self.tiles.extend(later.tiles);
+    }
+}

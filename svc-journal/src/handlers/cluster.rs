@@ -1,0 +1,47 @@
+//! `cluster`: who leads, how far everybody is.
+
+use pact_schemas::ErrorCode;
+use pact_schemas::v1::{self, ClusterReply, ClusterRequest, MemberStatus};
+
+use crate::context::Context;
+
+/// Raft as this member sees it. Answers without a leader too.
+///
+/// # Errors
+/// `PACT_NO_LEADER` when this member's Raft has stopped.
+pub async fn cluster(
+    context: &Context,
+    _request: ClusterRequest,
+) -> Result<ClusterReply, v1::Error> {
+    let member = context.member();
+    let stopped = |_| ErrorCode::NoLeader.error("this member has stopped");
+    let committed = member
+        .raft()
+        .with_raft_state(|state| state.committed.map(|id| id.index))
+        .await
+        .map_err(stopped)?;
+    let metrics = member.raft().metrics().borrow().clone();
+    let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+    let matched = |id: u64| {
+        let replication = metrics.replication.as_ref()?;
+        replication.get(&id).copied().flatten().map(|log_id| log_id.index)
+    };
+    let members = member.config().members.iter().map(|(id, address)| MemberStatus {
+        id,
+        address: address.to_owned(),
+        matched_index: matched(id),
+        last_contact_milliseconds: None,
+        voter: voters.contains(&id),
+    });
+    let (head_seq, head_hash) = member.head();
+    Ok(ClusterReply {
+        answering_member: member.id(),
+        leader: metrics.current_leader,
+        term: metrics.current_term,
+        committed_index: committed,
+        applied_index: metrics.last_applied.map(|id| id.index),
+        head_seq,
+        head_hash: head_hash.to_vec(),
+        members: members.collect(),
+    })
+}

@@ -1,0 +1,67 @@
+//! `up.event.*` and `up.recording`: what nodes report. Answered once it is committed, by any member.
+
+use pact_identity::Principal;
+use pact_schemas::v1::{
+    self, Action, Command, Committed, EventAck, NodeEvent, PutBlob, RecordingAck, action, outcome,
+};
+use pact_schemas::{ErrorCode, NodeId, SpoolId, convert};
+
+use crate::context::Context;
+use crate::core::apply::COMMAND_VERSION;
+use crate::core::check_blob;
+use crate::store::query;
+
+/// Commits a node's event. The node is that of the subject, whatever the body says.
+///
+/// # Errors
+/// `PACT_SPOOL_GAP` with the number that is next; whatever keeps the journal from committing.
+pub async fn event(
+    context: &Context,
+    node: &NodeId,
+    event: NodeEvent,
+) -> Result<EventAck, v1::Error> {
+    let spool: SpoolId = convert::id(&event.spool_id, "NodeEvent.spool_id")?;
+    let number = event.number;
+    let event = NodeEvent { node: node.to_string(), ..event };
+    commit(context, node, action::Action::NodeEvent(event)).await?;
+    // This member may be behind the leader that committed it, or ahead of a repeated event.
+    let state = context.member().state();
+    let known = query::spool_mark(&state, node, &spool).unwrap_or(0);
+    Ok(EventAck { committed_number: known.max(number) })
+}
+
+/// Commits a node's recorded chunk.
+///
+/// # Errors
+/// `PACT_BAD_SIGNATURE` when the bytes do not have their hash; whatever keeps the journal from committing.
+pub async fn recording(
+    context: &Context,
+    node: &NodeId,
+    blob: PutBlob,
+) -> Result<RecordingAck, v1::Error> {
+    check_blob(&blob).map_err(v1::Error::from)?;
+    commit(context, node, action::Action::PutBlob(blob)).await?;
+    Ok(RecordingAck {})
+}
+
+async fn commit(
+    context: &Context,
+    node: &NodeId,
+    action: action::Action,
+) -> Result<Committed, v1::Error> {
+    let command = Command {
+        version: COMMAND_VERSION,
+        time: None,
+        author: Some(Principal::node_on_bus(&context.inner.site, node).to_wire()),
+        acting_role: String::new(),
+        request_id: None,
+        policy_ref: String::new(),
+        action: Some(Action { action: Some(action) }),
+    };
+    let outcomes = context.member().propose_anywhere(vec![command]).await?;
+    match outcomes.into_iter().next().and_then(|outcome| outcome.outcome) {
+        Some(outcome::Outcome::Committed(committed)) => Ok(committed),
+        Some(outcome::Outcome::Rejected(error)) => Err(error),
+        None => Err(ErrorCode::Internal.error("the journal lost an outcome")),
+    }
+}

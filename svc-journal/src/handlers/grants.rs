@@ -1,0 +1,80 @@
+//! Grants: made of what is committed, so that signing again gives the same one.
+
+use pact_identity::grant::MAX_LIFETIME;
+use pact_runtime::Timestamp;
+use pact_schemas::v1::{
+    self, Command, Entry, ExecAction, GrantPayload, SignedGrant, entry, grant_payload,
+};
+use pact_schemas::{ErrorCode, RequestId, convert};
+use prost::Message as _;
+
+use crate::context::Context;
+use crate::store::query;
+
+/// Version of the payload.
+const GRANT_VERSION: u32 = 1;
+
+/// Signs the grant of a committed exec. The entry is applied here: the caller has its outcome from this member.
+///
+/// # Errors
+/// `PACT_GRANT_EXPIRED` when the entry is older than a grant lives.
+pub(super) fn sign(
+    context: &Context,
+    command: &Command,
+    seq: u64,
+) -> Result<SignedGrant, v1::Error> {
+    let state = context.member().state();
+    let lost = || ErrorCode::Internal.error(format!("entry {seq} cannot be granted"));
+    let stored = query::entry(&state, seq).ok_or_else(lost)?;
+    let entry = Entry::decode(stored.entry).map_err(|_| lost())?;
+    let id: RequestId =
+        convert::id(command.request_id.as_deref().unwrap_or(""), "Command.request_id")?;
+    let memory = query::request(&state, &id).ok_or_else(lost)?;
+    let payload = payload(context, entry, memory.exec_whitelist).ok_or_else(lost)?;
+    let expires = convert::unix_nanos(payload.expires.as_ref(), "GrantPayload.expires")?;
+    if context.inner.clock.now() >= Timestamp::from_unix_nanos(expires) {
+        return Err(ErrorCode::GrantExpired
+            .error(format!("the request was committed as entry {seq}, and its grant has expired"))
+            .because("it was answered more than 60 s ago; nothing is started by this retry")
+            .next(format!(
+                "see `pact log show {seq}` for its outcome, or ask with a new request id"
+            )));
+    }
+    context.inner.issuer.sign(&payload).map_err(|error| {
+        tracing::error!(seq, %error, cause = error_source(&error), "a committed exec cannot be granted");
+        lost().because(error.to_string())
+    })
+}
+
+fn error_source(error: &dyn std::error::Error) -> String {
+    error.source().map(ToString::to_string).unwrap_or_default()
+}
+
+fn payload(context: &Context, entry: Entry, exec_whitelist: Vec<String>) -> Option<GrantPayload> {
+    let Some(entry::Payload::ExecRequested(exec)) = entry.payload else { return None };
+    let issued = convert::unix_nanos(entry.time.as_ref(), "Entry.time").ok()?;
+    let expires = Timestamp::from_unix_nanos(issued).checked_add(MAX_LIFETIME)?;
+    Some(GrantPayload {
+        version: GRANT_VERSION,
+        site: context.inner.site.to_string(),
+        seq: entry.seq,
+        request_id: entry.request_id?,
+        principal: entry.author,
+        acting_role: entry.acting_role,
+        operation: "exec".to_owned(),
+        targets: exec.targets,
+        policy_ref: entry.policy_ref,
+        approval: entry.approval,
+        emergency: entry.emergency,
+        issued: entry.time,
+        expires: Some(convert::timestamp(expires.unix_nanos())),
+        degraded: false,
+        action: Some(grant_payload::Action::Exec(ExecAction {
+            argv: exec.argv,
+            stdin: exec.stdin,
+            timeout_seconds: exec.timeout_seconds,
+            output_limit_bytes: exec.output_limit_bytes,
+            exec_whitelist,
+        })),
+    })
+}

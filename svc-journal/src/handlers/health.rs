@@ -1,0 +1,26 @@
+//! `health`: the journal's part of `pact health`.
+
+use pact_schemas::v1::{self, HealthItem, HealthReply, HealthRequest, HealthState};
+
+use crate::context::Context;
+
+/// Whether the journal commits, and whether this member has room.
+///
+/// # Errors
+/// None; the form is that of every handler.
+pub async fn health(context: &Context, _request: HealthRequest) -> Result<HealthReply, v1::Error> {
+    let member = context.member();
+    let (state, detail) = match (context.current(false).await, member.has_room()) {
+        (Err(error), _) => (HealthState::Down, error.message),
+        (Ok(()), false) => (HealthState::Degraded, "the disk is nearly full: read-only".to_owned()),
+        (Ok(()), true) => {
+            let leader = member
+                .leader()
+                .map_or_else(|| "nobody".to_owned(), |leader| format!("member {leader}"));
+            (HealthState::Healthy, format!("{leader} leads, entry {} is the last", member.head().0))
+        }
+    };
+    Ok(HealthReply {
+        items: vec![HealthItem { name: "pact-journal".to_owned(), state: state.into(), detail }],
+    })
+}

@@ -1,0 +1,176 @@
+//! `m.<member>.propose`: commands of attested principals.
+
+use pact_identity::{Attestation, PrincipalKind, SignerRole};
+use pact_schemas::v1::{
+    self, Action, AssignMode, Command, Outcome, Proposal, ProposalResult, ProposeReply,
+    ProposeRequest, action, outcome,
+};
+use pact_schemas::{ErrorCode, convert};
+use prost::Message as _;
+
+use super::grants;
+use crate::context::Context;
+use crate::core::apply::COMMAND_VERSION;
+use crate::core::check_blob;
+use crate::raft::batcher::{MAX_BATCH_BYTES, ProposeError};
+
+/// Proposals of one request.
+const MAX_PROPOSALS: usize = 256;
+
+/// Checks each proposal, commits those that hold, and answers each with its outcome; a committed exec with its grant.
+///
+/// # Errors
+/// `PACT_NOT_LEADER` with the leader, and whatever concerns the request as a whole. A proposal that is refused has its error
+/// in its own result.
+pub async fn propose(
+    context: &Context,
+    request: ProposeRequest,
+) -> Result<ProposeReply, v1::Error> {
+    if request.proposals.len() > MAX_PROPOSALS || request.encoded_len() > MAX_BATCH_BYTES * 2 {
+        return Err(
+            ErrorCode::TooLarge.error("a request may hold 256 proposals and 512 KiB of actions")
+        );
+    }
+    if !context.member().is_leader() {
+        return Err(ProposeError::NotLeader { leader: context.member().leader() }.into());
+    }
+    let checked: Vec<Result<Command, v1::Error>> =
+        request.proposals.iter().map(|proposal| check(context, proposal)).collect();
+    let commands: Vec<Command> =
+        checked.iter().filter_map(|command| command.as_ref().ok()).cloned().collect();
+    let outcomes =
+        if commands.is_empty() { Vec::new() } else { context.member().propose(commands).await? };
+    let mut outcomes = outcomes.into_iter();
+    let mut results = Vec::with_capacity(checked.len());
+    for command in checked {
+        results.push(match command {
+            Err(refusal) => refused(refusal),
+            Ok(command) => match outcomes.next() {
+                Some(outcome) => granted(context, &command, outcome),
+                None => return Err(ErrorCode::Internal.error("the journal lost an outcome")),
+            },
+        });
+    }
+    Ok(ProposeReply { results })
+}
+
+fn refused(error: v1::Error) -> ProposalResult {
+    ProposalResult {
+        outcome: Some(Outcome { outcome: Some(outcome::Outcome::Rejected(error)) }),
+        grant: None,
+    }
+}
+
+/// The command of a proposal whose attestation holds.
+fn check(context: &Context, proposal: &Proposal) -> Result<Command, v1::Error> {
+    let signed = convert::required(proposal.attestation.as_ref(), "Proposal.attestation")?;
+    let now = context.inner.clock.now();
+    let attestation = Attestation::verify(signed, &context.inner.verifier, &proposal.action, now)
+        .map_err(|error| {
+        error.code().error("the proposal's attestation is refused").because(error.to_string())
+    })?;
+    let action = Action::decode(proposal.action.as_slice())
+        .map_err(|_| convert::WireError::Decode { what: "Action" })?;
+    let kind = convert::required(action.action.as_ref(), "Action.action")?;
+    if !may_propose(attestation.signer().role(), attestation.operation().name, kind) {
+        let operation = attestation.operation().name;
+        return Err(ErrorCode::NotAuthorised
+            .error(format!("{} may not propose this as `{operation}`", attestation.signer())));
+    }
+    let needs_role = attestation.principal().kind() != PrincipalKind::Service;
+    if matches!(kind, action::Action::ExecRequest(_))
+        && needs_role
+        && attestation.acting_role().is_none()
+    {
+        // No node would accept a grant for it, and what no node may do is not committed.
+        return Err(ErrorCode::NotAuthorised.error("an exec is asked for under a role"));
+    }
+    if let action::Action::PutBlob(blob) = kind {
+        check_blob(blob).map_err(v1::Error::from)?;
+    }
+    Ok(Command {
+        version: COMMAND_VERSION,
+        time: None,
+        author: Some(attestation.principal().to_wire()),
+        acting_role: attestation.acting_role().map(ToString::to_string).unwrap_or_default(),
+        request_id: Some(attestation.request_id().to_string()),
+        policy_ref: attestation.policy_ref().to_owned(),
+        action: Some(action),
+    })
+}
+
+/// Who may propose what, and as which operation. What nodes report and what time ends is nobody's to propose.
+fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bool {
+    use action::Action as A;
+    match (signer, kind) {
+        (SignerRole::Gateway, A::ExecRequest(_)) => operation == "exec",
+        (SignerRole::Gateway, A::RegisterNode(_)) => {
+            matches!(operation, "node.enroll" | "node.import")
+        }
+        (SignerRole::Gateway, A::AssignNode(assign)) => match AssignMode::try_from(assign.mode) {
+            Ok(AssignMode::Assign) => operation == "node.assign",
+            Ok(AssignMode::Unassign) => operation == "node.unassign",
+            Ok(AssignMode::Move) => operation == "node.move",
+            Ok(AssignMode::Unspecified) | Err(_) => false,
+        },
+        (SignerRole::Gateway, A::RevokeNode(_)) => operation == "node.decommission",
+        (SignerRole::Gateway, A::SetPolicy(_)) => matches!(operation, "apply" | "group.set-policy"),
+        // A refusal or a reading is recorded under the operation that was refused or read.
+        (SignerRole::Gateway, A::RecordDenied(_) | A::RecordAccess(_) | A::PutBlob(_)) => true,
+        (
+            SignerRole::Enroll,
+            A::EnrolNode(_) | A::SetLiveness(_) | A::RejectEnrolment(_) | A::RevokeNode(_),
+        ) => true,
+        _ => false,
+    }
+}
+
+/// The result of a command: with a grant when a node is to act on it.
+fn granted(context: &Context, command: &Command, outcome: Outcome) -> ProposalResult {
+    let is_exec =
+        matches!(&command.action, Some(Action { action: Some(action::Action::ExecRequest(_)) }));
+    let seq = match &outcome.outcome {
+        Some(outcome::Outcome::Committed(committed)) if is_exec => committed.first_seq,
+        _ => return ProposalResult { outcome: Some(outcome), grant: None },
+    };
+    match grants::sign(context, command, seq) {
+        Ok(grant) => ProposalResult { outcome: Some(outcome), grant: Some(grant) },
+        Err(error) => refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_proposes_what_is_not_theirs() {
+        let actions = [
+            action::Action::ExecRequest(v1::ExecRequest::default()),
+            action::Action::EnrolNode(v1::EnrolNode::default()),
+            action::Action::SetLiveness(v1::SetLiveness::default()),
+            action::Action::NodeEvent(v1::NodeEvent::default()),
+            action::Action::AnnounceMembers(v1::AnnounceMembers::default()),
+            action::Action::Tick(v1::Tick {}),
+            action::Action::SetPolicy(v1::SetPolicy::default()),
+        ];
+        let allowed = |signer, operation: &str| -> Vec<bool> {
+            actions.iter().map(|action| may_propose(signer, operation, action)).collect()
+        };
+        assert_eq!(
+            allowed(SignerRole::Gateway, "exec"),
+            [true, false, false, false, false, false, false]
+        );
+        assert_eq!(
+            allowed(SignerRole::Gateway, "apply"),
+            [false, false, false, false, false, false, true]
+        );
+        assert_eq!(
+            allowed(SignerRole::Enroll, "node.enroll"),
+            [false, true, true, false, false, false, false]
+        );
+        for signer in [SignerRole::Approval, SignerRole::Bridge, SignerRole::Grant] {
+            assert_eq!(allowed(signer, "exec"), [false; 7]);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What members answer each other on 9444.
+//!
+//! - [`listener`]: connections of members, and of nobody else.
+//! - [`frames`]: a snapshot as a stream, out and in.
+//!
+//! Absences: no call of another cluster, or with another list of members, is carried out; no file of a snapshot is used before
+//! its SHA-256 holds, and no name in it leaves its folder.
+
+pub(crate) mod frames;
+pub(crate) mod listener;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use openraft::error::{Fatal, RaftError};
+use openraft::raft::SnapshotResponse;
+use pact_schemas::v1::peer_server::Peer;
+use pact_schemas::v1::{
+    self, ForwardReply, ForwardRequest, RaftMessage, ReadIndexReply, ReadIndexRequest,
+    SnapshotFrame, snapshot_frame,
+};
+use tokio::sync::Mutex;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::raft::batcher::Batcher;
+use crate::raft::network::Peers;
+use crate::raft::read_index::confirmed_index;
+use crate::raft::types::{Raft, Snapshot};
+use crate::raft::wire::{self, WireFault};
+use crate::store::space::Space;
+
+/// The service behind the listener.
+pub(crate) struct PeerService {
+    raft: Raft,
+    peers: Peers,
+    batcher: Batcher,
+    space: Space,
+    /// One snapshot comes in at a time: there is one place for it.
+    incoming: Arc<Mutex<()>>,
+}
+
+impl PeerService {
+    pub(crate) fn new(raft: Raft, peers: Peers, batcher: Batcher, space: Space) -> Self {
+        Self { raft, peers, batcher, space, incoming: Arc::default() }
+    }
+
+    fn reply(&self, body: Vec<u8>) -> Response<RaftMessage> {
+        Response::new(self.peers.message(body))
+    }
+}
+
+fn undecodable(fault: WireFault) -> Status {
+    Status::invalid_argument(fault.to_string())
+}
+
+fn stopped(error: RaftError<u64>) -> Status {
+    match error {
+        RaftError::APIError(never) => match never {},
+        RaftError::Fatal(fatal) => halted(fatal),
+    }
+}
+
+fn halted(fatal: Fatal<u64>) -> Status {
+    Status::unavailable(format!("this member has stopped: {fatal}"))
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    async fn vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+        let body = self.peers.body(request.into_inner())?;
+        let request = wire::decode_vote_request(&body).map_err(undecodable)?;
+        let reply = self.raft.vote(request).await.map_err(stopped)?;
+        Ok(self.reply(wire::encode_vote_reply(&reply)))
+    }
+
+    async fn append(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+        let body = self.peers.body(request.into_inner())?;
+        let request = wire::decode_append(body.into()).map_err(undecodable)?;
+        if !request.entries.is_empty() && !self.space.takes_replication() {
+            return Err(Status::resource_exhausted("the disk of this member is full"));
+        }
+        let reply = self.raft.append_entries(request).await.map_err(stopped)?;
+        Ok(self.reply(wire::encode_append_reply(&reply)))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<SnapshotFrame>>,
+    ) -> Result<Response<RaftMessage>, Status> {
+        let Ok(_only) = Arc::clone(&self.incoming).try_lock_owned() else {
+            return Err(Status::resource_exhausted("another snapshot is coming in"));
+        };
+        let mut frames = request.into_inner();
+        let reply = Box::pin(self.receive(&mut frames)).await?;
+        Ok(self.reply(wire::encode_snapshot_reply(&reply)))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<ReadIndexRequest>,
+    ) -> Result<Response<ReadIndexReply>, Status> {
+        self.same_cluster(&request.get_ref().cluster_id)?;
+        let reply = match confirmed_index(&self.raft).await {
+            Ok(index) => ReadIndexReply { index, error: None },
+            Err(error) => ReadIndexReply { index: None, error: Some(v1::Error::from(error)) },
+        };
+        Ok(Response::new(reply))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<ForwardRequest>,
+    ) -> Result<Response<ForwardReply>, Status> {
+        let request = request.into_inner();
+        self.same_cluster(&request.cluster_id)?;
+        let reply = match self.batcher.propose(request.commands).await {
+            Ok(outcomes) => ForwardReply { outcomes, error: None },
+            Err(error) => {
+                ForwardReply { outcomes: Vec::new(), error: Some(v1::Error::from(error)) }
+            }
+        };
+        Ok(Response::new(reply))
+    }
+}
+
+impl PeerService {
+    fn same_cluster(&self, cluster_id: &[u8]) -> Result<(), Status> {
+        if cluster_id == self.peers.cluster_id() {
+            return Ok(());
+        }
+        Err(Status::permission_denied(
+            "the call is of another cluster, or of another list of members",
+        ))
+    }
+
+    async fn receive(
+        &self,
+        frames: &mut Streaming<SnapshotFrame>,
+    ) -> Result<SnapshotResponse<u64>, Status> {
+        let first = frames.message().await?.and_then(|frame| frame.frame);
+        let Some(snapshot_frame::Frame::Header(header)) = first else {
+            return Err(Status::invalid_argument("a snapshot begins with its header"));
+        };
+        let message = header
+            .meta
+            .ok_or_else(|| Status::invalid_argument("the header of the snapshot is empty"))?;
+        let (meta, vote) =
+            wire::decode_snapshot_meta(&self.peers.body(message)?).map_err(undecodable)?;
+        let vote = vote.ok_or_else(|| Status::invalid_argument("the leader's vote is missing"))?;
+        if !self.space.takes_replication() {
+            return Err(Status::resource_exhausted("the disk of this member is full"));
+        }
+        let begun = self.raft.begin_receiving_snapshot().await;
+        let folder = begun
+            .map_err(|error| Status::unavailable(format!("this member has stopped: {error}")))?;
+        let frames: Pin<Box<dyn Stream<Item = Result<SnapshotFrame, Status>> + Send + '_>> =
+            Box::pin(frames.map(|f| f));
+        frames::receive(frames, folder.files()).await?;
+        self.raft
+            .install_full_snapshot(vote, Snapshot { meta, snapshot: folder })
+            .await
+            .map_err(halted)
+    }
+}

@@ -1,0 +1,16 @@
+//! Consensus: openraft 0.9 on the stores of [`crate::store`], peers over gRPC with mutual TLS.
+//!
+//! - [`types`]: what is replicated and what it answers; [`wire`]: its encoding, private to the journal.
+//! - [`batcher`]: many commands, one log entry, one fsync.
+//! - [`network`], [`tls`]: calls to the other members.
+//! - [`read_index`]: linearizable reads on any member.
+//! - [`members`]: who the members are; [`member`]: one of them, started.
+
+pub(crate) mod batcher;
+pub(crate) mod member;
+pub(crate) mod members;
+pub(crate) mod network;
+pub(crate) mod read_index;
+pub(crate) mod tls;
+pub(crate) mod types;
+pub(crate) mod wire;

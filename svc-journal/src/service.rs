@@ -1,0 +1,145 @@
+//! The service: a member of the journal, on the bus.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pact_bus::{Bus, BusConfig, BusError, Credentials};
+use pact_identity::x509::SecretPem;
+use pact_identity::{GrantIssuer, Signer, SigningRole, Verifier};
+use pact_runtime::{Check, Context as Runtime, Service};
+
+use crate::config::{Config, SCHEMA};
+use crate::context::Context;
+use crate::error::BuildError;
+use crate::handlers;
+use crate::raft::member::{Member, MemberConfig};
+use crate::raft::tls::PeerTls;
+
+/// What the binary is.
+pub static SERVICE: Service = Service {
+    name: "pact-journal",
+    version: env!("CARGO_PKG_VERSION"),
+    schema: &SCHEMA,
+    metrics_listen: Some("journal.metrics_listen"),
+    log_filter: "info,openraft=warn",
+    grace: Duration::from_secs(30),
+    worker_threads: None,
+};
+
+/// Opens the stores, joins the other members, goes on the bus; the service then runs until it is told to stop.
+///
+/// # Errors
+/// [`BuildError`] for what no retry can mend.
+pub async fn build(config: Config, runtime: Runtime) -> Result<(), BuildError> {
+    let settings = &config.settings;
+    let ca_pem = read("journal.tls.ca", &settings.tls.ca)?;
+    let verifier = Verifier::from_pem(&ca_pem);
+    let verifier =
+        verifier.map_err(|source| BuildError::Certificate { key: "journal.tls.ca", source })?;
+    if *verifier.site() != config.site {
+        return Err(BuildError::other_site("journal.tls.ca", verifier.site(), &config.site));
+    }
+    let issuer = issuer(&config)?;
+    let tls = PeerTls {
+        certificate_pem: read("journal.tls.cert", &settings.tls.cert)?,
+        key_pem: read("journal.tls.key", &settings.tls.key)?,
+        ca_pem,
+    };
+    let member_config = MemberConfig {
+        site: config.site.clone(),
+        members: config.members.clone(),
+        data_dir: settings.data_dir.clone(),
+        listen: settings.raft.listen,
+        snapshot_interval: settings.raft.snapshot_interval,
+        tls,
+    };
+    let member =
+        Box::pin(Member::start(member_config, runtime.clock.clone(), &runtime.supervisor)).await?;
+    let unless_served = member.halt_on_drop();
+    let leader = runtime.readiness.check("leader");
+    let watched = member.clone();
+    runtime.supervisor.spawn_owned("leader", |stop| async move {
+        tokio::select! {
+            () = stop.cancelled() => {} // cancel-safe
+            () = watch_leader(watched, leader) => {} // only reads; never ends while the member lives
+        }
+        Ok::<(), std::convert::Infallible>(())
+    });
+    let context = Context::new(member, verifier, issuer, runtime.clock.clone());
+    serve(&config, &runtime, context).await?;
+    unless_served.disarm();
+    Ok(())
+}
+
+fn issuer(config: &Config) -> Result<GrantIssuer, BuildError> {
+    let grant = &config.settings.grant;
+    let certificate = read("journal.grant.cert", &grant.cert)?;
+    let key = SecretPem::new(read("journal.grant.key", &grant.key)?);
+    let signer = Signer::from_pem(&certificate, &key);
+    let signer =
+        signer.map_err(|source| BuildError::Certificate { key: "journal.grant.cert", source })?;
+    if *signer.site() != config.site {
+        return Err(BuildError::other_site("journal.grant.cert", signer.site(), &config.site));
+    }
+    let expected = SigningRole::Grant(config.members.own());
+    if *signer.name() != expected {
+        let found = signer.name().to_string();
+        return Err(BuildError::Other {
+            key: "journal.grant.cert",
+            found,
+            expected: expected.to_string(),
+        });
+    }
+    Ok(GrantIssuer::new(signer)?)
+}
+
+fn read(key: &'static str, path: &Path) -> Result<String, BuildError> {
+    std::fs::read_to_string(path).map_err(|source| BuildError::File {
+        key,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(), BuildError> {
+    let name = format!("journal-{}", config.members.own());
+    let settings = &config.settings.bus;
+    let bus = Bus::connect(
+        BusConfig {
+            urls: settings.urls.clone(),
+            credentials: Credentials::file(settings.creds.clone()),
+            tls_ca: Some(settings.tls_ca.clone()),
+            inbox_prefix: format!("_INBOX_s.{name}"),
+            name: name.clone(),
+            allow_plaintext_loopback: false,
+        },
+        runtime.clock.clone(),
+        Some(runtime.readiness.check("bus")),
+    )
+    .await?;
+    bus.serve(handlers::service(&context, &name)).await?;
+    let member = context.member().clone();
+    runtime.supervisor.spawn_owned("bus", |stop| async move {
+        stop.cancelled().await;
+        // First no new requests, then the answers to those that were taken, then Raft.
+        bus.drain().await;
+        member.halt();
+        Ok::<(), BusError>(())
+    });
+    Ok(())
+}
+
+/// Ready while the journal can commit, as far as this member knows.
+async fn watch_leader(member: Member, check: Check) {
+    let mut metrics = member.raft().metrics();
+    loop {
+        match metrics.borrow_and_update().current_leader {
+            Some(_) => check.set_ready(),
+            None => check.set_not_ready("no leader is known"),
+        }
+        if metrics.changed().await.is_err() {
+            // Raft has ended, which is seen where it is guarded.
+            std::future::pending::<()>().await;
+        }
+    }
+}

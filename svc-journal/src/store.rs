@@ -1,0 +1,41 @@
+//! Two RocksDBs and a few small files.
+//!
+//! ```text
+//! <data_dir>/IDENTITY      whose folder this is: site, cluster, member, format version
+//! <data_dir>/LOCK          held by the running process
+//! <data_dir>/raft/         log and vote; every acknowledged write is synced
+//! <data_dir>/raft/MARK     last acknowledged index and vote, synced every 100 ms
+//! <data_dir>/state/CURRENT the number N of the state in use
+//! <data_dir>/state/N/      everything applied; WAL on, unsynced
+//! <data_dir>/state/N.tmp/  a snapshot on its way in
+//! <data_dir>/snapshot/I-T-K/  the newest snapshot: META and a checkpoint of the state
+//! ```
+//!
+//! - [`log`], [`writer`], [`tail`], [`rows`], [`mark`]: Raft's log; one thread writes.
+//! - [`state`], [`view`], [`commit`], [`query`]: what is applied, how `apply` reads and changes it, how handlers read it.
+//! - [`machine`], [`snapshot`]: openraft's state machine; checkpoints out and in.
+//! - [`identity`], [`space`], [`fatal`]: whose folder it is; whether there is room; how it ends when storage fails.
+//!
+//! Absences: a failed write or an unreadable row is never retried, skipped or repaired, it ends the process; nothing is
+//! acknowledged before it is synced in `raft/`; the log is never purged beyond what is synced in `state/`.
+
+pub(crate) mod commit;
+pub(crate) mod crc;
+pub(crate) mod fatal;
+pub(crate) mod identity;
+pub(crate) mod log;
+pub(crate) mod machine;
+pub(crate) mod mark;
+pub(crate) mod query;
+pub(crate) mod rows;
+pub(crate) mod snapshot;
+pub(crate) mod space;
+pub(crate) mod state;
+pub(crate) mod tail;
+pub(crate) mod view;
+pub(crate) mod writer;
+
+#[cfg(test)]
+mod suite;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Whose data folder this is.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use pact_schemas::{MemberId, SiteName};
+use serde::{Deserialize, Serialize};
+
+/// Layout of the folder and encoding of the rows.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+const FILE: &str = "IDENTITY";
+
+/// What a folder belongs to. Written once, before anything else; compared at every start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    pub(crate) format_version: u32,
+    pub(crate) site: String,
+    pub(crate) cluster: String,
+    pub(crate) member: u64,
+}
+
+/// Why a folder is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// It cannot be read or written.
+    #[error("{path} cannot be used")]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not written by pact, or damaged.
+    #[error("{path} is not an identity file of pact")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// Holds data, but not ours.
+    #[error("{path} is not empty and has no identity file: it is no data folder of pact's journal")]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another site's, cluster's or member's.
+    #[error(
+        "{path} belongs to {what} {found}; this process is {what} {expected}: correct the configuration, or use another data_dir"
+    )]
+    Other {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// As in the file.
+        found: String,
+        /// As configured.
+        expected: String,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another process")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// The lock on a data folder, held while it lives.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _file: File,
+}
+
+impl Identity {
+    pub(crate) fn new(site: &SiteName, cluster: &[u8; 32], member: MemberId) -> Self {
+        let cluster = cluster.iter().map(|b| format!("{b:02x}")).collect();
+        Self {
+            format_version: FORMAT_VERSION,
+            site: site.to_string(),
+            cluster,
+            member: member.get(),
+        }
+    }
+
+    /// Locks the folder and checks that it is ours, or makes an empty one ours.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; nothing has changed then.
+    pub(crate) fn claim(&self, folder: &Path) -> Result<FolderLock, IdentityError> {
+        let file = folder.join(FILE);
+        if let Some(found) = read(&file)? {
+            self.compare(folder, &found)?;
+            return lock(folder);
+        }
+        fs::create_dir_all(folder)
+            .map_err(|source| IdentityError::Io { path: folder.to_owned(), source })?;
+        if !is_empty(folder)? {
+            return Err(IdentityError::Foreign { path: folder.to_owned() });
+        }
+        let lock = lock(folder)?;
+        write_synced(folder, FILE, &self.to_text())
+            .map_err(|source| IdentityError::Io { path: file, source })?;
+        Ok(lock)
+    }
+
+    fn to_text(&self) -> Vec<u8> {
+        // A struct of texts and numbers always encodes.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    fn compare(&self, folder: &Path, found: &Self) -> Result<(), IdentityError> {
+        let differs = |what, found: String, expected: String| {
+            Err(IdentityError::Other { path: folder.to_owned(), what, found, expected })
+        };
+        if found.format_version != self.format_version {
+            return differs(
+                "format version",
+                found.format_version.to_string(),
+                self.format_version.to_string(),
+            );
+        }
+        if found.site != self.site {
+            return differs("site", found.site.clone(), self.site.clone());
+        }
+        if found.member != self.member {
+            return differs("member", found.member.to_string(), self.member.to_string());
+        }
+        if found.cluster != self.cluster {
+            return differs("cluster", found.cluster.clone(), self.cluster.clone());
+        }
+        Ok(())
+    }
+}
+
+fn read(file: &Path) -> Result<Option<Identity>, IdentityError> {
+    match fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|source| IdentityError::Malformed { path: file.to_owned(), source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(IdentityError::Io { path: file.to_owned(), source }),
+    }
+}
+
+fn is_empty(folder: &Path) -> Result<bool, IdentityError> {
+    let io = |source| IdentityError::Io { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        // A lock file, or an identity that was never renamed into place, is left by a start that went no further.
+        if name != "LOCK" && name != "IDENTITY.tmp" && name != "lost+found" {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn lock(folder: &Path) -> Result<FolderLock, IdentityError> {
+    let path = folder.join("LOCK");
+    let io = |source| IdentityError::Io { path: path.clone(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(FolderLock { _file: file }),
+        Err(fs::TryLockError::WouldBlock) => Err(IdentityError::Locked { path: folder.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+/// Writes a small file so that after a crash either all of it is there or what was there before.
+pub(crate) fn write_synced(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = folder.join(format!("{name}.tmp"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, folder.join(name))?;
+    sync_folder(folder)
+}
+
+/// Makes renames and new files in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(site: &str, member: u64) -> Identity {
+        Identity::new(&SiteName::new(site).unwrap(), &[7; 32], MemberId::new(member).unwrap())
+    }
+
+    #[test]
+    fn a_folder_is_used_by_its_owner_alone_and_once_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let held = identity("alps", 1).claim(&path).unwrap();
+        assert!(matches!(identity("alps", 1).claim(&path), Err(IdentityError::Locked { .. })));
+        drop(held);
+        let before = fs::read(path.join(FILE)).unwrap();
+        for (site, member, what) in [("jura", 1, "site"), ("alps", 2, "member")] {
+            let error = identity(site, member).claim(&path).unwrap_err();
+            assert!(matches!(error, IdentityError::Other { what: w, .. } if w == what), "{error}");
+        }
+        assert_eq!(fs::read(path.join(FILE)).unwrap(), before);
+        identity("alps", 1).claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_with_other_files_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("thesis.tex"), "x").unwrap();
+        assert!(matches!(
+            identity("alps", 1).claim(folder.path()),
+            Err(IdentityError::Foreign { .. })
+        ));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
