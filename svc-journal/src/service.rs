@@ -21,7 +21,8 @@ pub static SERVICE: Service = Service {
     version: env!("CARGO_PKG_VERSION"),
     schema: &SCHEMA,
     metrics_listen: Some("journal.metrics_listen"),
-    log_filter: "info,openraft=warn",
+    // openraft repeats itself five times a second for each member that is away; the journal says it once.
+    log_filter: "info,openraft=off",
     grace: Duration::from_secs(30),
     worker_threads: None,
 };

@@ -164,7 +164,9 @@ pub(crate) async fn receive(mut frames: Incoming<'_>, folder: &Path) -> Result<(
             }
             (Some(Frame::Data(data)), Some(file)) => file.write(&data).await?,
             _ => {
-                return Err(Status::invalid_argument("the frames of the snapshot are out of order"));
+                return Err(Status::invalid_argument(
+                    "the frames of the snapshot are out of order",
+                ));
             }
         }
     }

@@ -291,9 +291,12 @@ impl Member {
                 // Fails only when Raft has ended, which the guard sees.
                 drop(self.inner.raft.trigger().snapshot().await);
             }
-            if now.saturating_sub(tick_at) >= TICK_INTERVAL && self.is_leader() {
-                tick_at = now;
-                self.lead().await;
+            if self.is_leader() {
+                let ticks = now.saturating_sub(tick_at) >= TICK_INTERVAL;
+                if ticks {
+                    tick_at = now;
+                }
+                self.lead(ticks).await;
             }
         }
     }
@@ -307,13 +310,13 @@ impl Member {
     }
 
     /// What only the leader proposes: who the members are, and the end of what time alone ends.
-    async fn lead(&self) {
+    async fn lead(&self, ticks: bool) {
         let members = self.inner.config.members.to_wire();
         let mut actions = Vec::new();
         if self.announced() != members {
             actions.push(action::Action::AnnounceMembers(AnnounceMembers { members }));
         }
-        if self.has_old_requests() {
+        if ticks && self.has_old_requests() {
             actions.push(action::Action::Tick(Tick {}));
         }
         let commands: Vec<Command> =

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -51,7 +52,13 @@ pub(crate) struct Peers {
 
 struct Inner {
     cluster_id: [u8; 32],
-    channels: BTreeMap<u64, Channel>,
+    channels: BTreeMap<u64, Peer>,
+}
+
+struct Peer {
+    channel: Channel,
+    /// Whether the last call was answered; for the log, which tells changes only.
+    answers: AtomicBool,
 }
 
 impl Peers {
@@ -64,7 +71,8 @@ impl Peers {
         let mut channels = BTreeMap::new();
         for (id, address) in members.iter().filter(|(id, _)| *id != members.own().get()) {
             if let Ok(target) = MemberId::new(id) {
-                channels.insert(id, channel(address, TlsConnector::from(tls.client(target)?)));
+                let channel = channel(address, TlsConnector::from(tls.client(target)?));
+                channels.insert(id, Peer { channel, answers: AtomicBool::new(true) });
             }
         }
         Ok(Self { inner: Arc::new(Inner { cluster_id, channels }) })
@@ -77,13 +85,24 @@ impl Peers {
 
     /// A client for another member; `None` when there is no such member.
     pub(crate) fn client(&self, member: u64) -> Option<PeerClient<Channel>> {
-        let channel = self.inner.channels.get(&member)?.clone();
+        let channel = self.inner.channels.get(&member)?.channel.clone();
         let client = PeerClient::new(channel);
         Some(
             client
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         )
+    }
+
+    /// Takes note of whether a member answered.
+    fn note(&self, member: u64, failure: Option<&Status>) {
+        let Some(peer) = self.inner.channels.get(&member) else { return };
+        let answered = peer.answers.swap(failure.is_none(), Ordering::Relaxed);
+        match (answered, failure) {
+            (true, Some(status)) => tracing::warn!(member, %status, "a member does not answer"),
+            (false, None) => tracing::info!(member, "a member answers again"),
+            _ => {}
+        }
     }
 
     /// A message of this cluster.
@@ -171,6 +190,7 @@ impl Link {
         reply: Result<tonic::Response<RaftMessage>, Status>,
     ) -> Result<Vec<u8>, CallError> {
         let body = reply.and_then(|reply| self.peers.body(reply.into_inner()));
+        self.peers.note(self.target, body.as_ref().err());
         body.map_err(|status| match status.code() {
             // Tried again at once: the connection may have been a leftover of the member's last life.
             Code::Cancelled | Code::DeadlineExceeded => {

@@ -143,9 +143,9 @@ pub(crate) fn build(
     Ok((meta, SnapshotFolder::built(path)))
 }
 
-/// What a checkpoint holds. Opened once and closed again.
+/// What a checkpoint holds.
 fn describe(files: &Path) -> Result<SnapshotMeta, SnapshotError> {
-    let state = StateDb::open(files).map_err(SnapshotError::Open)?;
+    let state = StateDb::open_read_only(files).map_err(SnapshotError::Open)?;
     Ok(SnapshotMeta {
         last_log_id: read_applied(&state),
         last_membership: read_membership(&state),

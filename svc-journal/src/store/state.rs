@@ -165,22 +165,15 @@ impl StateDb {
     /// Opens a state, or makes an empty one.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let database = |source| OpenError::Database { path: path.to_owned(), source };
-        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-        let families = Family::ALL
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(&cache)));
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        // Not synced: after a power loss the WAL ends anywhere, and Raft's log has the rest. All families go back together.
-        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-        options.set_atomic_flush(true);
-        options.set_db_write_buffer_size(ALL_WRITE_BUFFERS_BYTES);
-        options.set_max_total_wal_size(MAX_WAL_BYTES);
-        options.set_max_background_jobs(2);
-        options.set_keep_log_file_num(2);
-        options.set_stats_dump_period_sec(0);
-        let db = DB::open_cf_descriptors(&options, path, families).map_err(database)?;
+        let db = DB::open_cf_descriptors(&options(), path, families()).map_err(database)?;
         Ok(Self { db, folder: Folder::new(path.to_owned()) })
+    }
+
+    /// Opens a checkpoint without changing it.
+    pub(crate) fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        let database = |source| OpenError::Database { path: path.to_owned(), source };
+        let db = DB::open_cf_descriptors_read_only(&options(), path, families(), false);
+        Ok(Self { db: db.map_err(database)?, folder: Folder::new(path.to_owned()) })
     }
 
     pub(crate) fn db(&self) -> &DB {
@@ -204,6 +197,27 @@ impl StateDb {
     pub(crate) fn doom(&self) {
         self.folder.doom();
     }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    // Not synced: after a power loss the WAL ends anywhere, and Raft's log has the rest. All
+    // families go back together.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_atomic_flush(true);
+    options.set_db_write_buffer_size(ALL_WRITE_BUFFERS_BYTES);
+    options.set_max_total_wal_size(MAX_WAL_BYTES);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(2);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn families() -> [ColumnFamilyDescriptor; 12] {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(&cache)))
 }
 
 fn family_options(cache: &Cache) -> Options {
