@@ -272,7 +272,7 @@ async fn live(opened: Opened, stop: CancellationToken) -> Result<(), AgentError>
     // Cancelled after the commands have ended: their outcomes still have to leave.
     let last = CancellationToken::new();
     let _abort = last.clone().drop_guard();
-    let sender = tokio::spawn(spool::send(
+    let mut sender = tokio::spawn(spool::send(
         opened.spool.clone(),
         opened.blobs.clone(),
         uplink.clone(),
@@ -296,6 +296,11 @@ async fn live(opened: Opened, stop: CancellationToken) -> Result<(), AgentError>
         () = stop.cancelled() => {} // cancel-safe: a token
         // Cancel-safe: what was renewed is on disk, and used from the next start on.
         ended = opened.keep_identity(identity, &uplink, &engine) => ended?,
+        // Cancel-safe: polled by reference. It ends early only when the spool itself fails.
+        ended = &mut sender => return match ended {
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(())) | Err(_) => Err(SpoolError::Broken.into()),
+        },
     }
     engine.stop().await;
     let progress = opened.spool.progress();

@@ -14,7 +14,6 @@ pub use keys::SCHEMA;
 
 /// Keys whose part of the agent is not built yet: they are checked, and named in the log when they are set.
 const WITHOUT_EFFECT: &[&str] = &[
-    "agent.enforcement_mode",
     "agent.enforce_keys",
     "agent.supervisor.backend",
     "agent.observer.roots",
@@ -181,6 +180,9 @@ impl Config {
     pub fn new(loaded: &Loaded) -> Result<Self, ConfigError> {
         let mut config: Self = loaded.parse()?;
         config.without_effect = without_effect(loaded);
+        if config.agent.enforcement_mode == "enforce" {
+            config.without_effect.push("agent.enforcement_mode");
+        }
         if config.agent.journal.endpoints.is_empty() {
             return Err(loaded.reject("agent.journal.endpoints", "at least one gateway is needed"));
         }
@@ -273,6 +275,16 @@ mod tests {
         [agent.shell]
         whitelist_mode = "strict"
     "#;
+
+    #[test]
+    fn the_example_file_is_the_key_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/agent.toml");
+        if pact_runtime::environment().any(|(name, _)| name == "PACT_REGENERATE") {
+            std::fs::write(path, example_file(&SCHEMA)).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(committed, example_file(&SCHEMA), "config/agent.toml is stale");
+    }
 
     #[test]
     fn the_example_loads_and_the_least_is_enough() {

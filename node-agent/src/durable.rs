@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
 /// Mode of what only the agent may read: keys, credentials, recordings.
 pub(crate) const PRIVATE: u32 = 0o600;
 /// Mode of what every user of the node may read: node.json, capability.json, certificates.
@@ -59,6 +61,21 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Makes a folder that only the agent may enter, with its parents; an existing one is left as it is.
 pub(crate) fn private_folder(folder: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Puts the folder `new` in the place of another in one step, and removes the other.
+pub(crate) fn exchange_folders(new: &Path, place: &Path) -> io::Result<()> {
+    sync_folder(new)?;
+    if place.exists() {
+        renameat2(AT_FDCWD, new, AT_FDCWD, place, RenameFlags::RENAME_EXCHANGE)?;
+        std::fs::remove_dir_all(new)?;
+    } else {
+        std::fs::rename(new, place)?;
+    }
+    match place.parent() {
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
 }
 
 /// CRC-32 (IEEE, reflected) over the concatenation of `parts`.

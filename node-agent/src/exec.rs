@@ -149,7 +149,8 @@ impl Engine {
         parts.spool.check_room().await.map_err(|error| no_room(&error))?;
         parts.blobs.check_room().map_err(|error| no_room(&error))?;
         let (seq, expires) = (grant.seq(), grant.expires());
-        let record = Record::new(seq, expires, &exec.argv, parts.boot.clone(), time.now);
+        let spool = parts.spool.id();
+        let record = Record::new(seq, expires, &exec.argv, parts.boot.clone(), time.now, &spool);
         let written = record.clone();
         let admitted = parts
             .ledger

@@ -10,6 +10,7 @@
 //! so that what was spooled shortly before a crash can still be recognised ([`Recovered`]).
 //! A full spool refuses; it never drops an event that the journal does not have.
 
+mod anew;
 mod sender;
 mod store;
 
@@ -96,7 +97,7 @@ pub(crate) struct Progress {
 /// The handle of the spool; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Spool {
-    id: SpoolId,
+    id: Arc<watch::Sender<SpoolId>>,
     store: Owner<Store>,
     progress: Arc<watch::Sender<Progress>>,
     broken: CancellationToken,
@@ -110,13 +111,8 @@ impl Spool {
         limit_bytes: u64,
         clock: &Clock,
     ) -> Result<(Self, Recovered), SpoolError> {
-        let fresh = SpoolId::new(&hex(&clock.random_bytes::<16>()));
-        let fresh = fresh.map_err(|_| SpoolError::Foreign {
-            path: folder.display().to_string(),
-            fault: "no spool id could be made",
-        })?;
-        let mut store = Store::open(folder, node, limit_bytes, fresh)?;
-        let id = store.id().clone();
+        let mut store = Store::open(folder, node, limit_bytes, fresh_id(clock)?)?;
+        let id = Arc::new(watch::Sender::new(store.id().clone()));
         let progress = Progress { head: store.head(), committed: store.committed() };
         let recovered = store.take_recovered();
         let store = Owner::spawn("spool", store)
@@ -126,8 +122,8 @@ impl Spool {
     }
 
     /// The spool's id: another folder, another id.
-    pub(crate) fn id(&self) -> &SpoolId {
-        &self.id
+    pub(crate) fn id(&self) -> SpoolId {
+        self.id.borrow().clone()
     }
 
     /// How far it is now.
@@ -178,6 +174,26 @@ impl Spool {
         Ok(())
     }
 
+    /// Whether the event with this number is still here, or is the next one.
+    async fn can_go_on_from(&self, number: u64) -> Result<bool, SpoolError> {
+        let head = self.progress().head;
+        Ok(number == head + 1 || (number <= head && self.after(number - 1).await?.is_some()))
+    }
+
+    /// Moves what is not confirmed into a spool with a new id (see `anew`).
+    async fn begin_anew(&self, clock: &Clock) -> Result<(), SpoolError> {
+        let fresh = fresh_id(clock)?;
+        let begun = self.store.call(move |store| {
+            store.begin_anew(fresh)?;
+            Ok((store.id().clone(), store.head()))
+        });
+        let begun = begun.await?;
+        let (id, head) = self.noticed(begun)?;
+        self.id.send_replace(id);
+        self.progress.send_replace(Progress { head, committed: 0 });
+        Ok(())
+    }
+
     /// Resolves when the spool can take nothing more until the agent is started again. Cancel-safe.
     pub(crate) async fn failed(&self) -> SpoolError {
         tokio::select! {
@@ -193,6 +209,11 @@ impl Spool {
         }
         result
     }
+}
+
+fn fresh_id(clock: &Clock) -> Result<SpoolId, SpoolError> {
+    let id = SpoolId::new(&hex(&clock.random_bytes::<16>()));
+    id.map_err(|error| SpoolError::Foreign { path: error.text, fault: "no spool id could be made" })
 }
 
 /// What was found when the spool was opened.

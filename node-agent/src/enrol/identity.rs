@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nkeys::KeyPair;
 use pact_bus::Credentials;
 use pact_identity::x509::{PrivateKey, SecretPem, X509Error, make_csr};
@@ -215,7 +214,7 @@ impl Identity {
             let path = aside.join(name);
             durable::replace(&path, text.as_bytes(), PRIVATE).map_err(io(&path))?;
         }
-        exchange(&aside, folder).map_err(io(folder))?;
+        durable::exchange_folders(&aside, folder).map_err(io(folder))?;
         if let Err(source) =
             durable::replace(certificate, self.certificate_chain.as_bytes(), PUBLIC)
         {
@@ -250,20 +249,6 @@ impl Identity {
         let enrolled = Timestamp::from_unix_nanos(self.enrolment.enrolled);
         let lifetime = self.not_after().duration_since(enrolled).unwrap_or(Duration::ZERO);
         enrolled.checked_add(lifetime * 2 / 3).unwrap_or(enrolled)
-    }
-}
-
-/// Exchanges two folders, or moves the first into the place of the second, and removes what was there.
-fn exchange(new: &Path, place: &Path) -> io::Result<()> {
-    if place.exists() {
-        renameat2(AT_FDCWD, new, AT_FDCWD, place, RenameFlags::RENAME_EXCHANGE)?;
-        std::fs::remove_dir_all(new)?;
-    } else {
-        std::fs::rename(new, place)?;
-    }
-    match place.parent() {
-        Some(parent) => durable::sync_folder(parent),
-        None => Ok(()),
     }
 }
 

@@ -88,7 +88,8 @@ mod tests {
         let (nonces, running) = (folder.path().join("nonces"), folder.path().join("running"));
         let (seq, now) = (Seq::new(5).unwrap(), Timestamp::from_unix_nanos(1_000));
         let expires = Timestamp::from_unix_nanos(2_000);
-        let record = Record::new(seq, expires, &["true".to_owned()], BootId::other(), now);
+        let spool = pact_schemas::SpoolId::new(&"a".repeat(32)).unwrap();
+        let record = Record::new(seq, expires, &["true".to_owned()], BootId::other(), now, &spool);
         let (mut ledger, _) = Ledger::open(&nonces, &running).unwrap();
         ledger.running.begin(&record).unwrap();
         drop(ledger);

@@ -51,7 +51,7 @@ pub(crate) async fn recover(
 ) -> Result<(), RecoveryError> {
     for record in left {
         let seq = record.seq;
-        kill_rest(&record, boot, spool).await;
+        kill_rest(&record, boot).await;
         if !ended.contains(&seq) {
             let started = Timestamp::from_unix_nanos(record.admitted);
             let finished = Some(outcome::unknown(started, now, reason(&record, boot)));
@@ -82,9 +82,9 @@ fn reason(record: &Record, boot: &BootId) -> &'static str {
 }
 
 /// Children of the command may have outlived the agent, unless the machine was restarted.
-async fn kill_rest(record: &Record, boot: &BootId, spool: &Spool) {
+async fn kill_rest(record: &Record, boot: &BootId) {
     let Some(leader) = record.session.filter(|_| record.boot_id == *boot) else { return };
-    let session = Session::left_behind(leader, marker(spool, record.seq));
+    let session = Session::left_behind(leader, record.marker.clone());
     match tokio::task::spawn_blocking(move || session.sweep()).await {
         Ok(0) => {}
         Ok(killed) => tracing::warn!(seq = record.seq, killed, "killed what was left running"),
@@ -92,9 +92,4 @@ async fn kill_rest(record: &Record, boot: &BootId, spool: &Spool) {
             tracing::error!(cause = causes(&error), "cannot look for what was left running")
         }
     }
-}
-
-/// The marker of a command in its environment.
-pub(crate) fn marker(spool: &Spool, seq: u64) -> String {
-    format!("{}.{seq}", spool.id())
 }

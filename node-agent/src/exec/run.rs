@@ -12,7 +12,6 @@ use super::launcher::{Launch, Launched};
 use super::outcome::{NotRun, Ran};
 use super::process::{Cause, Chunk, Ended, Surroundings, supervise};
 use super::recorder::{Recorder, Recording};
-use super::recovery::marker;
 use super::{Admitted, Engine, causes};
 use crate::blobs::BlobError;
 use crate::whitelist::{self, Mode, SystemFiles};
@@ -65,7 +64,7 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
                 program: judged.program,
                 argv: exec.argv,
                 environment: judged.environment,
-                marker: marker(&parts.spool, seq.get()),
+                marker: record.marker.clone(),
                 stdin: exec.stdin,
             };
             let started = parts.plane.best();

@@ -1,7 +1,8 @@
 //! What was started and has no spooled outcome yet: one file for each command, written and synced *before* it starts.
 //!
 //! ```text
-//! running/<seq>.json    {"seq", "expires", "argv_sha256", "boot_id", "admitted", "session"}
+//! running/<seq>.json    {"seq", "expires", "argv_sha256", "boot_id", "admitted", "marker",
+//!                       "session"}
 //! ```
 //!
 //! After a crash each file becomes one outcome UNKNOWN, and whatever the command left behind is killed. Nothing is ever
@@ -11,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pact_runtime::Timestamp;
-use pact_schemas::Seq;
+use pact_schemas::{Seq, SpoolId};
 
 use crate::boot::BootId;
 use crate::durable::{self, PRIVATE};
@@ -56,6 +57,8 @@ pub(crate) struct Record {
     pub(crate) boot_id: BootId,
     /// Plane time of the admission, Unix nanoseconds.
     pub(crate) admitted: i64,
+    /// By which everything that it starts is found (`launcher`).
+    pub(crate) marker: String,
     /// The process id of its session's leader, once started.
     pub(crate) session: Option<i32>,
 }
@@ -132,6 +135,7 @@ impl Record {
         argv: &[String],
         boot_id: BootId,
         admitted: Timestamp,
+        spool: &SpoolId,
     ) -> Self {
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         for argument in argv {
@@ -144,6 +148,8 @@ impl Record {
             argv_sha256: durable::hex(digest.finish().as_ref()),
             boot_id,
             admitted: admitted.unix_nanos(),
+            // No other agent, on this machine or another, has this spool and this grant.
+            marker: format!("{spool}.{seq}"),
             session: None,
         }
     }
@@ -161,7 +167,8 @@ mod tests {
         let at = Timestamp::from_unix_nanos(1);
         let record = |seq| {
             let seq = Seq::new(seq).unwrap();
-            Record::new(seq, at, &["true".to_owned()], BootId::other(), at)
+            let spool = SpoolId::new(&"a".repeat(32)).unwrap();
+            Record::new(seq, at, &["true".to_owned()], BootId::other(), at, &spool)
         };
         for seq in [3, 1, 2] {
             running.begin(&record(seq)).unwrap();

@@ -35,6 +35,10 @@ enum SendError {
     Spool(#[from] SpoolError),
     #[error("the spool holds an event that this version does not know")]
     Unknown,
+    #[error(
+        "the journal has {committed} events of this spool, which has {head}: the folder is an old copy"
+    )]
+    OldCopy { committed: u64, head: u64 },
     #[error(transparent)]
     Name(#[from] IdError),
 }
@@ -66,17 +70,9 @@ pub(crate) async fn run(
             }
             Err(SendError::Spool(error)) => return Err(error),
             Err(SendError::Call(CallError::Disconnected | CallError::Interrupted { .. })) => None,
-            Err(SendError::Call(CallError::Service(error)))
-                if error.known_code() == ErrorCode::SpoolGap =>
-            {
-                match error.expected_number {
-                    Some(expected) if expected > 0 && expected <= spool.progress().head + 1 => {
-                        tracing::warn!(sent, expected, "the journal asks for earlier events again");
-                        sent = expected - 1;
-                        Some(pause.next(&clock))
-                    }
-                    _ => Some(refused(&SendError::Call(CallError::Service(error)))),
-                }
+            Err(error) if expected(&error).is_some() => {
+                sent = go_on(&spool, &clock, &error, sent).await?;
+                Some(pause.next(&clock))
             }
             Err(error) if is_passing(&error) => {
                 let cause = std::error::Error::source(&error).map(tracing::field::display);
@@ -90,6 +86,36 @@ pub(crate) async fn run(
             () = paused(&clock, &uplink, wait) => {} // cancel-safe
         }
     }
+}
+
+/// The number that the journal wants next: 0 when this spool's numbers mean nothing to it.
+fn expected(error: &SendError) -> Option<u64> {
+    match error {
+        SendError::OldCopy { .. } => Some(0),
+        SendError::Call(CallError::Service(error)) if error.known_code() == ErrorCode::SpoolGap => {
+            error.expected_number
+        }
+        _ => None,
+    }
+}
+
+/// Where to go on after the journal asked for another number.
+async fn go_on(
+    spool: &Spool,
+    clock: &Clock,
+    error: &SendError,
+    sent: u64,
+) -> Result<u64, SpoolError> {
+    let expected = expected(error).unwrap_or(0);
+    if expected > 0 && spool.can_go_on_from(expected).await? {
+        tracing::warn!(sent, expected, "the journal asks for other events");
+        return Ok(expected - 1);
+    }
+    let old = spool.id();
+    spool.begin_anew(clock).await?;
+    let (new, events) = (spool.id(), spool.progress().head);
+    tracing::error!(%old, %new, sent, expected, events, "began a new spool: {error}");
+    Ok(0)
 }
 
 async fn paused(clock: &Clock, uplink: &Uplink, wait: Option<Duration>) {
@@ -146,12 +172,9 @@ async fn next(spool: &Spool, blobs: &Blobs, uplink: &Uplink, sent: u64) -> Resul
         );
         return Ok(ack.committed_number);
     }
-    if ack.committed_number > spool.progress().head {
-        tracing::error!(
-            head = spool.progress().head,
-            committed = ack.committed_number,
-            "the journal has more events of this spool than there are: the state directory is an old copy"
-        );
+    let head = spool.progress().head;
+    if ack.committed_number > head {
+        return Err(SendError::OldCopy { committed: ack.committed_number, head });
     }
     spool.confirm(event.number).await?;
     for chunk in chunks(&event) {

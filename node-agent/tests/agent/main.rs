@@ -8,6 +8,7 @@
     clippy::print_stderr
 )]
 
+mod bus;
 mod plane;
 mod t01_first_contact;
 mod t02_grants;

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nkeys::KeyPair;
-use pact_bus::server::{Authority, ServerConfig, ServerTls, TestServer};
+use pact_bus::server::{ServerTls, TestServer};
 use pact_bus::stream::StreamReceiver;
-use pact_bus::{Bus, BusConfig, CallError, Credentials, Service};
-use pact_identity::nats_jwt::{self, SigningKey, User, UserClaims};
+use pact_bus::{Bus, CallError};
+use pact_identity::nats_jwt;
 use pact_identity::signing::Signer;
 use pact_identity::uri::SigningRole;
 use pact_identity::x509::{Intermediate, SiteRoot};
-use pact_identity::{GrantIssuer, ServiceInstance, ServiceRole, sign_time};
+use pact_identity::{GrantIssuer, ServiceRole};
 use pact_runtime::{Clock, Timestamp};
 use pact_schemas::v1::enrollment_server::{Enrollment, EnrollmentServer};
 use pact_schemas::v1::{self, stream_frame::Body};
@@ -23,6 +23,8 @@ use pact_schemas::{
     ErrorCode, MemberId, MethodName, NodeId, RequestId, SiteName, StreamId, Subject, convert,
 };
 use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::bus::{listen, listen_for_hello, service_bus, start_bus};
 
 /// Long enough for a busy machine; a test that needs it all has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +56,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn event(&mut self, event: v1::NodeEvent) -> Result<v1::EventAck, v1::Error> {
+    pub(crate) fn event(&mut self, event: v1::NodeEvent) -> Result<v1::EventAck, v1::Error> {
         if self.is_away {
             return Err(ErrorCode::NoLeader.error("no leader"));
         }
@@ -161,12 +163,6 @@ pub(crate) struct Plane {
     endpoint: SocketAddr,
 }
 
-struct Keys {
-    account: KeyPair,
-    agents: KeyPair,
-    services: KeyPair,
-}
-
 impl Plane {
     pub(crate) async fn start() -> Self {
         pact_runtime::install_crypto_provider();
@@ -238,7 +234,8 @@ impl Plane {
         let before = self.told.lock().unwrap().hellos.len();
         let agent = self.launch(whitelist_mode);
         until("hello", || self.told.lock().unwrap().hellos.len() > before).await;
-        until("time fix", || self.state().join("plane-time.json").exists()).await;
+        // Written once: later starts find the fix of the first one.
+        until("time fix", || agent.log().contains("the plane's time is known")).await;
         agent
     }
 
@@ -407,105 +404,4 @@ pub(crate) fn runs(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // A zombie waits for an init that this container may not have.
     !stat.is_empty() && !stat.contains(") Z ")
-}
-
-async fn start_bus(clock: &Clock, tls: ServerTls) -> (TestServer, Keys) {
-    let now = u64::try_from(clock.now().unix_seconds()).unwrap();
-    let (operator, signing) = (KeyPair::new_operator(), KeyPair::new_operator());
-    let (system, account) = (KeyPair::new_account(), KeyPair::new_account());
-    let (agents, services) = (KeyPair::new_account(), KeyPair::new_account());
-    let claims = nats_jwt::operator_claims(
-        "test",
-        &operator.public_key(),
-        &system.public_key(),
-        &signing.public_key(),
-        now,
-    );
-    let operator_jwt = nats_jwt::encode_operator(&claims, &operator).unwrap();
-    let claims = nats_jwt::system_account_claims(&system.public_key(), now);
-    let system_jwt = nats_jwt::encode_account(&claims, &signing).unwrap();
-    let key = account.public_key();
-    let mut claims = nats_jwt::account_claims("PACT", &key, &agents.public_key(), now);
-    claims.body.signing_keys.push(SigningKey::Plain(services.public_key()));
-    let account_jwt = nats_jwt::encode_account(&claims, &signing).unwrap();
-    let config = ServerConfig {
-        server_name: "test".to_owned(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        tls: Some(tls),
-        authority: Authority {
-            operator_jwt,
-            system_account: system.public_key(),
-            accounts: BTreeMap::from([(system.public_key(), system_jwt), (key, account_jwt)]),
-        },
-        resolver_dir: PathBuf::new(),
-        jetstream: None,
-        monitoring: None,
-        log_file: None,
-    };
-    let nats = TestServer::start(config).await.unwrap();
-    (nats, Keys { account, agents, services })
-}
-
-async fn service_bus(
-    nats: &TestServer,
-    keys: &Keys,
-    ca: &Path,
-    role: ServiceRole,
-    clock: &Clock,
-) -> Bus {
-    let instance = ServiceInstance::new(role, "1").unwrap();
-    let user = Arc::new(KeyPair::new_user());
-    let rights = nats_jwt::service_user(&instance);
-    let claims = UserClaims {
-        subject: user.public_key(),
-        name: instance.to_string(),
-        issued_at: u64::try_from(clock.now().unix_seconds()).unwrap(),
-        expires_at: None,
-        body: User::with_limits(&keys.account.public_key(), rights),
-    };
-    let jwt = nats_jwt::encode_user(&claims, &keys.services).unwrap();
-    let config = BusConfig {
-        urls: vec![nats.url()],
-        credentials: Credentials::jwt(jwt, user),
-        tls_ca: Some(ca.to_owned()),
-        inbox_prefix: nats_jwt::service_inbox_prefix(&instance),
-        name: instance.to_string(),
-        allow_plaintext_loopback: false,
-    };
-    let bus = Bus::connect(config, clock.clone(), None).await.unwrap();
-    bus.wait_connected(PATIENCE).await.unwrap();
-    bus
-}
-
-async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signer, clock: &Clock) {
-    let (events, blobs) = (Arc::clone(told), Arc::clone(told));
-    let (signer, clock) = (Arc::new(signer), clock.clone());
-    let service = Service::new("journal", "0.1.0", "1")
-        .events(move |context, event: v1::NodeEvent| {
-            assert_eq!(context.node.unwrap().as_str(), event.node);
-            std::future::ready(events.lock().unwrap().event(event))
-        })
-        .up_method("recording", move |_, blob: v1::PutBlob| {
-            let mut told = blobs.lock().unwrap();
-            if told.is_away {
-                return std::future::ready(Err(ErrorCode::NoLeader.error("no leader")));
-            }
-            told.blobs.insert(blob.sha256, blob.compressed);
-            std::future::ready(Ok(v1::RecordingAck {}))
-        })
-        .up_method("time", move |context, request: v1::TimeRequest| {
-            let challenge = request.challenge.as_slice().try_into().unwrap();
-            let node = context.node.unwrap();
-            std::future::ready(Ok(sign_time(&signer, &node, &challenge, clock.now())))
-        });
-    journal.serve(service).await.unwrap();
-}
-
-async fn listen_for_hello(enroll: &Bus, told: &Arc<Mutex<Told>>) {
-    let told = Arc::clone(told);
-    let service = Service::new("enroll", "0.1.0", "1").up_method("hello", move |_, hello| {
-        told.lock().unwrap().hellos.push(hello);
-        std::future::ready(Ok(v1::HelloReply {}))
-    });
-    enroll.serve(service).await.unwrap();
 }
