@@ -298,3 +298,60 @@ fn read_secret(path: &Path) -> Result<SecretPem, KeyError> {
     }
     read(path).map(SecretPem::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use pact_identity::x509::{PrivateKey, make_csr};
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn leaves_are_issued_for_months_by_intermediates_that_outlive_them() {
+        let (clock, hand) = Clock::manual(START);
+        let root = SiteRoot::generate(&"alps".parse().unwrap(), &clock).unwrap();
+        let first = Arc::new(Intermediate::generate(&root).unwrap());
+        let authority = Authority {
+            root,
+            intermediate: Mutex::new(Arc::clone(&first)),
+            account: KeyPair::new_account().public_key(),
+            agents: KeyPair::new_account(),
+            clock: clock.clone(),
+        };
+        let csr = make_csr(&PrivateKey::generate_p256().unwrap()).unwrap();
+        let (node, user) = ("n1".parse().unwrap(), KeyPair::new_user().public_key());
+        for day in 0..60 {
+            let issued = authority.issue(&node, &csr, &user).unwrap();
+            let claims: nats_jwt::UserClaims =
+                nats_jwt::decode(&issued.bus_jwt, &[&authority.agents.public_key()]).unwrap();
+            let end = u64::try_from(issued.not_after.unix_seconds()).unwrap();
+            assert_eq!((claims.name.as_str(), claims.expires_at), ("n1", Some(end)), "day {day}");
+            assert_eq!(issued.not_after.duration_since(clock.now()), Some(3 * DAY));
+            assert_eq!(issued.certificate_chain.contains(first.certificate_pem()), day <= 9);
+            hand.advance(DAY);
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_gets_nothing() {
+        let (clock, _hand) = Clock::manual(START);
+        let root = SiteRoot::generate(&"alps".parse().unwrap(), &clock).unwrap();
+        let authority = Authority {
+            intermediate: Mutex::new(Arc::new(Intermediate::generate(&root).unwrap())),
+            root,
+            account: KeyPair::new_account().public_key(),
+            agents: KeyPair::new_account(),
+            clock,
+        };
+        let csr = make_csr(&PrivateKey::generate_p256().unwrap()).unwrap();
+        let node = "n1".parse().unwrap();
+        let account = KeyPair::new_account().public_key();
+        let error = authority.issue(&node, &csr, &account).err().unwrap();
+        assert_eq!(v1::Error::from(error).known_code(), ErrorCode::InvalidArgument);
+        let user = KeyPair::new_user().public_key();
+        let error = authority.issue(&node, &csr[1..], &user).err().unwrap();
+        assert_eq!(v1::Error::from(error).known_code(), ErrorCode::InvalidArgument);
+    }
+}

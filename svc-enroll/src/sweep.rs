@@ -50,18 +50,20 @@ pub(crate) async fn run(
             () = stop.cancelled() => return Ok(()), // cancel-safe: a token
             () = enrolment.clock.sleep(interval) => {} // cancel-safe
         }
-        let both = async {
-            if let Err(error) = liveness(&enrolment).await {
-                tracing::warn!(%error, "liveness of nodes was not looked at");
-            }
-            if let Err(error) = revocations(&enrolment, &mut cut_off).await {
-                tracing::warn!(%error, "revocations were not looked at");
+        let sweeping = async {
+            match list(&enrolment).await {
+                Ok(nodes) => {
+                    // First, since many silent nodes take a while.
+                    revocations(&enrolment, &nodes, &mut cut_off).await;
+                    liveness(&enrolment, &nodes).await;
+                }
+                Err(error) => tracing::warn!(%error, "nodes were not looked at"),
             }
         };
         tokio::select! {
             () = stop.cancelled() => return Ok(()), // cancel-safe: a token
             // Dropped half-way: every step is decided anew after the next start.
-            () = both => {}
+            () = sweeping => {}
         }
     }
 }
@@ -86,10 +88,8 @@ pub(crate) async fn watch_bus(
     }
 }
 
-async fn liveness(enrolment: &Shared) -> Result<(), v1::Error> {
-    let mut records = list(enrolment, v1::NodeState::Active).await?;
-    records.extend(list(enrolment, v1::NodeState::Inactive).await?);
-    let listed: Vec<Listed> = records.iter().filter_map(listed).collect();
+async fn liveness(enrolment: &Shared, nodes: &[v1::NodeRecord]) {
+    let listed: Vec<Listed> = nodes.iter().filter_map(listed).collect();
     let active = listed.iter().filter(|one| one.is_active).count();
     #[allow(clippy::cast_precision_loss, reason = "a count of nodes is far below 2^52")]
     {
@@ -104,27 +104,31 @@ async fn liveness(enrolment: &Shared) -> Result<(), v1::Error> {
     futures_util::stream::iter(findings.returned)
         .for_each_concurrent(AT_ONCE, |one| set(enrolment, one, v1::NodeState::Active))
         .await;
-    Ok(())
 }
 
+/// The record of an Active or Inactive node.
 fn listed(record: &v1::NodeRecord) -> Option<Listed> {
-    let read = || -> Result<Listed, WireError> {
-        let state: v1::NodeState = enumeration(record.state, "NodeRecord.state")?;
+    let read = || -> Result<Option<Listed>, WireError> {
+        let is_active = match enumeration(record.state, "NodeRecord.state")? {
+            v1::NodeState::Active => true,
+            v1::NodeState::Inactive => false,
+            _ => return Ok(None),
+        };
         let node = id(&record.node, "NodeRecord.node")?;
-        Ok(Listed { node, state_seq: record.state_seq, is_active: state == v1::NodeState::Active })
+        Ok(Some(Listed { node, state_seq: record.state_seq, is_active }))
     };
-    read().map_err(|error| tracing::error!(node = record.node, %error, "the journal's record is malformed")).ok()
+    read().unwrap_or_else(|error| {
+        tracing::error!(node = record.node, %error, "the journal's record is malformed");
+        None
+    })
 }
 
-/// All nodes in this state.
-async fn list(
-    enrolment: &Enrolment,
-    state: v1::NodeState,
-) -> Result<Vec<v1::NodeRecord>, v1::Error> {
+/// All nodes of the journal.
+async fn list(enrolment: &Enrolment) -> Result<Vec<v1::NodeRecord>, v1::Error> {
     let mut nodes: Vec<v1::NodeRecord> = Vec::new();
     for _ in 0..MAX_PAGES {
         let after = nodes.last().map(|record| record.node.clone()).unwrap_or_default();
-        let request = v1::NodesRequest { state: Some(state.into()), after, ..Default::default() };
+        let request = v1::NodesRequest { after, ..Default::default() };
         let reply = enrolment.journal.nodes(&request).await?;
         let is_last = !reply.more || reply.nodes.is_empty();
         nodes.extend(reply.nodes);
@@ -189,37 +193,30 @@ pub(crate) async fn return_to_active(enrolment: &Shared, node: &NodeId) {
 
 /// Cuts the bus users of revoked nodes off, until their tokens have expired. `done` are those that this process has seen cut
 /// off.
-async fn revocations(enrolment: &Enrolment, done: &mut BTreeSet<String>) -> Result<(), v1::Error> {
+async fn revocations(enrolment: &Enrolment, nodes: &[v1::NodeRecord], done: &mut BTreeSet<String>) {
     let now = enrolment.clock.now().unix_nanos();
-    let is_valid = |record: &v1::NodeRecord| {
-        let not_after = convert::unix_nanos(
-            record.certificate_not_after.as_ref(),
-            "NodeRecord.certificate_not_after",
-        );
-        not_after.is_ok_and(|end| end > now)
+    let is_concerned = |record: &&v1::NodeRecord| {
+        let not_after = record.certificate_not_after.as_ref();
+        let end = convert::unix_nanos(not_after, "NodeRecord.certificate_not_after");
+        record.state == i32::from(v1::NodeState::Revoked) && end.is_ok_and(|end| end > now)
     };
-    let revoked = list(enrolment, v1::NodeState::Revoked).await?;
     let users: BTreeSet<String> =
-        revoked.into_iter().filter(is_valid).filter_map(|record| record.bus_user).collect();
+        nodes.iter().filter(is_concerned).filter_map(|record| record.bus_user.clone()).collect();
     done.retain(|user| users.contains(user));
     let new: Vec<String> = users.difference(done).cloned().collect();
     if new.is_empty() {
-        return Ok(());
+        return;
     }
     match enrolment.revoker.revoke(&new).await {
         Ok(count) => {
             tracing::info!(count, "bus users of revoked nodes are cut off");
             done.extend(new);
-            Ok(())
         }
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                count = new.len(),
-                "bus users of revoked nodes are not cut off; trying again"
-            );
-            Ok(())
-        }
+        Err(error) => tracing::error!(
+            error = &error as &dyn std::error::Error,
+            count = new.len(),
+            "bus users of revoked nodes are not cut off; trying again"
+        ),
     }
 }
 

@@ -242,7 +242,7 @@ impl Drop for Server {
 
 fn bus_config(site: &Path, port: u16, credentials: Credentials, inbox: &str) -> BusConfig {
     BusConfig {
-        urls: vec![format!("tls://localhost:{port}")],
+        urls: vec![format!("tls://127.0.0.1:{port}")],
         credentials,
         tls_ca: Some(site.join("ca.crt")),
         inbox_prefix: inbox.to_owned(),

@@ -1,9 +1,16 @@
 //! First contact: may this machine become that node? (contracts §5)
 
-use pact_schemas::convert::{WireError, enumeration, id, required};
+use std::time::Duration;
+
+use pact_runtime::Timestamp;
+use pact_schemas::convert::{WireError, enumeration, id, required, unix_nanos};
 use pact_schemas::{ErrorCode, NodeId, v1};
 
 use super::hardware::{Hardware, Mismatch};
+
+/// After an enrolment another key is not even probed for: the agent that won needs a moment to connect, and until then nobody
+/// would answer for it. Measured on the calendar, as the journal's times are: a jump shortens or repeats these seconds.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// A node as the journal knows it, as far as enrolment cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +21,8 @@ pub(crate) struct KnownNode {
     /// Public key of the bus user that it enrolled with.
     pub(crate) bus_user: Option<String>,
     pub(crate) state_seq: u64,
+    /// When the journal gave it its state.
+    pub(crate) state_since: Timestamp,
     pub(crate) agent_version: String,
 }
 
@@ -22,7 +31,9 @@ impl TryFrom<v1::NodeRecord> for KnownNode {
 
     fn try_from(wire: v1::NodeRecord) -> Result<Self, WireError> {
         let identity = required(wire.identity.as_ref(), "NodeRecord.identity")?;
+        let state_since = unix_nanos(wire.state_since.as_ref(), "NodeRecord.state_since")?;
         Ok(Self {
+            state_since: Timestamp::from_unix_nanos(state_since),
             node: id(&wire.node, "NodeRecord.node")?,
             state: enumeration(wire.state, "NodeRecord.state")?,
             hardware: Hardware::try_from(identity)?,
@@ -55,6 +66,8 @@ pub(crate) enum Refusal {
     Hardware(Mismatch),
     /// An agent with another key holds this identity and answers.
     AlreadyActive,
+    /// Another machine was enrolled as this node a moment ago.
+    JustEnrolled,
     /// Too many refusals for this node and source.
     RateLimited,
 }
@@ -62,7 +75,12 @@ pub(crate) enum Refusal {
 /// Judges a contact that presented `hardware` and the bus key `bus_user` for the node `known`.
 ///
 /// The hardware is looked at before the state, so that a stranger learns nothing about whether a node is active.
-pub(crate) fn judge(known: Option<&KnownNode>, hardware: &Hardware, bus_user: &str) -> Verdict {
+pub(crate) fn judge(
+    known: Option<&KnownNode>,
+    hardware: &Hardware,
+    bus_user: &str,
+    now: Timestamp,
+) -> Verdict {
     let Some(known) = known else {
         return Verdict::Refuse(Refusal::NotEnrolled);
     };
@@ -75,10 +93,19 @@ pub(crate) fn judge(known: Option<&KnownNode>, hardware: &Hardware, bus_user: &s
         // Repair, restart, or an answer that was lost. The key itself proves nothing here, but what is handed out for it is of
         // no use to whoever does not hold its seed.
         v1::NodeState::Active | v1::NodeState::Inactive if is_same_key => Verdict::Accept,
+        v1::NodeState::Active if is_settling(known.state_since, now) => {
+            Verdict::Refuse(Refusal::JustEnrolled)
+        }
         // Inactive is no proof that nobody answers: hellos may have been lost.
         v1::NodeState::Active | v1::NodeState::Inactive => Verdict::Probe,
         v1::NodeState::Revoked | v1::NodeState::Unspecified => Verdict::Refuse(Refusal::Revoked),
     }
+}
+
+/// Whether two times of two management hosts lie within [`SETTLING`] of each other.
+fn is_settling(since: Timestamp, now: Timestamp) -> bool {
+    let apart = now.duration_since(since).or_else(|| since.duration_since(now));
+    apart.is_some_and(|apart| apart < SETTLING)
 }
 
 /// The verdict once the probe is done.
@@ -94,6 +121,7 @@ impl Refusal {
             Self::Revoked => ErrorCode::NodeRevoked,
             Self::Hardware(_) => ErrorCode::HardwareIdentityConflict,
             Self::AlreadyActive => ErrorCode::AlreadyActive,
+            Self::JustEnrolled => ErrorCode::Conflict,
             Self::RateLimited => ErrorCode::RateLimited,
         }
     }
@@ -108,6 +136,9 @@ impl Refusal {
             }
             Self::AlreadyActive => {
                 "an agent with another key holds this identity and answers".to_owned()
+            }
+            Self::JustEnrolled => {
+                "another machine was enrolled as this node a moment ago".to_owned()
             }
             Self::RateLimited => "too many refused attempts".to_owned(),
         }
@@ -124,6 +155,7 @@ impl Refusal {
             Self::AlreadyActive => {
                 "find out which machine is the right one, and stop the agent on the other"
             }
+            Self::JustEnrolled => "try again in a few seconds",
             Self::RateLimited => "wait a minute",
         };
         self.code().error(self.reason()).next(next).on(node)
@@ -133,6 +165,8 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SINCE: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 
     fn hardware(mac: &str) -> Hardware {
         let wire = v1::HardwareIdentity { macs: vec![mac.to_owned()], ..Default::default() };
@@ -146,6 +180,7 @@ mod tests {
             hardware: hardware("0c:42:a1:00:00:01"),
             bus_user: bus_user.map(str::to_owned),
             state_seq: 7,
+            state_since: SINCE,
             agent_version: String::new(),
         }
     }
@@ -153,9 +188,10 @@ mod tests {
     #[test]
     fn the_decision_table() {
         use v1::NodeState as S;
+        let later = SINCE.checked_add(SETTLING).unwrap();
         let (right, wrong) = (hardware("0c:42:a1:00:00:01"), hardware("0c:42:a1:00:00:02"));
         let mismatch = Verdict::Refuse(Refusal::Hardware(Mismatch::Mac));
-        assert_eq!(judge(None, &right, "UNEW"), Verdict::Refuse(Refusal::NotEnrolled));
+        assert_eq!(judge(None, &right, "UNEW", later), Verdict::Refuse(Refusal::NotEnrolled));
         for (state, old_key, with_right) in [
             (S::Registered, None, Verdict::Accept),
             (S::Registered, Some("UOLD"), Verdict::Accept),
@@ -168,11 +204,38 @@ mod tests {
             (S::Unspecified, None, Verdict::Refuse(Refusal::Revoked)),
         ] {
             let known = known(state, old_key);
-            assert_eq!(judge(Some(&known), &right, "UNEW"), with_right, "{state:?} {old_key:?}");
-            assert_eq!(judge(Some(&known), &wrong, "UNEW"), mismatch, "{state:?} {old_key:?}");
+            assert_eq!(
+                judge(Some(&known), &right, "UNEW", later),
+                with_right,
+                "{state:?} {old_key:?}"
+            );
+            assert_eq!(
+                judge(Some(&known), &wrong, "UNEW", later),
+                mismatch,
+                "{state:?} {old_key:?}"
+            );
         }
         assert_eq!(after_probe(true), Verdict::Refuse(Refusal::AlreadyActive));
         assert_eq!(after_probe(false), Verdict::Accept);
+    }
+
+    #[test]
+    fn the_winner_of_a_race_gets_time_to_connect() {
+        let right = hardware("0c:42:a1:00:00:01");
+        let at = |state, old_key, nanoseconds: i64| {
+            let now = Timestamp::from_unix_nanos(SINCE.unix_nanos() + nanoseconds);
+            judge(Some(&known(state, Some(old_key))), &right, "UNEW", now)
+        };
+        let refused = Verdict::Refuse(Refusal::JustEnrolled);
+        let settling = i64::try_from(SETTLING.as_nanos()).unwrap();
+        for nanoseconds in [0, settling - 1, 1 - settling] {
+            assert_eq!(at(v1::NodeState::Active, "UOLD", nanoseconds), refused);
+            assert_eq!(at(v1::NodeState::Active, "UNEW", nanoseconds), Verdict::Accept);
+            assert_eq!(at(v1::NodeState::Inactive, "UOLD", nanoseconds), Verdict::Probe);
+        }
+        for nanoseconds in [settling, -settling] {
+            assert_eq!(at(v1::NodeState::Active, "UOLD", nanoseconds), Verdict::Probe);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! First contact: a machine that says it is a node, with its hardware identity and its keys' public halves.
 //!
 //! The answer is handed out after the journal has committed it, by compare-and-set on what the decision was based on: of two
-//! machines that come at once for one node, one is enrolled.
+//! machines that come at once for one node, one is enrolled, and the other is refused until that one had time to connect.
 
 use std::time::Duration;
 
@@ -75,10 +75,11 @@ pub(super) async fn enroll(
         return Err(refuse(&enrolment, &contact, Refusal::RateLimited).await);
     }
     let known = enrolment.journal.node(&contact.node).await?;
-    let verdict = match judge(known.as_ref(), &contact.hardware, &contact.bus_user) {
-        Verdict::Probe => after_probe(answers(&enrolment, &contact.node).await?),
-        other => other,
-    };
+    let verdict =
+        match judge(known.as_ref(), &contact.hardware, &contact.bus_user, enrolment.clock.now()) {
+            Verdict::Probe => after_probe(answers(&enrolment, &contact.node).await?),
+            other => other,
+        };
     match (verdict, known) {
         (Verdict::Accept, Some(known)) => accept(&enrolment, contact, &known).await,
         (Verdict::Refuse(refusal), _) => Err(refuse(&enrolment, &contact, refusal).await),
