@@ -1,0 +1,170 @@
+//! A journal of one member that remembers what was proposed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use pact_bus::{Bus, Service};
+use pact_identity::{Attestation, Verifier};
+use pact_runtime::Clock;
+use pact_schemas::v1::{self, Action, NodeRecord, NodeState, action, outcome};
+use pact_schemas::{ErrorCode, MemberId};
+use prost::Message as _;
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) nodes: BTreeMap<String, NodeRecord>,
+    pub(crate) policies: BTreeMap<String, v1::VclusterPolicy>,
+    /// Everything that was proposed with a good attestation.
+    pub(crate) proposed: Vec<(Attestation, action::Action)>,
+    /// `None`: there is no leader.
+    pub(crate) leader: Option<u64>,
+    pub(crate) entries: Vec<v1::Entry>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Journal {
+    state: Arc<Mutex<State>>,
+    verifier: Arc<Verifier>,
+}
+
+impl Journal {
+    pub(crate) fn new(ca_pem: &str) -> Self {
+        let state = State { leader: Some(1), ..State::default() };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            verifier: Arc::new(Verifier::from_pem(ca_pem).unwrap()),
+        }
+    }
+
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.state.lock().unwrap())
+    }
+
+    pub(crate) fn add_node(&self, name: &str, vcluster: Option<&str>) {
+        let record = NodeRecord {
+            node: name.into(),
+            state: NodeState::Active.into(),
+            vcluster: vcluster.map(Into::into),
+            ..NodeRecord::default()
+        };
+        self.with(|s| s.nodes.insert(name.into(), record));
+    }
+
+    /// Answers as members 1 and 2; only the one that `leader` names takes proposals.
+    pub(crate) async fn serve(&self, bus: &Bus) {
+        let (cluster, nodes, vclusters, entries) =
+            (self.clone(), self.clone(), self.clone(), self.clone());
+        let mut service = Service::new("journal", "0.1.0", "journal-1")
+            .method("cluster", move |_, _: v1::ClusterRequest| {
+                let leader = cluster.with(|s| s.leader);
+                async move {
+                    Ok(v1::ClusterReply {
+                        answering_member: 1,
+                        leader,
+                        term: 1,
+                        ..v1::ClusterReply::default()
+                    })
+                }
+            })
+            .method("nodes", move |_, request: v1::NodesRequest| {
+                let reply = nodes.nodes(&request);
+                async move { Ok(reply) }
+            })
+            .method("vclusters", move |_, request: v1::VclustersRequest| {
+                let reply = vclusters.vclusters(&request);
+                async move { Ok(reply) }
+            })
+            .method("entries", move |_, request: v1::EntriesRequest| {
+                let reply = entries.entries(&request);
+                async move { Ok(reply) }
+            });
+        for member in [1, 2] {
+            let journal = self.clone();
+            let id = MemberId::new(member).unwrap();
+            service =
+                service.member_method(id, "propose", move |_, request: v1::ProposeRequest| {
+                    let answer = journal.propose(member, request);
+                    async move { answer }
+                });
+        }
+        bus.serve(service).await.unwrap();
+    }
+
+    fn nodes(&self, request: &v1::NodesRequest) -> v1::NodesReply {
+        let wanted = |record: &&NodeRecord| {
+            (request.nodes.is_empty() || request.nodes.contains(&record.node))
+                && (request.vcluster.is_none() || request.vcluster == record.vcluster)
+                && request.state.is_none_or(|state| state == record.state)
+        };
+        v1::NodesReply {
+            nodes: self.with(|s| s.nodes.values().filter(wanted).cloned().collect()),
+            more: false,
+        }
+    }
+
+    fn vclusters(&self, request: &v1::VclustersRequest) -> v1::VclustersReply {
+        let wanted =
+            |name: &String| request.vclusters.is_empty() || request.vclusters.contains(name);
+        let vclusters = self.with(|s| {
+            let all = s.policies.iter().filter(|(name, _)| wanted(name));
+            let record = |(name, policy): (&String, &v1::VclusterPolicy)| v1::VclusterRecord {
+                vcluster: name.clone(),
+                policy: Some(policy.clone()),
+                ..v1::VclusterRecord::default()
+            };
+            all.map(record).collect()
+        });
+        v1::VclustersReply { vclusters }
+    }
+
+    fn entries(&self, request: &v1::EntriesRequest) -> v1::EntriesReply {
+        let entries: Vec<v1::Entry> =
+            self.with(|s| s.entries.iter().filter(|e| e.seq > request.after).cloned().collect());
+        let record =
+            |entry: v1::Entry| v1::EntryRecord { entry: entry.encode_to_vec(), hash: vec![0; 32] };
+        let head_seq = self.with(|s| s.entries.len() as u64);
+        v1::EntriesReply {
+            entries: entries.into_iter().map(record).collect(),
+            head_seq,
+            next_after: head_seq,
+        }
+    }
+
+    fn propose(
+        &self,
+        member: u64,
+        request: v1::ProposeRequest,
+    ) -> Result<v1::ProposeReply, v1::Error> {
+        match self.with(|s| s.leader) {
+            None => return Err(ErrorCode::NoLeader.error("no leader")),
+            Some(leader) if leader != member => {
+                let mut error = ErrorCode::NotLeader.error("not the leader");
+                error.leader = Some(leader);
+                return Err(error);
+            }
+            Some(_) => {}
+        }
+        let results = request.proposals.into_iter().map(|proposal| self.decide(proposal)).collect();
+        Ok(v1::ProposeReply { results })
+    }
+
+    fn decide(&self, proposal: v1::Proposal) -> v1::ProposalResult {
+        let signed = proposal.attestation.unwrap();
+        let now = Clock::system().now();
+        let attestation =
+            Attestation::verify(&signed, &self.verifier, &proposal.action, now).unwrap();
+        let act = Action::decode(proposal.action.as_slice()).unwrap().action.unwrap();
+        let grant = matches!(act, action::Action::ExecRequest(_)).then(|| v1::SignedGrant {
+            payload: b"for the agents".to_vec(),
+            ..v1::SignedGrant::default()
+        });
+        let seq = self.with(|s| {
+            s.proposed.push((attestation, act));
+            s.proposed.len() as u64
+        });
+        let committed =
+            v1::Committed { first_seq: seq, last_seq: seq, time: None, repeated_request: false };
+        let outcome = v1::Outcome { outcome: Some(outcome::Outcome::Committed(committed)) };
+        v1::ProposalResult { outcome: Some(outcome), grant }
+    }
+}

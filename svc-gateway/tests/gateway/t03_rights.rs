@@ -1,0 +1,96 @@
+//! Refusals are typed and recorded; site rules deny; what is not there is not found.
+
+use pact_schemas::v1::{self, ExecBegin, ExecInput, action::Action, exec_input::Input};
+use pact_schemas::{ErrorCode, NodeSet};
+use tonic::Status;
+
+use crate::world::{World, code, request_id};
+
+pub(crate) fn begin(targets: &str, argv: &[&str]) -> ExecInput {
+    let begin = ExecBegin {
+        request_id: request_id(),
+        targets: targets.into(),
+        argv: argv.iter().map(ToString::to_string).collect(),
+        ..ExecBegin::default()
+    };
+    ExecInput { input: Some(Input::Begin(begin)) }
+}
+
+async fn exec(world: &World, roles: &[&str], targets: &str) -> Status {
+    let input = tokio_stream::iter([begin(targets, &["uname", "-a"])]);
+    world.client().await.exec(world.by(roles, input)).await.unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_a_viewers_exec_is_refused_and_recorded() {
+    let world = World::start().await;
+    let status = exec(&world, &["pact-viewer-ml"], "n[1-2]").await;
+    assert_eq!((code(&status), code(&status).exit_code()), (ErrorCode::NotAuthorised, 2));
+    let denied = world.journal.with(|s| {
+        assert!(!s.proposed.iter().any(|(_, act)| matches!(act, Action::ExecRequest(_))));
+        s.proposed.iter().find_map(|(by, act)| match act {
+            Action::RecordDenied(record) => {
+                Some((by.principal().clone(), record.denied.clone().unwrap()))
+            }
+            _ => None,
+        })
+    });
+    let (principal, denied) = denied.expect("the refusal is in the journal before it is answered");
+    assert_eq!(principal.subject(), "someone");
+    assert_eq!((denied.operation.as_str(), denied.code.as_str()), ("exec", "PACT_NOT_AUTHORISED"));
+    assert_eq!(NodeSet::parse(&denied.target).unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_the_right_is_needed_on_every_member() {
+    let world = World::start().await;
+    assert_eq!(code(&exec(&world, &["pact-ops-ml"], "n[1-3]").await), ErrorCode::NotAuthorised);
+    assert_eq!(code(&exec(&world, &["pact-ops-ml"], "n9").await), ErrorCode::NotFound);
+    assert_eq!(
+        code(&exec(&world, &["pact-ops-ml"], "@state:inactive").await),
+        ErrorCode::InvalidArgument
+    );
+    let group = v1::ShowGroupRequest { group: "typo".into() };
+    let status = world
+        .client()
+        .await
+        .show_group(world.by(&["pact-platform-admin"], group))
+        .await
+        .unwrap_err();
+    assert_eq!(code(&status), ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_a_site_rule_denies_with_3() {
+    let rules = tempfile::tempdir().unwrap();
+    let rule = "package pact.site\nimport rego.v1\ndeny contains {\"reason\": \"not on Sundays\"} if {\n\tinput.operation == \"exec\"\n\tinput.command[0] == \"uname\"\n}\n";
+    std::fs::write(rules.path().join("sundays.rego"), rule).unwrap();
+    let world = World::start_with(|s| s.policy.site_bundle = Some(rules.path().to_owned())).await;
+    let status = exec(&world, &["pact-platform-admin"], "n1").await;
+    assert_eq!((code(&status), code(&status).exit_code()), (ErrorCode::PolicyDenied, 3));
+    assert!(v1::Error::from_status(&status).unwrap().cause.contains("not on Sundays"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_policy_tables_are_applied_by_platform_admins_alone() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let apply = |dry_run| v1::ApplyRequest {
+        request_id: request_id(),
+        spec: "[vcluster.new.policy]\nregulated = false\n".into(),
+        file_name: "s.toml".into(),
+        dry_run,
+    };
+    let status = client.apply(world.by(&["pact-ops-new"], apply(false))).await.unwrap_err();
+    assert_eq!(code(&status), ErrorCode::NotAuthorised);
+    let set = |world: &World| {
+        world.journal.with(|s| {
+            s.proposed.iter().filter(|(_, act)| matches!(act, Action::SetPolicy(_))).count()
+        })
+    };
+    client.apply(world.by(&["pact-platform-admin"], apply(true))).await.unwrap();
+    assert_eq!(set(&world), 0, "a dry run proposes nothing");
+    let reply =
+        client.apply(world.by(&["pact-platform-admin"], apply(false))).await.unwrap().into_inner();
+    assert!(reply.first_seq > 0 && set(&world) == 1);
+}

@@ -1,0 +1,59 @@
+//! A journal that leads elsewhere, does not lead, or is not there.
+
+use pact_schemas::ErrorCode;
+use pact_schemas::v1::{self, action::Action};
+
+use crate::t03_rights::begin;
+use crate::world::{World, code, request_id};
+
+fn apply() -> v1::ApplyRequest {
+    v1::ApplyRequest {
+        request_id: request_id(),
+        spec: "[vcluster.ml.policy]\nregulated = false\n".into(),
+        file_name: "s.toml".into(),
+        dry_run: false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t05_the_leader_is_found_again_wherever_it_is() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    for leader in [1, 2, 1] {
+        world.journal.with(|s| s.leader = Some(leader));
+        client.apply(world.by(&["pact-platform-admin"], apply())).await.unwrap();
+    }
+    let set = world
+        .journal
+        .with(|s| s.proposed.iter().filter(|(_, act)| matches!(act, Action::SetPolicy(_))).count());
+    assert_eq!(set, 3, "each was proposed to the leader once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t05_without_a_leader_the_exit_code_is_5() {
+    let world = World::start().await;
+    world.journal.with(|s| s.leader = None);
+    let status =
+        world.client().await.apply(world.by(&["pact-platform-admin"], apply())).await.unwrap_err();
+    assert_eq!((code(&status), code(&status).exit_code()), (ErrorCode::NoLeader, 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t05_without_a_journal_the_exit_code_is_5() {
+    let world = World::without_journal(|_| {}).await;
+    let mut client = world.client().await;
+    let input = tokio_stream::iter([begin("n1", &["true"])]);
+    let status = client.exec(world.by(&["pact-platform-admin"], input)).await.unwrap_err();
+    assert_eq!((code(&status), code(&status).exit_code()), (ErrorCode::Timeout, 5));
+    // What needs no journal still answers, and says what is down.
+    let health = client
+        .health(world.by(&["pact-viewer-ml"], v1::HealthRequest {}))
+        .await
+        .unwrap()
+        .into_inner();
+    let states: Vec<(&str, i32)> =
+        health.items.iter().map(|i| (i.name.as_str(), i.state)).collect();
+    assert_eq!(states.len(), 7);
+    assert_eq!(states[0], ("pact-journal Raft quorum", v1::HealthState::Down.into()));
+    assert_eq!(states[4].1, i32::from(v1::HealthState::Healthy), "{states:?}");
+}

@@ -1,0 +1,144 @@
+//! Enrolment, unbuilt operations, health of the service, reflection, and records of reading.
+
+use pact_bus::Service;
+use pact_identity::ServiceRole;
+use pact_schemas::ErrorCode;
+use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::v1::enrollment_client::EnrollmentClient;
+use pact_schemas::v1::{self, EnrollReply, EnrollRequest, HardwareIdentity, InvokeRequest};
+use tonic::Request;
+
+use crate::world::{World, code, request_id};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_first_contact_needs_no_token_and_has_a_rate() {
+    let world = World::start_with(|s| {
+        s.allow_plaintext_loopback = true;
+        s.enrollment.per_hardware_id_per_minute = 2;
+    })
+    .await;
+    let bus = world.service(ServiceRole::Enroll, "1").await;
+    let service = Service::new("enroll", "0.1.0", "enroll-1").method(
+        "enroll",
+        |_, request: EnrollRequest| async move {
+            // The address is the gateway's to say, whatever the client claims.
+            Ok(EnrollReply { site: request.source_address, ..EnrollReply::default() })
+        },
+    );
+    bus.serve(service).await.unwrap();
+    let mut client = EnrollmentClient::connect(format!("http://{}", world.address)).await.unwrap();
+    let request = |mac: &str| EnrollRequest {
+        node: "n1".into(),
+        identity: Some(HardwareIdentity { macs: vec![mac.into()], ..HardwareIdentity::default() }),
+        csr: vec![1],
+        bus_user: "U".into(),
+        source_address: "10.9.9.9".into(),
+        ..EnrollRequest::default()
+    };
+    for _ in 0..2 {
+        let reply = client.enroll(request("00:00:00:00:00:01")).await.unwrap().into_inner();
+        assert_eq!(reply.site, "127.0.0.1");
+    }
+    let status = client.enroll(request("00:00:00:00:00:01")).await.unwrap_err();
+    assert_eq!(code(&status), ErrorCode::RateLimited);
+    client.enroll(request("00:00:00:00:00:02")).await.unwrap();
+    let nameless = EnrollRequest { node: "*".into(), ..request("00:00:00:00:00:03") };
+    assert_eq!(code(&client.enroll(nameless).await.unwrap_err()), ErrorCode::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_unbuilt_operations_reach_their_owner() {
+    let world = World::start().await;
+    let bus = world.service(ServiceRole::Bridge, "1").await;
+    let service = Operation::unbuilt(Owner::Bridge).fold(
+        Service::new("bridge", "0.1.0", "bridge-1"),
+        |service, o| {
+            service.method(o.method, move |_, _: InvokeRequest| async move {
+                Err::<v1::InvokeReply, _>(o.unimplemented())
+            })
+        },
+    );
+    bus.serve(service).await.unwrap();
+    let mut client = world.client().await;
+    let invoke = |operation: &str, targets: &str| InvokeRequest {
+        request_id: request_id(),
+        operation: operation.into(),
+        targets: targets.into(),
+        ..InvokeRequest::default()
+    };
+    let cases = [
+        ("drain", "n1", &["pact-ops-ml"], ErrorCode::Unimplemented),
+        ("drain", "n1", &["pact-viewer-ml"], ErrorCode::NotAuthorised),
+        ("drain", "n9", &["pact-ops-ml"], ErrorCode::NotFound),
+        ("policy.test", "", &["pact-ops-ml"], ErrorCode::Unimplemented),
+        ("extend", "n1", &["pact-ops-ml"], ErrorCode::Unreachable),
+        ("approve.list", "", &["pact-ops-ml"], ErrorCode::Unreachable),
+        ("exec", "n1", &["pact-ops-ml"], ErrorCode::InvalidArgument),
+        ("nonsense", "", &["pact-ops-ml"], ErrorCode::InvalidArgument),
+    ];
+    for (operation, targets, roles, want) in cases {
+        let status = client.invoke(world.by(roles, invoke(operation, targets))).await.unwrap_err();
+        assert_eq!(code(&status), want, "{operation} {targets}");
+    }
+    let status =
+        client.invoke(world.by(&["pact-ops-ml"], invoke("drain", "n1"))).await.unwrap_err();
+    assert!(status.message().contains("`pact drain` is not built yet"), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_reading_is_recorded_when_the_gateway_stops_at_the_latest() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    for _ in 0..3 {
+        let status = v1::StatusRequest { targets: "n1".into(), ..v1::StatusRequest::default() };
+        let reply =
+            client.status(world.by(&["pact-viewer-ml"], status)).await.unwrap().into_inner();
+        assert_eq!(reply.nodes.len(), 1);
+        assert_eq!(reply.errors.len(), 1, "svc-enroll is away, and that is said");
+    }
+    drop(client);
+    world.supervisor.shutdown();
+    let counted = || {
+        world.journal.with(|s| {
+            let counts = s.proposed.iter().filter_map(|(_, act)| match act {
+                v1::action::Action::RecordAccess(record) => {
+                    record.accessed.as_ref().map(|a| a.count)
+                }
+                _ => None,
+            });
+            counts.sum::<u32>()
+        })
+    };
+    crate::world::until("three readings are recorded", || counted() == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_health_and_reflection_are_open() {
+    let world = World::start_with(|s| s.allow_plaintext_loopback = true).await;
+    let channel =
+        tonic::transport::Endpoint::from_shared(format!("http://{}", world.address)).unwrap();
+    let channel = channel.connect().await.unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let asked = tonic_health::pb::HealthCheckRequest { service: "pact.v1.Pact".into() };
+    let reply = health.check(Request::new(asked)).await.unwrap().into_inner();
+    assert_eq!(
+        reply.status,
+        i32::from(tonic_health::pb::health_check_response::ServingStatus::Serving)
+    );
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_request::MessageRequest,
+    };
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(channel);
+    let mut replies = reflection
+        .server_reflection_info(tokio_stream::iter([request]))
+        .await
+        .unwrap()
+        .into_inner();
+    let reply = format!("{:?}", replies.message().await.unwrap().unwrap());
+    assert!(reply.contains("pact.v1.Pact") && reply.contains("pact.v1.Enrollment"), "{reply}");
+}
