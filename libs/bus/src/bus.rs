@@ -27,6 +27,9 @@ use crate::subscription::Subscription;
 /// Announcements are followed up by resyncs, so an old one helps nobody.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(30);
 
+/// A round trip to the server, on a busy machine.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
+
 /// Handlers at work when the bus is drained have this long: the longest that a service's grace period allows.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
@@ -158,7 +161,8 @@ impl Bus {
         self.link.publish(subject.to_string(), payload, headers).await
     }
 
-    /// Subscribes to a pattern; with a queue group, each message goes to one of its members.
+    /// Subscribes to a pattern; with a queue group, each message goes to one of its members. Returns, when connected,
+    /// once the server has the subscription.
     ///
     /// # Errors
     /// [`BusError::Subscribe`]. A pattern without the right to it is not an error here: the server says so later,
@@ -170,7 +174,7 @@ impl Bus {
     ) -> Result<Subscription, BusError> {
         let resyncs = self.link.resyncs();
         let messages = self.subscriber(pattern, queue_group).await?;
-        self.flush_if_connected().await;
+        self.confirm().await;
         Ok(Subscription::new(messages, resyncs, self.link.calendar.clone()))
     }
 
@@ -190,7 +194,8 @@ impl Bus {
         })
     }
 
-    /// Registers a service and answers its requests until [`Bus::drain`].
+    /// Registers a service and answers its requests until [`Bus::drain`], or until the last handle is dropped.
+    /// Returns, when connected, once the server has its subscriptions.
     ///
     /// # Errors
     /// [`BusError::Name`], [`BusError::DuplicateMethod`], [`BusError::Register`].
@@ -228,11 +233,12 @@ impl Bus {
             stop.cancelled().await;
             drop(registered.stop().await); // has no failing path
         });
-        self.flush_if_connected().await;
+        self.confirm().await;
         Ok(())
     }
 
-    /// Answers an agent's requests until [`Bus::drain`].
+    /// Answers an agent's requests until [`Bus::drain`], or until the last handle is dropped.
+    /// Returns, when connected, once the server has its subscriptions.
     ///
     /// # Errors
     /// [`BusError::Name`], [`BusError::DuplicateMethod`], [`BusError::Subscribe`].
@@ -245,7 +251,7 @@ impl Bus {
             let messages = self.subscriber(&endpoint.pattern, Some(&group)).await?;
             self.dispatch(endpoint, Source::Plain(messages));
         }
-        self.flush_if_connected().await;
+        self.confirm().await;
         Ok(())
     }
 
@@ -254,10 +260,14 @@ impl Bus {
         self.workers.spawn(dispatch.run(source, self.stop.clone()));
     }
 
-    /// Puts subscriptions on the wire before anything that is sent later by somebody else.
-    async fn flush_if_connected(&self) {
-        // When it fails the connection is gone, and the next one begins with the subscriptions.
-        let _reconnecting = self.link.flush().await;
+    /// Waits until the server has all subscriptions made so far, which is when it has answered what came after them.
+    /// Without a connection there is nothing to wait for: the next one begins with the subscriptions.
+    async fn confirm(&self) {
+        if self.link.is_connected() {
+            let nowhere = self.link.nowhere();
+            // Whatever comes of it: without an answer the subscriptions are merely later.
+            let _answer = self.link.call(nowhere, Bytes::new(), CONFIRM_LIMIT).await;
+        }
     }
 
     /// Takes no new requests, waits for the handlers at work (at most 20 s), sends what is left and closes.

@@ -13,6 +13,7 @@ use async_nats::{Client, ClientError, ConnectOptions, Event, HeaderMap, ServerEr
 use bytes::Bytes;
 use metrics::{counter, gauge};
 use pact_runtime::Clock;
+use pact_schemas::{MethodName, NodeId, Subject};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,9 @@ const ENQUEUE_LIMIT: Duration = Duration::from_secs(5);
 /// The library reports a connection a moment before it counts as connected; who hears of it may publish at once.
 const CONNECTED_LEAD: Duration = Duration::from_millis(1);
 
+/// The `up` method that no service has.
+const NOBODYS_METHOD: &str = "nobody";
+
 /// Events may be lost in a flood of them; this often the state is compared with the connection's own.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -70,6 +74,8 @@ pub(crate) struct Link {
     pub(crate) client: Client,
     pub(crate) calendar: Calendar,
     pub(crate) calls: Calls,
+    /// The node, when an agent's inbox is ours.
+    node: Option<NodeId>,
     signals: Signals,
 }
 
@@ -100,7 +106,9 @@ impl Link {
             .await
             .map_err(|error| BusError::Connect(error.into()))?;
         let calls = signals.calls.clone();
-        Ok(Self { client, calendar: Calendar::new(clock), calls, signals })
+        let node = config.inbox_prefix.strip_prefix("_INBOX_n.");
+        let node = node.and_then(|node| node.parse().ok());
+        Ok(Self { node, client, calendar: Calendar::new(clock), calls, signals })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -192,6 +200,15 @@ impl Link {
         let server = self.client.max_payload().saturating_sub(1024); // room for headers
         let limit = server.min(MAX_PAYLOAD_BYTES);
         (bytes > limit).then_some(limit)
+    }
+
+    /// A subject to which we may publish and nobody listens: requests are answered by the server itself, at once.
+    pub(crate) fn nowhere(&self) -> String {
+        match (&self.node, MethodName::new(NOBODYS_METHOD)) {
+            (Some(node), Ok(method)) => Subject::NodeUp { node: node.clone(), method }.to_string(),
+            // Services may publish to inboxes.
+            _ => self.client.new_inbox(),
+        }
     }
 
     /// Waits until what was handed over so far has left this process; at most [`ENQUEUE_LIMIT`].
