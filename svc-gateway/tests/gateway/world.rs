@@ -99,7 +99,18 @@ impl World {
         tokio::spawn(async move { running.await.unwrap() });
         let supervisor = supervisor.await.unwrap();
         let journal = Journal::new(&ca_pem);
-        Self { journal, issuer, address, supervisor, ca_pem, folder, server, account, agents, journal_bus: None }
+        Self {
+            journal,
+            issuer,
+            address,
+            supervisor,
+            ca_pem,
+            folder,
+            server,
+            account,
+            agents,
+            journal_bus: None,
+        }
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
