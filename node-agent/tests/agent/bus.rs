@@ -13,6 +13,7 @@ use pact_identity::{ServiceInstance, ServiceRole, sign_time};
 use pact_runtime::Clock;
 use pact_schemas::{ErrorCode, v1};
 
+use crate::enroller::Enroller;
 use crate::plane::{PATIENCE, Told};
 
 pub(crate) struct Keys {
@@ -113,11 +114,20 @@ pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signe
     journal.serve(service).await.unwrap();
 }
 
-pub(crate) async fn listen_for_hello(enroll: &Bus, told: &Arc<Mutex<Told>>) {
-    let told = Arc::clone(told);
-    let service = Service::new("enroll", "0.1.0", "1").up_method("hello", move |_, hello| {
-        told.lock().unwrap().hellos.push(hello);
-        std::future::ready(Ok(v1::HelloReply {}))
-    });
+pub(crate) async fn listen_for_nodes(
+    enroll: &Bus,
+    told: &Arc<Mutex<Told>>,
+    enroller: &Arc<Enroller>,
+) {
+    let (told, enroller) = (Arc::clone(told), Arc::clone(enroller));
+    let service = Service::new("enroll", "0.1.0", "1")
+        .up_method("hello", move |_, hello| {
+            told.lock().unwrap().hellos.push(hello);
+            std::future::ready(Ok(v1::HelloReply {}))
+        })
+        .up_method("renew", move |context, request: v1::RenewRequest| {
+            let node = context.node.unwrap();
+            std::future::ready(Ok(enroller.issue(&node, &request.csr, &request.bus_user)))
+        });
     enroll.serve(service).await.unwrap();
 }

@@ -9,8 +9,10 @@
 )]
 
 mod bus;
+mod enroller;
 mod plane;
 mod t01_first_contact;
 mod t02_grants;
 mod t03_commands;
 mod t04_crashes;
+mod t05_renewal;

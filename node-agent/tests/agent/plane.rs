@@ -7,24 +7,23 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nkeys::KeyPair;
 use pact_bus::server::{ServerTls, TestServer};
 use pact_bus::stream::StreamReceiver;
 use pact_bus::{Bus, CallError};
-use pact_identity::nats_jwt;
 use pact_identity::signing::Signer;
 use pact_identity::uri::SigningRole;
 use pact_identity::x509::{Intermediate, SiteRoot};
 use pact_identity::{GrantIssuer, ServiceRole};
 use pact_runtime::{Clock, Timestamp};
-use pact_schemas::v1::enrollment_server::{Enrollment, EnrollmentServer};
+use pact_schemas::v1::enrollment_server::EnrollmentServer;
 use pact_schemas::v1::{self, stream_frame::Body};
 use pact_schemas::{
     ErrorCode, MemberId, MethodName, NodeId, RequestId, SiteName, StreamId, Subject, convert,
 };
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
-use crate::bus::{listen, listen_for_hello, service_bus, start_bus};
+use crate::bus::{listen, listen_for_nodes, service_bus, start_bus};
+use crate::enroller::Enroller;
 
 /// Long enough for a busy machine; a test that needs it all has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,41 +113,6 @@ fn chunks(event: &v1::NodeEvent) -> Vec<v1::BlobRef> {
     }
 }
 
-/// Signs what a node shows at first contact.
-struct Enroller {
-    intermediate: Intermediate,
-    agents: KeyPair,
-    account: String,
-    bus_url: String,
-    refusal: Arc<Mutex<Option<ErrorCode>>>,
-}
-
-#[tonic::async_trait]
-impl Enrollment for Enroller {
-    async fn enroll(
-        &self,
-        request: tonic::Request<v1::EnrollRequest>,
-    ) -> Result<tonic::Response<v1::EnrollReply>, tonic::Status> {
-        if let Some(code) = *self.refusal.lock().unwrap() {
-            return Err(code.error("enrolment: hardware mismatch").into_status());
-        }
-        let request = request.into_inner();
-        assert_eq!(request.identity.unwrap().macs, [MAC]);
-        let node: NodeId = request.node.parse().unwrap();
-        let leaf = self.intermediate.issue_leaf(&node, &request.csr).unwrap();
-        let seconds = |time: Timestamp| u64::try_from(time.unix_seconds()).unwrap();
-        let (now, end) = (seconds(Clock::system().now()), seconds(leaf.not_after));
-        let claims = nats_jwt::agent_user(&node, &request.bus_user, &self.account, now, end);
-        Ok(tonic::Response::new(v1::EnrollReply {
-            certificate_chain: leaf.chain_pem,
-            bus_jwt: nats_jwt::encode_user(&claims, &self.agents).unwrap(),
-            bus_urls: vec![self.bus_url.clone()],
-            not_after: Some(convert::timestamp(leaf.not_after.unix_nanos())),
-            site: SITE.to_owned(),
-        }))
-    }
-}
-
 /// Everything around the agent.
 pub(crate) struct Plane {
     pub(crate) node: NodeId,
@@ -183,17 +147,20 @@ impl Plane {
         let journal = service_bus(&nats, &keys, &ca, ServiceRole::Journal, &clock).await;
         listen(&journal, &told, signer(), &clock).await;
         let enroll = service_bus(&nats, &keys, &ca, ServiceRole::Enroll, &clock).await;
-        listen_for_hello(&enroll, &told).await;
         let gateway = service_bus(&nats, &keys, &ca, ServiceRole::Gateway, &clock).await;
 
         let refusal = Arc::new(Mutex::new(None));
         let enroller = Enroller {
+            node_mac: MAC,
+            site: SITE,
             intermediate: Intermediate::generate(&root).unwrap(),
             agents: keys.agents,
             account: keys.account.public_key(),
             bus_url: nats.url(),
             refusal: Arc::clone(&refusal),
         };
+        let enroller = Arc::new(enroller);
+        listen_for_nodes(&enroll, &told, &enroller).await;
         let identity = Identity::from_pem(&server.certificate_pem, server.key_pem.expose());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = listener.local_addr().unwrap();
@@ -201,7 +168,7 @@ impl Plane {
         let serving = Server::builder()
             .tls_config(tls)
             .unwrap()
-            .add_service(EnrollmentServer::new(enroller))
+            .add_service(EnrollmentServer::from_arc(enroller))
             .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
         tokio::spawn(async move {
             let _enroll = enroll;
@@ -232,10 +199,10 @@ impl Plane {
     /// Starts the agent; returns when it has said hello and knows the time.
     pub(crate) async fn agent(&self, whitelist_mode: &str) -> Agent {
         let before = self.told.lock().unwrap().hellos.len();
+        let is_known = self.state().join("plane-time.json").exists();
         let agent = self.launch(whitelist_mode);
         until("hello", || self.told.lock().unwrap().hellos.len() > before).await;
-        // Written once: later starts find the fix of the first one.
-        until("time fix", || agent.log().contains("the plane's time is known")).await;
+        until("time fix", || is_known || agent.log().contains("the plane's time is known")).await;
         agent
     }
 
