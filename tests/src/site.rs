@@ -104,7 +104,8 @@ impl Site {
     pub fn with_nodes(members: u64, nodes: &[&str]) -> Self {
         let mut site = Self::start(members);
         let spec = site.path("spec.toml");
-        std::fs::write(&spec, format!("[vcluster.{VCLUSTER}.policy]\nregulated = false\n")).unwrap();
+        std::fs::write(&spec, format!("[vcluster.{VCLUSTER}.policy]\nregulated = false\n"))
+            .unwrap();
         site.pact_ok(Role::Admin, &["apply", spec.to_str().unwrap()]);
         for (i, node) in nodes.iter().enumerate() {
             let mac = mac_of(i);
@@ -180,7 +181,11 @@ impl Site {
         let mut command = Command::new(binary("pact-enroll"));
         command.args(["bootstrap", "--site", SITE_NAME, "--dir"]).arg(self.site_dir());
         for member in 1..=self.members {
-            command.arg("--member").arg(format!("{member}:{}:{}", self.host, self.peer_port(member)));
+            command.arg("--member").arg(format!(
+                "{member}:{}:{}",
+                self.host,
+                self.peer_port(member)
+            ));
         }
         command.arg("--gateway").arg(format!("gateway-1:{}", self.host));
         command.arg("--bus-host").arg(self.host.to_string());
@@ -298,13 +303,13 @@ impl Site {
         });
     }
 
-    /// Waits until the journal knows the node as active.
+    /// Waits until the node is active and its agent has said hello on the bus.
     pub fn wait_active(&mut self, node: &str) {
         until(&format!("{node} is active"), READY, || {
             assert!(self.part(node).is_running(), "{node} ended:\n{}", self.log(node));
-            let list = self.json(Role::Admin, &["node", "list"])?;
-            let items = list["items"].as_array()?.clone();
-            items.iter().any(|n| n["node"] == node && n["state"] == "active").then_some(())
+            let status = self.json(Role::Admin, &["status", node])?;
+            let item = status["items"].as_array()?.first()?;
+            (item["state"] == "active" && item["last_hello"].is_string()).then_some(())
         });
     }
 
@@ -339,7 +344,8 @@ impl Site {
     /// Runs `pact --output json`; the envelope, or `None` on failure.
     #[must_use]
     pub fn json(&self, role: Role, args: &[&str]) -> Option<serde_json::Value> {
-        let args: Vec<&str> = ["--output", "json"].into_iter().chain(args.iter().copied()).collect();
+        let args: Vec<&str> =
+            ["--output", "json"].into_iter().chain(args.iter().copied()).collect();
         let output = self.pact(role, &args);
         output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
     }

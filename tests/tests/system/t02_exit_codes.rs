@@ -30,7 +30,8 @@ fn refusals_have_their_exit_codes() {
 
     let no_token = site.command(Role::Ops, &["status"]).env_remove("PACT_TOKEN").output().unwrap();
     assert_exit(&no_token, 2, "No auth token found");
-    let bad_token = site.command(Role::Ops, &["status"]).env("PACT_TOKEN", "x.y.z").output().unwrap();
+    let bad_token =
+        site.command(Role::Ops, &["status"]).env("PACT_TOKEN", "x.y.z").output().unwrap();
     assert_exit(&bad_token, 2, "PACT_UNAUTHENTICATED");
     let closed = site
         .command(Role::Ops, &["status"])
@@ -46,9 +47,9 @@ fn refusals_have_their_exit_codes() {
         let refused = |who: &str| {
             entries.iter().any(|e| e["kind"] == "Denied" && e["author"]["principal"] == who)
         };
-        let unlisted = entries.iter().any(|e| {
-            e["kind"] == "ExecFinished" && e.to_string().contains("PACT_NOT_WHITELISTED")
-        });
+        let unlisted = entries
+            .iter()
+            .any(|e| e["kind"] == "ExecFinished" && e.to_string().contains("PACT_NOT_WHITELISTED"));
         (refused("viewer") && refused("nobody") && unlisted).then_some(())
     });
 

@@ -34,7 +34,8 @@ fn every_acknowledged_entry_survives_kill_9_of_each_member_in_turn() {
             let victim = nix::unistd::Pid::from_raw(i32::try_from(site.part(member).id()).unwrap());
             let (site, stop, done) = (&site, &stop, &done);
             std::thread::scope(|threads| {
-                let writer = threads.spawn(move || write_until(site, stop, done, 1 + round * 10_000));
+                let writer =
+                    threads.spawn(move || write_until(site, stop, done, 1 + round * 10_000));
                 until("writes flow", READY, || (done.load(Ordering::Relaxed) >= 3).then_some(()));
                 nix::sys::signal::kill(victim, nix::sys::signal::Signal::SIGKILL).unwrap();
                 let since = Instant::now();

@@ -61,10 +61,8 @@ fn sign(signer: &Signer, payload: &v1::GrantPayload) -> v1::SignedGrant {
 
 /// Sends a grant to the node; the code of the refusal.
 async fn ask(bus: &Bus, node: &str, grant: &v1::SignedGrant) -> Result<(), String> {
-    let subject = Subject::NodeRpc {
-        node: NodeId::new(node).unwrap(),
-        method: "exec".parse().unwrap(),
-    };
+    let subject =
+        Subject::NodeRpc { node: NodeId::new(node).unwrap(), method: "exec".parse().unwrap() };
     let start = v1::ExecStart {
         grant: Some(grant.clone()),
         stream_id: Clock::system().random_bytes::<16>().map(|b| format!("{b:02x}")).concat(),

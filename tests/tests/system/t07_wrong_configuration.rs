@@ -20,9 +20,8 @@ fn assert_refused(output: &Output, words: &[&str]) {
 }
 
 #[test]
-fn services_refuse_what_is_unknown_missing_or_of_another_member() {
-    let mut site = Site::start(1);
-    let journal = std::fs::read_to_string(site.path("journal-1.toml")).unwrap();
+fn services_refuse_what_is_unknown_or_missing() {
+    let site = Site::start(1);
     let gateway = std::fs::read_to_string(site.path("gateway.toml")).unwrap();
 
     let typo = gateway.replace("jwks_file", "jwks_fil");
@@ -30,15 +29,26 @@ fn services_refuse_what_is_unknown_missing_or_of_another_member() {
     assert_refused(&run(&site, "pact-gateway", "[gateway\n"), &["changed.toml"]);
     let open = gateway.replace("issuer = \"pact-development\"\n", "");
     assert_refused(&run(&site, "pact-gateway", &open), &["gateway.oidc.issuer"]);
+}
 
+#[test]
+fn a_journal_refuses_the_data_directory_of_another_member() {
+    let mut site = Site::start(3);
     site.part("journal-1").kill();
+    site.part("journal-2").kill();
     let before = std::fs::read(site.path("journal-1/IDENTITY")).unwrap();
-    let other = journal.replace("member = 1", "member = 2").replace("\"1:", "\"2:");
-    assert_refused(&run(&site, "pact-journal", &other), &["member"]);
+    let second = std::fs::read_to_string(site.path("journal-2.toml")).unwrap();
+    let foreign = second.replace(
+        site.path("journal-2").to_str().unwrap(),
+        site.path("journal-1").to_str().unwrap(),
+    );
+    assert_refused(&run(&site, "pact-journal", &foreign), &["member"]);
     assert_eq!(std::fs::read(site.path("journal-1/IDENTITY")).unwrap(), before);
-    site.start_part("journal-1");
-    site.wait_ready("journal-1");
-    assert!(site.pact(Role::Admin, &["cluster"]).status.success());
+    for journal in ["journal-1", "journal-2"] {
+        site.start_part(journal);
+        site.wait_ready(journal);
+    }
+    site.pact_ok(Role::Admin, &["cluster"]);
 }
 
 #[test]
