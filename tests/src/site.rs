@@ -228,6 +228,17 @@ impl Site {
         self.keep(part, &mut command);
     }
 
+    /// Starts the gateway again, with more configuration.
+    pub fn restart_gateway_with(&mut self, more: &str) {
+        let (_, config) = self.configure("gateway");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{text}\n{more}")).unwrap();
+        let mut command = Command::new(binary("pact-gateway"));
+        command.arg("--config").arg(config);
+        self.keep("gateway", &mut command);
+        self.wait_ready("gateway");
+    }
+
     fn keep(&mut self, part: &str, command: &mut Command) {
         let log = self.path(&format!("{part}.log"));
         let process = Process::start(command, &log);

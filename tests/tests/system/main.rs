@@ -15,6 +15,7 @@ mod t04_agent_is_killed;
 mod t05_bus_is_killed;
 mod t06_grants;
 mod t07_wrong_configuration;
+mod t08_site_rules;
 
 /// No test file is forgotten.
 #[test]
