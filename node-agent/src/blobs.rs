@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pact_schemas::v1;
 
@@ -67,6 +67,8 @@ pub enum BlobError {
 pub(crate) struct Blobs {
     folder: Arc<Path>,
     waiting_bytes: Arc<AtomicU64>,
+    /// One chunk is written at a time: commands may end with the same one, under the same name.
+    writing: Arc<Mutex<()>>,
 }
 
 impl Blobs {
@@ -78,7 +80,11 @@ impl Blobs {
         for entry in std::fs::read_dir(folder).map_err(io)? {
             bytes += entry.and_then(|entry| entry.metadata()).map_err(io)?.len();
         }
-        Ok(Self { folder: folder.into(), waiting_bytes: Arc::new(AtomicU64::new(bytes)) })
+        Ok(Self {
+            folder: folder.into(),
+            waiting_bytes: Arc::new(AtomicU64::new(bytes)),
+            writing: Arc::default(),
+        })
     }
 
     /// Removes the chunks that no event names: a crash came between a chunk and its event.
@@ -112,6 +118,8 @@ impl Blobs {
         let sha256 = ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().to_vec();
         let path = self.path(&sha256);
         let io = |source| BlobError::Io { path: path.clone(), source };
+        // Held while one chunk is compressed and synced, by a blocking thread.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if !path.exists() {
             let compressed = zstd::bulk::compress(bytes, ZSTD_LEVEL).map_err(io)?;
             self.fits(compressed.len() as u64, LIMIT_BYTES)?;
@@ -165,6 +173,23 @@ impl Blobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_that_end_with_the_same_chunk_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let chunk = |round: u8| vec![round; 4096];
+        for round in 0..20 {
+            std::thread::scope(|threads| {
+                let keepers: Vec<_> =
+                    (0..8).map(|_| threads.spawn(|| blobs.keep(&chunk(round)).unwrap())).collect();
+                let kept: Vec<_> = keepers.into_iter().map(|k| k.join().unwrap()).collect();
+                let upload = blobs.upload(&kept[0]).unwrap().unwrap();
+                let bytes = zstd::bulk::decompress(&upload.compressed, 1 << 16).unwrap();
+                assert_eq!(bytes, chunk(round));
+            });
+        }
+    }
 
     #[test]
     fn a_chunk_survives_a_restart_until_the_journal_has_it() {

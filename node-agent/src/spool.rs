@@ -139,7 +139,8 @@ impl Spool {
     ) -> Result<u64, SpoolError> {
         let number = self.store.call(move |store| store.append(recorded, body)).await?;
         let number = self.noticed(number)?;
-        self.progress.send_modify(|progress| progress.head = number);
+        // Two appends may come back here in the other order.
+        self.progress.send_modify(|progress| progress.head = progress.head.max(number));
         Ok(number)
     }
 
