@@ -81,7 +81,14 @@ pub(crate) fn chunks(event: &v1::NodeEvent) -> Vec<&v1::BlobRef> {
             .filter_map(|segment| segment.blob.as_ref())
             .collect(),
         Some(Body::CapabilityChange(change)) => change.report.iter().collect(),
-        None => Vec::new(),
+        // Contents never travel with an event: what drifted is told by digest.
+        Some(
+            Body::DriftChanged(_)
+            | Body::Converged(_)
+            | Body::Deferred(_)
+            | Body::ConflictChanged(_),
+        )
+        | None => Vec::new(),
     }
 }
 

@@ -149,6 +149,10 @@ pub(crate) mod names {
         let name = match body? {
             Body::ExecEnded(_) => "exec_ended",
             Body::CapabilityChange(_) => "capability_change",
+            Body::DriftChanged(_) => "drift_changed",
+            Body::Converged(_) => "converged",
+            Body::Deferred(_) => "deferred",
+            Body::ConflictChanged(_) => "conflict_changed",
         };
         EventKind::new(name).ok()
     }

@@ -122,6 +122,20 @@ impl Peer for PeerService {
         };
         Ok(Response::new(reply))
     }
+
+    async fn read_clock(
+        &self,
+        _request: Request<v1::ReadClockRequest>,
+    ) -> Result<Response<v1::ReadClockReply>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
+
+    async fn log_state(
+        &self,
+        _request: Request<v1::LogStateRequest>,
+    ) -> Result<Response<v1::LogStateReply>, Status> {
+        Err(Status::unimplemented("not built yet"))
+    }
 }
 
 impl PeerService {

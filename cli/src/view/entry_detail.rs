@@ -84,6 +84,16 @@ fn payload(entry: &v1::Entry) -> Option<Value> {
             "reason": e.reason,
             "source": e.source,
         }),
+        Payload::DeltaCommitted(_)
+        | Payload::RollbackDone(_)
+        | Payload::RollbackDeferred(_)
+        | Payload::OverlayApplied(_)
+        | Payload::DriftReport(_)
+        | Payload::AutoConverged(_)
+        | Payload::WindowExtended(_)
+        | Payload::BlacklistChanged(_)
+        | Payload::DeltaExpired(_)
+        | Payload::MergeConflict(_) => return None,
     })
 }
 

@@ -67,6 +67,8 @@ mod tests {
             owner: "root".into(),
             group: "root".into(),
             link_target: None,
+            kind: v1::FileKind::Regular.into(),
+            content_kept: true,
         };
         for (wire, text) in [
             (Wire::Text("1024".into()), "\"1024\""),

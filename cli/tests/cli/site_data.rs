@@ -157,6 +157,7 @@ pub fn group() -> v1::VclusterRecord {
         created_seq: 2,
         policy_seq: 43,
         node_count: 3,
+        ..Default::default()
     }
 }
 

@@ -34,6 +34,9 @@ pub const MAX_LIFETIME: Duration = Duration::from_secs(60);
 /// Tolerance between plane time on the node and the leader's time in the grant.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 
+/// Longest extension of a commit window at once: a day.
+pub const MAX_EXTEND_MINUTES: u32 = 1_440;
+
 /// Most arguments of a command.
 pub const MAX_ARGUMENTS: usize = 1024;
 
@@ -165,6 +168,11 @@ pub enum GrantedAction {
         /// SHA-256 of the encoded plan.
         sha256: [u8; 32],
     },
+    /// More time before the commit window of each target ends.
+    Extend {
+        /// 1 to 1,440.
+        minutes: u32,
+    },
 }
 
 /// A command that may run, once.
@@ -180,6 +188,8 @@ pub struct GrantedExec {
     pub output_limit_bytes: u64,
     /// The vCluster's additions to the built-in command list at commit time.
     pub exec_whitelist: Vec<String>,
+    /// A target's vCluster is regulated: only the list decides, whatever the agent's mode.
+    pub require_strict: bool,
 }
 
 /// A verified grant.
@@ -428,6 +438,15 @@ impl TryFrom<v1::grant_payload::Action> for GrantedAction {
             v1::grant_payload::Action::Plan(plan) => {
                 Ok(Self::Plan { sha256: convert::bytes(&plan.sha256, "PlanAction.sha256")? })
             }
+            v1::grant_payload::Action::Extend(extend) => {
+                if !(1..=MAX_EXTEND_MINUTES).contains(&extend.minutes) {
+                    return Err(WireError::Bounds {
+                        field: "ExtendAction.minutes",
+                        rule: "is not 1 to 1,440",
+                    });
+                }
+                Ok(Self::Extend { minutes: extend.minutes })
+            }
         }
     }
 }
@@ -461,6 +480,7 @@ impl TryFrom<v1::ExecAction> for GrantedExec {
             timeout: Duration::from_secs(u64::from(wire.timeout_seconds)),
             output_limit_bytes: wire.output_limit_bytes,
             exec_whitelist: wire.exec_whitelist,
+            require_strict: wire.require_strict,
         })
     }
 }

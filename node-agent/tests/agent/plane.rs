@@ -262,6 +262,7 @@ impl Plane {
                 timeout_seconds: 60,
                 output_limit_bytes: 10 << 20,
                 exec_whitelist: Vec::new(),
+                require_strict: false,
             })),
         }
     }

@@ -123,9 +123,38 @@ pub struct FileValue {
     pub owner: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub group: ::prost::alloc::string::String,
-    /// Target, when the file is a symbolic link.
+    /// Target, when the file is a symbolic link; escaped as resource keys are.
     #[prost(string, optional, tag = "6")]
     pub link_target: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "FileKind", tag = "7")]
+    pub kind: i32,
+    /// The contents are a blob in the journal. Otherwise only the digest is known:
+    /// larger than 256 KiB, or outside the content roots. May be accepted, never restored.
+    #[prost(bool, tag = "8")]
+    pub content_kept: bool,
+}
+/// Changes in key order: inline, or too large for that (over 64 KiB) as the chunks
+/// of an encoded ChangeSet that has them inline. Never both.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ChangeSet {
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    #[prost(message, repeated, tag = "2")]
+    pub chunks: ::prost::alloc::vec::Vec<BlobRef>,
+}
+/// One declared key of one scope.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeclaredKey {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub value: ::core::option::Option<Value>,
+    /// The entry that declared it.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    /// Deltas with a TTL.
+    #[prost(message, optional, tag = "4")]
+    pub expires: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Ordered by name; a message, not a map, so that its encoding is canonical.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -192,6 +221,42 @@ impl PrincipalKind {
         }
     }
 }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FileKind {
+    Unspecified = 0,
+    Regular = 1,
+    Directory = 2,
+    Symlink = 3,
+    /// Device, socket, pipe: reported, never made.
+    Special = 4,
+}
+impl FileKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FILE_KIND_UNSPECIFIED",
+            Self::Regular => "FILE_KIND_REGULAR",
+            Self::Directory => "FILE_KIND_DIRECTORY",
+            Self::Symlink => "FILE_KIND_SYMLINK",
+            Self::Special => "FILE_KIND_SPECIAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FILE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "FILE_KIND_REGULAR" => Some(Self::Regular),
+            "FILE_KIND_DIRECTORY" => Some(Self::Directory),
+            "FILE_KIND_SYMLINK" => Some(Self::Symlink),
+            "FILE_KIND_SPECIAL" => Some(Self::Special),
+            _ => None,
+        }
+    }
+}
 /// Proof that exactly this action by this principal is committed in the journal.
 /// Domain `pact.v1.grant\0`; signer `pact://<site>/grant/<member>`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -243,7 +308,7 @@ pub struct GrantPayload {
     /// Signed by a gateway while the journal was unreachable.
     #[prost(bool, tag = "14")]
     pub degraded: bool,
-    #[prost(oneof = "grant_payload::Action", tags = "20, 21")]
+    #[prost(oneof = "grant_payload::Action", tags = "20, 21, 22")]
     pub action: ::core::option::Option<grant_payload::Action>,
 }
 /// Nested message and enum types in `GrantPayload`.
@@ -255,6 +320,8 @@ pub mod grant_payload {
         /// SHA-256 of a plan that travels beside the grant.
         #[prost(message, tag = "21")]
         Plan(super::PlanAction),
+        #[prost(message, tag = "22")]
+        Extend(super::ExtendAction),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -273,11 +340,21 @@ pub struct ExecAction {
     /// The vCluster's additions to the built-in command list at commit time.
     #[prost(string, repeated, tag = "5")]
     pub exec_whitelist: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A target's vCluster is regulated: an agent in learning or bypass mode refuses.
+    #[prost(bool, tag = "6")]
+    pub require_strict: bool,
 }
+/// Digest of the encoded RollbackPlan that travels beside the grant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanAction {
     #[prost(bytes = "vec", tag = "1")]
     pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtendAction {
+    /// 1 to 1,440.
+    #[prost(uint32, tag = "1")]
+    pub minutes: u32,
 }
 /// A gateway's word for who asked for what; a service's word for itself.
 /// Domain `pact.v1.attestation\0`; signer `pact://<site>/{gateway,enroll,approval,bridge}/<name>`.
@@ -344,6 +421,52 @@ pub struct TimePayload {
     #[prost(message, optional, tag = "5")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// What a node is to be, at one point of the journal.
+/// Domain `pact.v1.config\0`; signer `pact://<site>/grant/<member>`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignedConfig {
+    /// ConfigPayload
+    #[prost(bytes = "vec", tag = "1")]
+    pub payload: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub certificate: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConfigPayload {
+    /// 1
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(string, tag = "2")]
+    pub site: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub node: ::prost::alloc::string::String,
+    /// Applied head of the journal when this was made; a node never goes back.
+    #[prost(uint64, tag = "4")]
+    pub head_seq: u64,
+    /// The vCluster's overlay (none when unassigned), and the node's own deltas.
+    #[prost(message, repeated, tag = "5")]
+    pub documents: ::prost::alloc::vec::Vec<ConfigDocument>,
+    #[prost(message, optional, tag = "6")]
+    pub issued: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigDocument {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    /// Newest entry that is in it; 0: nothing was ever declared.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// SHA-256 and size of the encoded DeclaredDocument, at most 10 MB.
+    #[prost(bytes = "vec", tag = "3")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "4")]
+    pub size_bytes: u64,
+    /// Size as it travels (zstd).
+    #[prost(uint64, tag = "5")]
+    pub compressed_bytes: u64,
+}
 /// What a node is recognised by at first contact.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HardwareIdentity {
@@ -392,6 +515,75 @@ pub struct NodeRecord {
     pub spool_number: u64,
     #[prost(string, tag = "16")]
     pub agent_version: ::prost::alloc::string::String,
+    /// Every bus user that may still connect: renewals leave the old one alive until it ends.
+    #[prost(message, repeated, tag = "17")]
+    pub live_bus_users: ::prost::alloc::vec::Vec<LiveBusUser>,
+    /// As reported last; absent: never.
+    #[prost(message, optional, tag = "18")]
+    pub drift: ::core::option::Option<NodeDrift>,
+    /// Entry that changed its deltas last; 0: it has none.
+    #[prost(uint64, tag = "19")]
+    pub delta_seq: u64,
+    /// Globs over resource keys, added to the vCluster's.
+    #[prost(string, repeated, tag = "20")]
+    pub blacklist: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiveBusUser {
+    /// Public nkey.
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub not_after: ::core::option::Option<::prost_types::Timestamp>,
+    /// A later enrolment took its place: it is to be revoked.
+    #[prost(bool, tag = "3")]
+    pub ended: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeDrift {
+    /// Keys that differ; report-only ones are not counted.
+    #[prost(uint32, tag = "1")]
+    pub keys: u32,
+    #[prost(uint32, tag = "2")]
+    pub report_only_keys: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "4")]
+    pub window: ::core::option::Option<WindowStatus>,
+    #[prost(message, optional, tag = "5")]
+    pub reported: ::core::option::Option<::prost_types::Timestamp>,
+    /// Keys that wait for a decision because node and journal both changed them.
+    #[prost(uint32, tag = "6")]
+    pub conflicts: u32,
+}
+/// The commit window of a node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WindowStatus {
+    #[prost(enumeration = "WindowState", tag = "1")]
+    pub state: i32,
+    #[prost(message, optional, tag = "2")]
+    pub opened: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "3")]
+    pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(double, tag = "4")]
+    pub magnitude: f64,
+    /// While DEFERRED: who holds what.
+    #[prost(message, repeated, tag = "5")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+}
+/// Who uses a resource.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Holder {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub pid: u32,
+    /// As in /proc/<pid>/comm.
+    #[prost(string, tag = "3")]
+    pub command: ::prost::alloc::string::String,
+    /// e.g. `open for writing`, `mapped`, `current directory`.
+    #[prost(string, tag = "4")]
+    pub how: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -424,6 +616,47 @@ impl NodeState {
             "NODE_STATE_ACTIVE" => Some(Self::Active),
             "NODE_STATE_INACTIVE" => Some(Self::Inactive),
             "NODE_STATE_REVOKED" => Some(Self::Revoked),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WindowState {
+    Unspecified = 0,
+    Idle = 1,
+    Open = 2,
+    /// Past its deadline in observe mode, or with keys that are never undone by themselves.
+    Expired = 3,
+    /// Undone as far as possible; what is left is held or cannot be restored.
+    Deferred = 4,
+    /// An approval is pending: the clock stands still.
+    Suspended = 5,
+}
+impl WindowState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WINDOW_STATE_UNSPECIFIED",
+            Self::Idle => "WINDOW_STATE_IDLE",
+            Self::Open => "WINDOW_STATE_OPEN",
+            Self::Expired => "WINDOW_STATE_EXPIRED",
+            Self::Deferred => "WINDOW_STATE_DEFERRED",
+            Self::Suspended => "WINDOW_STATE_SUSPENDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WINDOW_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WINDOW_STATE_IDLE" => Some(Self::Idle),
+            "WINDOW_STATE_OPEN" => Some(Self::Open),
+            "WINDOW_STATE_EXPIRED" => Some(Self::Expired),
+            "WINDOW_STATE_DEFERRED" => Some(Self::Deferred),
+            "WINDOW_STATE_SUSPENDED" => Some(Self::Suspended),
             _ => None,
         }
     }
@@ -470,6 +703,9 @@ pub struct VclusterPolicy {
     pub ai_exec_allowed: ::core::option::Option<bool>,
     #[prost(bool, optional, tag = "18")]
     pub degraded_exec: ::core::option::Option<bool>,
+    /// In an update: lists that become empty, by the name of their field. An empty list alone changes nothing.
+    #[prost(string, repeated, tag = "19")]
+    pub cleared_lists: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VclusterRecord {
@@ -484,6 +720,14 @@ pub struct VclusterRecord {
     pub policy_seq: u64,
     #[prost(uint32, tag = "5")]
     pub node_count: u32,
+    /// Entry that changed its overlay last; 0: it has none.
+    #[prost(uint64, tag = "6")]
+    pub overlay_seq: u64,
+    #[prost(uint32, tag = "7")]
+    pub overlay_keys: u32,
+    /// Globs over resource keys, added to each node's own.
+    #[prost(string, repeated, tag = "8")]
+    pub blacklist: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Entry {
@@ -526,9 +770,12 @@ pub struct Entry {
     /// Hash of entry seq-1; 32 zero bytes for entry 1.
     #[prost(bytes = "vec", tag = "16")]
     pub previous_hash: ::prost::alloc::vec::Vec<u8>,
+    /// More changes than fit (64 KiB): chunks of an encoded ChangeSet. Then `changes` is empty.
+    #[prost(message, repeated, tag = "17")]
+    pub change_chunks: ::prost::alloc::vec::Vec<BlobRef>,
     #[prost(
         oneof = "entry::Payload",
-        tags = "30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43"
+        tags = "30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53"
     )]
     pub payload: ::core::option::Option<entry::Payload>,
 }
@@ -564,6 +811,26 @@ pub mod entry {
         SpoolGap(super::SpoolGap),
         #[prost(message, tag = "43")]
         EnrolmentRejected(super::EnrolmentRejected),
+        #[prost(message, tag = "44")]
+        DeltaCommitted(super::DeltaCommitted),
+        #[prost(message, tag = "45")]
+        RollbackDone(super::RollbackDone),
+        #[prost(message, tag = "46")]
+        RollbackDeferred(super::RollbackDeferred),
+        #[prost(message, tag = "47")]
+        OverlayApplied(super::OverlayApplied),
+        #[prost(message, tag = "48")]
+        DriftReport(super::DriftReport),
+        #[prost(message, tag = "49")]
+        AutoConverged(super::AutoConverged),
+        #[prost(message, tag = "50")]
+        WindowExtended(super::WindowExtended),
+        #[prost(message, tag = "51")]
+        BlacklistChanged(super::BlacklistChanged),
+        #[prost(message, tag = "52")]
+        DeltaExpired(super::DeltaExpired),
+        #[prost(message, tag = "53")]
+        MergeConflict(super::MergeConflict),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -708,6 +975,9 @@ pub struct MemberAddress {
     pub id: u64,
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
+    /// It has held a log in this cluster: without one it may not come back under this id.
+    #[prost(bool, tag = "3")]
+    pub joined: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SpoolGap {
@@ -730,6 +1000,110 @@ pub struct EnrolmentRejected {
     pub reason: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub source: ::prost::alloc::string::String,
+}
+/// COMMIT: drift of a node became declared.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeltaCommitted {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub vcluster: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub drift_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Accepted, but only a digest is known.
+    #[prost(string, repeated, tag = "4")]
+    pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// ROLLBACK: of declared state to what it was after `to_seq`, or of a node's drift.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackDone {
+    /// Absent: the drift was discarded (`head`).
+    #[prost(uint64, optional, tag = "1")]
+    pub to_seq: ::core::option::Option<u64>,
+    /// Digest of the discarded drift.
+    #[prost(bytes = "vec", tag = "2")]
+    pub drift_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Folded node set of those that act on it.
+    #[prost(string, tag = "3")]
+    pub targets: ::prost::alloc::string::String,
+    /// Deltas of the past that had expired since; they stay expired.
+    #[prost(string, repeated, tag = "4")]
+    pub expired_keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackDeferred {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// The Rollback entry; absent when a window ended.
+    #[prost(uint64, optional, tag = "2")]
+    pub rollback_seq: ::core::option::Option<u64>,
+    #[prost(message, repeated, tag = "3")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(string, repeated, tag = "4")]
+    pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OverlayApplied {
+    #[prost(string, tag = "1")]
+    pub vcluster: ::prost::alloc::string::String,
+    /// Dimensions that were replaced as a whole.
+    #[prost(string, repeated, tag = "2")]
+    pub replaced: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nodes (folded) whose deltas ended because they said the same.
+    #[prost(string, tag = "3")]
+    pub absorbed: ::prost::alloc::string::String,
+    /// Nodes (folded) whose differing deltas were ended by `--on-conflict overwrite`.
+    #[prost(string, tag = "4")]
+    pub overwritten: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub keys: u32,
+}
+/// DRIFT_DETECTED and DRIFT_RESOLVED. The entry's changes are those since the last report.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DriftReport {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub drift: ::core::option::Option<NodeDrift>,
+    /// Changes that the entry leaves out because there are more than 256.
+    #[prost(uint32, tag = "3")]
+    pub omitted_changes: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AutoConverged {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(enumeration = "ConvergeReason", tag = "2")]
+    pub reason: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WindowExtended {
+    #[prost(string, tag = "1")]
+    pub targets: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub minutes: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlacklistChanged {
+    #[prost(string, repeated, tag = "1")]
+    pub added: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "2")]
+    pub removed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeltaExpired {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub vcluster: ::prost::alloc::string::String,
+}
+/// CONFLICT_DETECTED and CONFLICT_RESOLVED. Changes: old = the journal's value, new = the node's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MergeConflict {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(enumeration = "ConflictDecision", tag = "2")]
+    pub decision: i32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -966,6 +1340,77 @@ impl ExecOutcome {
         }
     }
 }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConvergeReason {
+    Unspecified = 0,
+    /// The commit window ended in enforce mode.
+    WindowExpired = 1,
+    /// A category of `auto_converge_categories`.
+    Category = 2,
+    /// A conflict's grace period ended: the journal wins.
+    Conflict = 3,
+}
+impl ConvergeReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONVERGE_REASON_UNSPECIFIED",
+            Self::WindowExpired => "CONVERGE_REASON_WINDOW_EXPIRED",
+            Self::Category => "CONVERGE_REASON_CATEGORY",
+            Self::Conflict => "CONVERGE_REASON_CONFLICT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONVERGE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONVERGE_REASON_WINDOW_EXPIRED" => Some(Self::WindowExpired),
+            "CONVERGE_REASON_CATEGORY" => Some(Self::Category),
+            "CONVERGE_REASON_CONFLICT" => Some(Self::Conflict),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConflictDecision {
+    Unspecified = 0,
+    Pending = 1,
+    Local = 2,
+    Journal = 3,
+    /// Nobody decided within the grace period.
+    GraceEnded = 4,
+}
+impl ConflictDecision {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONFLICT_DECISION_UNSPECIFIED",
+            Self::Pending => "CONFLICT_DECISION_PENDING",
+            Self::Local => "CONFLICT_DECISION_LOCAL",
+            Self::Journal => "CONFLICT_DECISION_JOURNAL",
+            Self::GraceEnded => "CONFLICT_DECISION_GRACE_ENDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONFLICT_DECISION_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONFLICT_DECISION_PENDING" => Some(Self::Pending),
+            "CONFLICT_DECISION_LOCAL" => Some(Self::Local),
+            "CONFLICT_DECISION_JOURNAL" => Some(Self::Journal),
+            "CONFLICT_DECISION_GRACE_ENDED" => Some(Self::GraceEnded),
+            _ => None,
+        }
+    }
+}
 /// One log record of Raft: many commands, one fsync.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandBatch {
@@ -997,7 +1442,7 @@ pub struct Command {
 pub struct Action {
     #[prost(
         oneof = "action::Action",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
     )]
     pub action: ::core::option::Option<action::Action>,
 }
@@ -1034,6 +1479,16 @@ pub mod action {
         /// Expires what time alone ends: request ids. Proposed by the leader.
         #[prost(message, tag = "14")]
         Tick(super::Tick),
+        #[prost(message, tag = "15")]
+        ApplySpec(super::ApplySpec),
+        #[prost(message, tag = "16")]
+        CommitDelta(super::CommitDelta),
+        #[prost(message, tag = "17")]
+        Rollback(super::Rollback),
+        #[prost(message, tag = "18")]
+        ExtendWindow(super::ExtendWindow),
+        #[prost(message, tag = "19")]
+        ChangeBlacklist(super::ChangeBlacklist),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1119,7 +1574,7 @@ pub struct NodeEvent {
     pub number: u64,
     #[prost(message, optional, tag = "4")]
     pub recorded: ::core::option::Option<::prost_types::Timestamp>,
-    #[prost(oneof = "node_event::Body", tags = "10, 11")]
+    #[prost(oneof = "node_event::Body", tags = "10, 11, 12, 13, 14, 15")]
     pub body: ::core::option::Option<node_event::Body>,
 }
 /// Nested message and enum types in `NodeEvent`.
@@ -1130,7 +1585,53 @@ pub mod node_event {
         ExecEnded(super::ExecEnded),
         #[prost(message, tag = "11")]
         CapabilityChange(super::CapabilityChange),
+        #[prost(message, tag = "12")]
+        DriftChanged(super::DriftChanged),
+        #[prost(message, tag = "13")]
+        Converged(super::Converged),
+        #[prost(message, tag = "14")]
+        Deferred(super::Deferred),
+        #[prost(message, tag = "15")]
+        ConflictChanged(super::ConflictChanged),
     }
+}
+/// The node's drift or its window is another than in the last report.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DriftChanged {
+    #[prost(message, optional, tag = "1")]
+    pub drift: ::core::option::Option<NodeDrift>,
+    /// At most 256; `old` what was, `new` what is.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    #[prost(uint32, tag = "3")]
+    pub omitted_changes: u32,
+}
+/// The node undid drift by itself.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Converged {
+    #[prost(enumeration = "ConvergeReason", tag = "1")]
+    pub reason: i32,
+    /// At most 256; `old` what was found, `new` what was restored.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    #[prost(uint32, tag = "3")]
+    pub omitted_changes: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Deferred {
+    #[prost(uint64, optional, tag = "1")]
+    pub rollback_seq: ::core::option::Option<u64>,
+    #[prost(message, repeated, tag = "2")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(string, repeated, tag = "3")]
+    pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConflictChanged {
+    #[prost(enumeration = "ConflictDecision", tag = "1")]
+    pub decision: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExecEnded {
@@ -1211,6 +1712,98 @@ pub struct Committed {
     #[prost(bool, tag = "4")]
     pub repeated_request: bool,
 }
+/// One specification, all or nothing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ApplySpec {
+    #[prost(message, repeated, tag = "1")]
+    pub overlays: ::prost::alloc::vec::Vec<OverlayUpdate>,
+    #[prost(message, repeated, tag = "2")]
+    pub policies: ::prost::alloc::vec::Vec<PolicyUpdate>,
+    #[prost(enumeration = "OnConflict", tag = "3")]
+    pub on_conflict: i32,
+}
+/// Merged key by key into the overlay of a vCluster.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OverlayUpdate {
+    #[prost(string, tag = "1")]
+    pub vcluster: ::prost::alloc::string::String,
+    /// `new` is declared; without `new` the key is taken out. `old` is not set.
+    #[prost(message, optional, tag = "2")]
+    pub changes: ::core::option::Option<ChangeSet>,
+    /// Dimensions (`sysctl`, `file`, …) whose other keys are taken out.
+    #[prost(string, repeated, tag = "3")]
+    pub replace: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Present: replaces the vCluster's patterns.
+    #[prost(message, optional, tag = "4")]
+    pub blacklist: ::core::option::Option<Blacklist>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Blacklist {
+    /// At most 256.
+    #[prost(string, repeated, tag = "1")]
+    pub patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Drift of one node becomes its delta.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CommitDelta {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// The vCluster that the caller saw the node in.
+    #[prost(string, tag = "2")]
+    pub vcluster: ::prost::alloc::string::String,
+    /// `old` is what the node compared with; `new` what becomes declared (Absent: a deletion).
+    #[prost(message, optional, tag = "3")]
+    pub changes: ::core::option::Option<ChangeSet>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub drift_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Head of the configuration that the drift was measured against (compare and set, for each key).
+    #[prost(uint64, tag = "5")]
+    pub base_seq: u64,
+    /// 900 to 864,000; absent: until superseded.
+    #[prost(uint64, optional, tag = "6")]
+    pub ttl_seconds: ::core::option::Option<u64>,
+    #[prost(string, tag = "7")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rollback {
+    /// Whose declared state, or (with `discard_drift`) whose drift.
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    /// Its declared state right after this entry.
+    #[prost(uint64, optional, tag = "2")]
+    pub to_seq: ::core::option::Option<u64>,
+    /// `head`: a node's present drift of this digest goes; nothing declared changes.
+    #[prost(bool, tag = "3")]
+    pub discard_drift: bool,
+    #[prost(bytes = "vec", tag = "4")]
+    pub drift_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Newest entry of the scope that the caller saw (compare and set).
+    #[prost(uint64, tag = "5")]
+    pub base_seq: u64,
+    /// Of the encoded RollbackPlan of the node, when the scope is one: what the grant names.
+    #[prost(bytes = "vec", tag = "6")]
+    pub plan_sha256: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "7")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtendWindow {
+    /// Folded node set.
+    #[prost(string, tag = "1")]
+    pub targets: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub minutes: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeBlacklist {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    #[prost(string, repeated, tag = "2")]
+    pub add: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "3")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum AssignMode {
@@ -1239,6 +1832,41 @@ impl AssignMode {
             "ASSIGN_MODE_ASSIGN" => Some(Self::Assign),
             "ASSIGN_MODE_UNASSIGN" => Some(Self::Unassign),
             "ASSIGN_MODE_MOVE" => Some(Self::Move),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnConflict {
+    Unspecified = 0,
+    /// Differing node deltas are a conflict.
+    Refuse = 1,
+    /// They end.
+    Overwrite = 2,
+    /// They stay and shadow the overlay.
+    Keep = 3,
+}
+impl OnConflict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_CONFLICT_UNSPECIFIED",
+            Self::Refuse => "ON_CONFLICT_REFUSE",
+            Self::Overwrite => "ON_CONFLICT_OVERWRITE",
+            Self::Keep => "ON_CONFLICT_KEEP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_CONFLICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_CONFLICT_REFUSE" => Some(Self::Refuse),
+            "ON_CONFLICT_OVERWRITE" => Some(Self::Overwrite),
+            "ON_CONFLICT_KEEP" => Some(Self::Keep),
             _ => None,
         }
     }
@@ -1455,6 +2083,183 @@ pub struct TimeRequest {
     /// 32 random bytes.
     #[prost(bytes = "vec", tag = "1")]
     pub challenge: ::prost::alloc::vec::Vec<u8>,
+}
+/// `declared`: the declared keys of one scope, in key order, in pages of 512 KiB.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeclaredRequest {
+    /// A node means its deltas in its present vCluster.
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    /// As it was right after this entry; absent: now.
+    #[prost(uint64, optional, tag = "2")]
+    pub at_seq: ::core::option::Option<u64>,
+    /// Keys after this one.
+    #[prost(string, tag = "3")]
+    pub after: ::prost::alloc::string::String,
+    /// Only keys with this prefix.
+    #[prost(string, tag = "4")]
+    pub prefix: ::prost::alloc::string::String,
+    #[prost(bool, tag = "5")]
+    pub stale: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeclaredReply {
+    #[prost(message, repeated, tag = "1")]
+    pub keys: ::prost::alloc::vec::Vec<DeclaredKey>,
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+    /// Newest entry of the scope, at `at_seq`.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+}
+/// `plan`: what an action would do, by the code that does it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanRequest {
+    /// Encoded Action: ApplySpec, CommitDelta, Rollback or ChangeBlacklist.
+    #[prost(bytes = "vec", tag = "1")]
+    pub action: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlanReply {
+    #[prost(message, repeated, tag = "1")]
+    pub scopes: ::prost::alloc::vec::Vec<PlannedScope>,
+    /// Set: the action would be refused.
+    #[prost(message, optional, tag = "2")]
+    pub refused: ::core::option::Option<Error>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlannedScope {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    /// Old and new declared values; `new` absent: no longer declared.
+    #[prost(message, optional, tag = "2")]
+    pub changes: ::core::option::Option<ChangeSet>,
+    /// Node deltas that differ from the new overlay.
+    #[prost(message, repeated, tag = "3")]
+    pub conflicts: ::prost::alloc::vec::Vec<DeltaConflict>,
+    /// Node deltas that end because the overlay now says the same.
+    #[prost(message, repeated, tag = "4")]
+    pub absorbed: ::prost::alloc::vec::Vec<DeltaConflict>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeltaConflict {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub node_value: ::core::option::Option<Value>,
+    #[prost(message, optional, tag = "4")]
+    pub overlay_value: ::core::option::Option<Value>,
+}
+/// `pact.v1.config.<scope>.<id>`: published after a commit; a hint, never the truth.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigAnnouncement {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+}
+/// `pact.v1.node.<node>.up.config`
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigRequest {
+    #[prost(oneof = "config_request::Request", tags = "1, 2, 3")]
+    pub request: ::core::option::Option<config_request::Request>,
+}
+/// Nested message and enum types in `ConfigRequest`.
+pub mod config_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Request {
+        /// The signed head, without documents.
+        #[prost(message, tag = "1")]
+        Head(super::ConfigHead),
+        #[prost(message, tag = "2")]
+        Page(super::ConfigPage),
+        #[prost(message, tag = "3")]
+        Content(super::ConfigContent),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigHead {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigPage {
+    /// As in the head.
+    #[prost(bytes = "vec", tag = "1")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<Scope>,
+    /// Of the compressed document.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+}
+/// Contents of a file that this node is to have.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigContent {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigReply {
+    #[prost(oneof = "config_reply::Reply", tags = "1, 2, 3")]
+    pub reply: ::core::option::Option<config_reply::Reply>,
+}
+/// Nested message and enum types in `ConfigReply`.
+pub mod config_reply {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Reply {
+        #[prost(message, tag = "1")]
+        Head(super::SignedConfig),
+        /// At most 512 KiB of the compressed document.
+        #[prost(bytes, tag = "2")]
+        Page(::prost::alloc::vec::Vec<u8>),
+        /// zstd
+        #[prost(bytes, tag = "3")]
+        Content(::prost::alloc::vec::Vec<u8>),
+    }
+}
+/// Everything declared for one scope, in key order.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeclaredDocument {
+    /// 1
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<Scope>,
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    /// vCluster documents only.
+    #[prost(message, optional, tag = "4")]
+    pub policy: ::core::option::Option<VclusterPolicy>,
+    #[prost(string, repeated, tag = "5")]
+    pub blacklist: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "6")]
+    pub keys: ::prost::alloc::vec::Vec<DeclaredKey>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadClockRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub cluster_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadClockReply {
+    #[prost(message, optional, tag = "1")]
+    pub time: ::core::option::Option<::prost_types::Timestamp>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogStateRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub cluster_id: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogStateReply {
+    /// Last index of the log; 0: none yet.
+    #[prost(uint64, tag = "1")]
+    pub last_index: u64,
+    /// Members that have ever been part of the committed membership with a log.
+    #[prost(uint64, repeated, tag = "2")]
+    pub joined_members: ::prost::alloc::vec::Vec<u64>,
 }
 /// An openraft message; the encoding is private to the journal.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1708,6 +2513,44 @@ pub mod peer_client {
             req.extensions_mut().insert(GrpcMethod::new("pact.v1.Peer", "Forward"));
             self.inner.unary(req, path, codec).await
         }
+        /// The wall clock of this member: who is far from the median does not stamp or sign.
+        pub async fn read_clock(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadClockRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReadClockReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Peer/ReadClock");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Peer", "ReadClock"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whether this member has ever held a log: asked once, by a member that starts without one.
+        pub async fn log_state(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LogStateRequest>,
+        ) -> std::result::Result<tonic::Response<super::LogStateReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Peer/LogState");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Peer", "LogState"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1745,6 +2588,16 @@ pub mod peer_server {
             &self,
             request: tonic::Request<super::ForwardRequest>,
         ) -> std::result::Result<tonic::Response<super::ForwardReply>, tonic::Status>;
+        /// The wall clock of this member: who is far from the median does not stamp or sign.
+        async fn read_clock(
+            &self,
+            request: tonic::Request<super::ReadClockRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReadClockReply>, tonic::Status>;
+        /// Whether this member has ever held a log: asked once, by a member that starts without one.
+        async fn log_state(
+            &self,
+            request: tonic::Request<super::LogStateRequest>,
+        ) -> std::result::Result<tonic::Response<super::LogStateReply>, tonic::Status>;
     }
     /// Between journal members: gRPC with mutual TLS on 9444.
     #[derive(Debug)]
@@ -2027,6 +2880,92 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ForwardSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Peer/ReadClock" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadClockSvc<T: Peer>(pub Arc<T>);
+                    impl<T: Peer> tonic::server::UnaryService<super::ReadClockRequest>
+                    for ReadClockSvc<T> {
+                        type Response = super::ReadClockReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadClockRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::read_clock(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadClockSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Peer/LogState" => {
+                    #[allow(non_camel_case_types)]
+                    struct LogStateSvc<T: Peer>(pub Arc<T>);
+                    impl<T: Peer> tonic::server::UnaryService<super::LogStateRequest>
+                    for LogStateSvc<T> {
+                        type Response = super::LogStateReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LogStateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::log_state(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LogStateSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -4408,7 +5347,7 @@ pub struct OutputBytes {
 /// Caller → agent on `…stream.<id>.in`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StreamControl {
-    /// Gap-free, from 1.
+    /// Standard input and its end are numbered from 1 without gaps; the others carry 0.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     #[prost(oneof = "stream_control::Body", tags = "2, 3, 4, 5, 6, 7")]
@@ -4453,4 +5392,180 @@ pub struct KeepAlive {}
 pub struct Resend {
     #[prost(uint64, tag = "1")]
     pub from_frame: u64,
+}
+/// One key that differs from what it should be.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DriftItem {
+    /// `old` is the declared (or baseline) value, `new` the actual one.
+    #[prost(message, optional, tag = "1")]
+    pub change: ::core::option::Option<Change>,
+    #[prost(message, optional, tag = "2")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// The exec whose command was running when it changed, where exactly one was.
+    #[prost(uint64, optional, tag = "3")]
+    pub session_seq: ::core::option::Option<u64>,
+    /// `packages` and `gpu`: counted, never opening a window.
+    #[prost(bool, tag = "4")]
+    pub report_only: bool,
+    /// Node and journal both changed it; paused until somebody decides.
+    #[prost(bool, tag = "5")]
+    pub conflict: bool,
+    /// What the journal declares, while `conflict` is set.
+    #[prost(message, optional, tag = "6")]
+    pub journal_value: ::core::option::Option<Value>,
+    /// The declared value cannot be restored on this node, and why.
+    #[prost(string, optional, tag = "7")]
+    pub not_restorable: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// `diff`: the node's drift, in key order, in pages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffRequest {
+    /// Skip this many items of the snapshot `digest`; 0 takes a new snapshot.
+    #[prost(uint32, tag = "1")]
+    pub offset: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Only totals and the window.
+    #[prost(bool, tag = "3")]
+    pub summary: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiffReply {
+    /// Of all items: what `commit --expect` names.
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Head of the journal in the configuration that the node compares with.
+    #[prost(uint64, tag = "2")]
+    pub config_seq: u64,
+    #[prost(string, optional, tag = "3")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "4")]
+    pub items: ::prost::alloc::vec::Vec<DriftItem>,
+    #[prost(uint32, tag = "5")]
+    pub total: u32,
+    #[prost(uint32, tag = "6")]
+    pub report_only_total: u32,
+    /// Pass as `offset`; 0: this was the last page.
+    #[prost(uint32, tag = "7")]
+    pub next_offset: u32,
+    #[prost(message, optional, tag = "8")]
+    pub window: ::core::option::Option<WindowStatus>,
+    #[prost(string, tag = "9")]
+    pub enforcement_mode: ::prost::alloc::string::String,
+    /// The first scan is not over: keys may be missing.
+    #[prost(bool, tag = "10")]
+    pub scanning: bool,
+    #[prost(message, optional, tag = "11")]
+    pub taken: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// `capture`: make the drift of a digest ready to be committed; contents are in the
+/// journal when this is answered. Drift that came later stays drift.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaptureRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CaptureReply {
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub config_seq: u64,
+    #[prost(string, tag = "3")]
+    pub vcluster: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub changes: ::core::option::Option<ChangeSet>,
+    #[prost(string, repeated, tag = "5")]
+    pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// `settle`: answered once the node's configuration has reached `seq`, or at the deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SettleRequest {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SettleReply {
+    #[prost(uint64, tag = "1")]
+    pub config_seq: u64,
+    /// Keys of that configuration that could not be brought about, and why.
+    #[prost(message, repeated, tag = "2")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+    #[prost(uint32, tag = "3")]
+    pub drift_keys: u32,
+    #[prost(message, optional, tag = "4")]
+    pub window: ::core::option::Option<WindowStatus>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyProblem {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Symbolic, e.g. PACT_NOT_RESTORABLE.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// What a rollback does on one node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackPlan {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// `old` is what the node has to have now, `new` what it gets.
+    #[prost(message, optional, tag = "2")]
+    pub changes: ::core::option::Option<ChangeSet>,
+    /// Discard the drift of this digest (`rollback head`).
+    #[prost(bool, tag = "3")]
+    pub discard_drift: bool,
+    #[prost(bytes = "vec", tag = "4")]
+    pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+}
+/// `rollback_check`: who would be hurt. Reserves the plan for 10 s.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackCheckRequest {
+    #[prost(message, optional, tag = "1")]
+    pub plan: ::core::option::Option<RollbackPlan>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackCheckReply {
+    /// Empty: the plan is reserved.
+    #[prost(message, repeated, tag = "1")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(message, repeated, tag = "2")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+    /// What would change on the node.
+    #[prost(uint32, tag = "3")]
+    pub keys: u32,
+    /// Of the encoded plan, as the grant has to name it.
+    #[prost(bytes = "vec", tag = "4")]
+    pub plan_sha256: ::prost::alloc::vec::Vec<u8>,
+}
+/// `rollback`
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackStart {
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<SignedGrant>,
+    #[prost(message, optional, tag = "2")]
+    pub plan: ::core::option::Option<RollbackPlan>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackReply {
+    #[prost(uint32, tag = "1")]
+    pub restored_keys: u32,
+    /// Not empty: the node is Deferred.
+    #[prost(message, repeated, tag = "2")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(message, repeated, tag = "3")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+}
+/// `extend`
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtendStart {
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<SignedGrant>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExtendReply {
+    #[prost(message, optional, tag = "1")]
+    pub window: ::core::option::Option<WindowStatus>,
 }

@@ -141,6 +141,13 @@ fn dispatch(
         A::RejectEnrolment(reject) => policy::enrolment_rejected(work, reject)?,
         A::AnnounceMembers(announce) => policy::announce_members(work, announce)?,
         A::Tick(_) => requests::tick(work, time_nanos),
+        A::ApplySpec(_)
+        | A::CommitDelta(_)
+        | A::Rollback(_)
+        | A::ExtendWindow(_)
+        | A::ChangeBlacklist(_) => {
+            return Err(Refusal::Argument { field: "Action", rule: "is not built yet" });
+        }
     }
     Ok(Vec::new())
 }

@@ -56,6 +56,12 @@ pub(crate) fn event(
         node_event::Body::CapabilityChange(change) => {
             capability(work, &node, change, &mut record, time_nanos)?
         }
+        node_event::Body::DriftChanged(_)
+        | node_event::Body::Converged(_)
+        | node_event::Body::Deferred(_)
+        | node_event::Body::ConflictChanged(_) => {
+            return Err(Refusal::Argument { field: "NodeEvent.body", rule: "is not built yet" });
+        }
     }
     work.staged.nodes.insert(node.clone(), record);
     work.staged.spools.insert((node, spool), event.number);

@@ -81,6 +81,7 @@ fn merged(
         audit_retention_days: new.audit_retention_days.or(old.audit_retention_days),
         ai_exec_allowed: new.ai_exec_allowed.or(old.ai_exec_allowed),
         degraded_exec: new.degraded_exec.or(old.degraded_exec),
+        cleared_lists: Vec::new(),
     };
     if policy.regulated == Some(true) {
         if new.two_person_approval == Some(false) {

@@ -355,7 +355,7 @@ fn members_are_announced_when_they_change() {
     let (mut state, mut commands) = (Memory::default(), Commands::new());
     let announce = |address: &str| {
         Action::AnnounceMembers(v1::AnnounceMembers {
-            members: vec![v1::MemberAddress { id: 1, address: address.to_owned() }],
+            members: vec![v1::MemberAddress { id: 1, address: address.to_owned(), joined: false }],
         })
     };
     assert_eq!(committed(&one(&mut state, commands.bare(announce("a:9444")))), (1, 1, false));

@@ -137,6 +137,7 @@ impl<'v> Working<'v> {
             changes: Vec::new(),
             previous_hash: self.head.hash.to_vec(),
             payload: Some(draft.payload),
+            change_chunks: Vec::new(),
         };
         let bytes = entry.encode_to_vec();
         let hash = leaf_hash(&bytes);

@@ -75,6 +75,7 @@ fn payload(context: &Context, entry: Entry, exec_whitelist: Vec<String>) -> Opti
             timeout_seconds: exec.timeout_seconds,
             output_limit_bytes: exec.output_limit_bytes,
             exec_whitelist,
+            require_strict: false,
         })),
     })
 }

@@ -137,7 +137,9 @@ impl Members {
     }
 
     pub(crate) fn to_wire(&self) -> Vec<MemberAddress> {
-        self.iter().map(|(id, address)| MemberAddress { id, address: address.to_owned() }).collect()
+        self.iter()
+            .map(|(id, address)| MemberAddress { id, address: address.to_owned(), joined: false })
+            .collect()
     }
 }
 

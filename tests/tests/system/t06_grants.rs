@@ -45,6 +45,7 @@ fn payload(seq: u64, node: &str, now: Timestamp) -> v1::GrantPayload {
             timeout_seconds: 10,
             output_limit_bytes: 1 << 20,
             exec_whitelist: Vec::new(),
+            require_strict: false,
         })),
         ..v1::GrantPayload::default()
     }

@@ -30,6 +30,7 @@ fn payload() -> v1::GrantPayload {
             timeout_seconds: 30,
             output_limit_bytes: 1 << 20,
             exec_whitelist: vec![],
+            require_strict: false,
         })),
     }
 }
@@ -129,7 +130,7 @@ fn a_grant_that_is_not_whole_is_neither_signed_nor_accepted() {
     fn exec(payload: &mut v1::GrantPayload) -> &mut v1::ExecAction {
         match payload.action.as_mut().unwrap() {
             v1::grant_payload::Action::Exec(exec) => exec,
-            v1::grant_payload::Action::Plan(_) => panic!("not an exec"),
+            other => panic!("not an exec: {other:?}"),
         }
     }
     let changes: &[(&str, Change)] = &[
