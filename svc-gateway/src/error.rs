@@ -9,7 +9,7 @@ pub type Answer<T> = Result<T, v1::Error>;
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A file with a key or certificate cannot be read.
+    /// A certificate cannot be read.
     #[error("cannot read {path}", path = path.display())]
     Read {
         /// The file.
@@ -18,6 +18,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// A key is not there, or others can read it.
+    #[error(transparent)]
+    Secret(#[from] pact_runtime::SecretFileError),
     /// The signing certificate or key is not usable.
     #[error("the signing certificate of the gateway is not usable")]
     Signing(#[from] pact_identity::signing::SetupError),

@@ -87,7 +87,8 @@ impl Connected for Socket {
 pub fn tls_config(files: &KeyFiles) -> Result<Arc<ServerConfig>, ListenError> {
     let failed = |source| ListenError::Certificate { path: files.cert.clone(), source };
     let chain = certificates(&files.cert).map_err(failed)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| failed(e.into()))?;
+    let key = pact_runtime::read_secret_file(&files.key).map_err(|e| failed(e.into()))?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| failed(e.into()))?;
     let mut config = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
         .with_no_client_auth()
         .with_single_cert(chain, key)

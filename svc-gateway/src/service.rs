@@ -11,7 +11,9 @@ use pact_identity::{
     OidcConfig, ServiceInstance, ServiceRole, Signer, SignerName, TokenVerifier, nats_jwt,
 };
 use pact_policy::{Evaluator, Limits};
-use pact_runtime::{CancellationToken, Clock, Context, Reload, Service, Supervisor};
+use pact_runtime::{
+    CancellationToken, Clock, Context, Reload, Service, Supervisor, read_secret_file,
+};
 use pact_schemas::FILE_DESCRIPTOR_SET;
 use pact_schemas::v1::enrollment_server::EnrollmentServer;
 use pact_schemas::v1::pact_server::PactServer;
@@ -102,7 +104,7 @@ pub async fn serve(
 
 fn signer(settings: &Settings) -> Result<Signer, StartError> {
     let KeyFiles { cert, key } = &settings.signing;
-    let signer = Signer::from_pem(&read(cert)?, &SecretPem::new(read(key)?))?;
+    let signer = Signer::from_pem(&read(cert)?, &SecretPem::new(read_secret_file(key)?))?;
     let site = settings.site.as_deref().unwrap_or(signer.site().as_str());
     let expected = format!("gateway {} of site {site}", settings.name);
     let found = match signer.name() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_nats::{Auth, AuthError, ServerAddr};
 use nkeys::KeyPair;
+use pact_runtime::SecretFileError;
 
 use crate::error::BusError;
 
@@ -131,7 +132,10 @@ fn is_loopback(host: &str) -> bool {
 
 /// The token and key of a credentials file. Errors name the part that is missing, never what is there.
 fn read_creds(path: &Path) -> std::io::Result<(String, KeyPair)> {
-    let text = std::fs::read_to_string(path)?;
+    let text = pact_runtime::read_secret_file(path).map_err(|error| match error {
+        SecretFileError::Read { source, .. } => source,
+        error => std::io::Error::new(std::io::ErrorKind::PermissionDenied, error),
+    })?;
     let invalid = |what: &'static str| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
     let jwt = armoured(&text, "NATS USER JWT").ok_or_else(|| invalid("no user JWT in the file"))?;
     let seed =
@@ -151,6 +155,9 @@ fn armoured<'a>(text: &'a str, label: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn config(url: &str) -> BusConfig {
@@ -197,16 +204,28 @@ mod tests {
             "-----BEGIN NATS USER JWT-----\na.b.c\n------END NATS USER JWT------\n\n\
              -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
         );
-        std::fs::write(&path, &text).unwrap();
+        private(&path, &text);
         let auth = Credentials::file(&path).answer(b"nonce").unwrap();
         assert_eq!(auth.jwt.as_deref(), Some("a.b.c"));
         key.verify(b"nonce", &auth.signature.unwrap()).unwrap();
 
-        std::fs::write(&path, text.replace("SEED", "SHED")).unwrap();
+        private(&path, &text.replace("SEED", "SHED"));
         let broken =
             BusConfig { credentials: Credentials::file(&path), ..config("nats://127.0.0.1:4222") };
         let error = broken.check().unwrap_err();
         assert!(matches!(error, BusError::Credentials { .. }));
         assert!(!format!("{error:?}").contains(&seed));
+
+        private(&path, &text);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let error = broken.check().unwrap_err();
+        let BusError::Credentials { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("chmod 0600"), "{source}");
+        assert!(!format!("{error:?}").contains(&seed));
+    }
+
+    fn private(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     }
 }

@@ -9,6 +9,7 @@
 //! - [`metrics`]: the Prometheus recorder and the metrics that every process has.
 //! - [`telemetry`]: tracing to stderr as text or JSON.
 //! - [`process`]: the environment, exit codes, and the one printer of errors.
+//! - [`secret_file`]: keys and credentials, from files that their owner alone can read.
 //!
 //! What cannot be found here
 //! - Nothing here knows a subject, a message or a key of the product; this crate depends on no other pact crate.
@@ -30,6 +31,7 @@ pub mod config;
 pub mod health;
 pub mod metrics;
 pub mod process;
+pub mod secret_file;
 pub mod service;
 pub mod supervisor;
 pub mod telemetry;
@@ -42,6 +44,7 @@ pub use clock::{Clock, ManualClock};
 pub use crypto::install_crypto_provider;
 pub use health::{Check, Readiness};
 pub use process::{environment, exit_now, parse_args, report_error};
+pub use secret_file::{SecretFileError, read_secret_file};
 pub use service::{CommonArgs, Context, Service, main_entry};
 pub use signals::{Reload, StopSignal};
 pub use supervisor::{Backoff, ExitReason, OnFailure, Supervisor};

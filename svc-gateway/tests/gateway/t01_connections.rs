@@ -1,5 +1,9 @@
 //! One port, told apart by the first byte.
 
+use std::error::Error;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use pact_schemas::v1::pact_client::PactClient;
 use pact_schemas::v1::{HealthRequest, WhoamiRequest};
 use pact_svc_gateway::listener::{self, ListenError};
@@ -47,6 +51,30 @@ async fn t01_a_taken_port_is_named() {
     let error = listener::bind(address).await.unwrap_err();
     assert!(matches!(error, ListenError::Bind { .. }));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t01_keys_that_others_can_read_are_refused_with_what_to_do() {
+    for name in ["tls.key", "signing.key", "gateway.creds"] {
+        let world = World::without_journal(|settings| {
+            let path = match name {
+                "tls.key" => &settings.tls.key,
+                "signing.key" => &settings.signing.key,
+                _ => &settings.bus.creds,
+            };
+            std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        })
+        .await;
+        let path = world.path(name);
+        let error = world.end().await.unwrap_err();
+        let (mut text, mut next) = (Vec::new(), Some(&error as &dyn Error));
+        while let Some(cause) = next {
+            text.push(cause.to_string());
+            next = cause.source();
+        }
+        let want = format!("chmod 0600 {}", path.display());
+        assert!(text.iter().any(|t| t.contains("mode 0644") && t.contains(&want)), "{text:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

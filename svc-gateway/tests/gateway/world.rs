@@ -1,7 +1,9 @@
 //! A site: root, bus, issuer, journal and one gateway on a free port.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,13 +15,15 @@ use pact_identity::uri::SigningRole;
 use pact_identity::x509::SiteRoot;
 use pact_identity::{InstanceName, ServiceInstance, ServiceRole};
 use pact_runtime::config::Loader;
-use pact_runtime::{Clock, Supervisor};
+use pact_runtime::service::ServiceError;
+use pact_runtime::{Clock, ExitReason, Supervisor};
 use pact_schemas::v1::pact_client::PactClient;
 use pact_schemas::{ErrorCode, NodeId, SiteName, v1};
 use pact_svc_gateway::config::{Config, SCHEMA, Settings};
 use pact_svc_gateway::listener;
 use pact_svc_gateway::service::{SERVICE, serve};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
@@ -43,6 +47,7 @@ pub(crate) struct World {
     agents: KeyPair,
     /// Held: a service ends with the last handle of its connection.
     journal_bus: Option<Bus>,
+    ended: JoinHandle<Result<ExitReason, ServiceError>>,
 }
 
 /// Waits on a condition, with a bound.
@@ -79,7 +84,7 @@ impl World {
         let signing = root.issue_signing(&role).unwrap();
         for (name, issued) in [("tls", &tls), ("signing", &signing)] {
             std::fs::write(at(&format!("{name}.crt")), &issued.certificate_pem).unwrap();
-            std::fs::write(at(&format!("{name}.key")), issued.key_pem.expose()).unwrap();
+            private(&at(&format!("{name}.key")), issued.key_pem.expose());
         }
         let issuer = Issuer::new(&at("jwks.json"));
         let (account, agents) = (KeyPair::new_account(), KeyPair::new_account());
@@ -96,7 +101,7 @@ impl World {
             let _told = sender.send(context.supervisor.clone());
             serve(settings, context, socket)
         });
-        tokio::spawn(async move { running.await.unwrap() });
+        let ended = tokio::spawn(running);
         let supervisor = supervisor.await.unwrap();
         let journal = Journal::new(&ca_pem);
         Self {
@@ -110,6 +115,7 @@ impl World {
             account,
             agents,
             journal_bus: None,
+            ended,
         }
     }
 
@@ -124,6 +130,11 @@ impl World {
         world.journal.add_node("n3", Some("other"));
         world.journal.with(|s| s.policies.insert("other".into(), v1::VclusterPolicy::default()));
         world
+    }
+
+    /// How the service ended, which it is about to do.
+    pub(crate) async fn end(self) -> Result<ExitReason, ServiceError> {
+        tokio::time::timeout(PATIENCE, self.ended).await.expect("the service ends").unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -257,7 +268,12 @@ fn service_creds(path: &Path, instance: &ServiceInstance, account: &KeyPair) {
 
 fn write_creds(path: &Path, claims: &UserClaims, user: &KeyPair, signer: &KeyPair) {
     let jwt = nats_jwt::encode_user(claims, signer).unwrap();
-    std::fs::write(path, nats_jwt::creds_file(&jwt, &user.seed().unwrap())).unwrap();
+    private(path, &nats_jwt::creds_file(&jwt, &user.seed().unwrap()));
+}
+
+fn private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 fn settings(folder: &Path, bus_url: &str) -> Settings {
