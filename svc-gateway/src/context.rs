@@ -7,6 +7,7 @@ use pact_identity::{Signer, TokenVerifier};
 use pact_policy::Evaluator;
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::{ErrorCode, NodeId, ServiceName, Subject};
+use tokio::sync::Semaphore;
 
 use crate::access::Records;
 use crate::config::ExecSettings;
@@ -26,6 +27,8 @@ pub(crate) struct Gateway {
     pub(crate) records: Records,
     pub(crate) sessions: Sessions,
     pub(crate) exec: ExecSettings,
+    /// Room for streams from nodes, of all commands together.
+    pub(crate) node_streams: Arc<Semaphore>,
     /// Cancelled when the drain begins.
     pub(crate) draining: CancellationToken,
 }

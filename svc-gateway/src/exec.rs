@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! begin → authenticate → targets → policy → propose (journal commits, signs the grant) → accepted
-//!       → each node, at most 64 at once: subscribe, ExecStart, frames → the client's one stream
+//!       → each node, when `admission` has room for it: subscribe, ExecStart, frames → the client's one stream
 //! ```
 //!
 //! Nothing is sent to a node before the grant is there. The client's stream is the command's life: when it is dropped,
 //! the receivers are dropped, and each tells its agent to kill the process group.
 
+mod admission;
 mod begin;
 mod input;
 mod node;
@@ -15,10 +16,11 @@ mod node;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pact_identity::grant;
 use pact_schemas::operation::Operation;
 use pact_schemas::v1::{self, ExecInput, ExecOutput, action::Action as Act, exec_output::Output};
 use pact_schemas::{ErrorCode, NodeId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
@@ -28,10 +30,12 @@ use crate::auth::Caller;
 use crate::authorise::Asked;
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
-use crate::fanout::AT_ONCE;
 use crate::sessions::Session;
 use crate::targets::Targets;
+use admission::{Admission, GRANT_RESERVE};
 use begin::Begin;
+
+pub(crate) use admission::MAX_NODE_STREAMS;
 
 /// Frames between the nodes and the client: beyond it the credit of the nodes runs out and their commands wait.
 pub(crate) const OUTPUT_QUEUE: usize = 64;
@@ -52,6 +56,8 @@ pub(crate) type Outlet = mpsc::Sender<Result<ExecOutput, Status>>;
 struct Committed {
     seq: u64,
     grant: v1::SignedGrant,
+    /// Until when nodes may be asked, on the monotonic clock.
+    asked_until: Duration,
     targets: Targets,
 }
 
@@ -106,10 +112,12 @@ impl Gateway {
         };
         let action = v1::Action { action: Some(Act::ExecRequest(request)) };
         let proposal = attest(&self.signer, &self.clock, &permit, begin.request_id, &action)?;
+        // From before the grant was made; agents refuse one that is older than that by their own clock.
+        let asked_until = self.clock.monotonic() + grant::MAX_LIFETIME - GRANT_RESERVE;
         let (committed, grant) = self.journal.propose_one(proposal).await?;
         let grant =
             grant.ok_or_else(|| bad_reply("pact-journal", "a committed exec has no grant"))?;
-        Ok(Committed { seq: committed.first_seq, grant, targets })
+        Ok(Committed { seq: committed.first_seq, grant, asked_until, targets })
     }
 
     async fn run_exec(
@@ -153,20 +161,26 @@ impl Gateway {
         self.clock.sleep(DRAIN_GRACE).await;
     }
 
-    /// All nodes, at most 64 at once, each in a task that is aborted when this future is dropped.
+    /// All nodes, each as soon as there is room, in a task that is aborted when this future is dropped.
     async fn fan_out(
         &self,
         inputs: Option<Streaming<ExecInput>>,
         committed: Committed,
         outlet: &Outlet,
     ) {
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let streams = Arc::clone(&self.node_streams);
+        let mut admission = Admission::new(self.clock.clone(), streams, committed.asked_until);
         let grant = Arc::new(committed.grant);
         let mut feeds = Vec::new();
         let mut tasks = JoinSet::new();
         for (node, record) in committed.targets.nodes() {
-            // Never closed: it is not told to.
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let place = match admission.next().await {
+                Ok(place) => place,
+                Err(why) => {
+                    let _gone = outlet.send(Ok(node_error(node, why.of(node)))).await;
+                    continue;
+                }
+            };
             let input = inputs.is_some().then(|| {
                 let (feed, source) = input::feed();
                 feeds.push(feed);
@@ -180,12 +194,9 @@ impl Gateway {
                 outlet: outlet.clone(),
                 input,
             };
-            tasks.spawn(async move {
-                Box::pin(run.run()).await;
-                drop(slot);
-            });
+            tasks.spawn(async move { Box::pin(run.run(place)).await });
         }
-        // With standard input all nodes are running by now. Dropped, the pump ends.
+        // With standard input all nodes are being asked by now. Dropped, the pump ends.
         let _pump =
             inputs.map(|inputs| AbortOnDropHandle::new(tokio::spawn(input::pump(inputs, feeds))));
         while let Some(ended) = tasks.join_next().await {

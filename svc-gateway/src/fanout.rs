@@ -3,7 +3,7 @@
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-/// Nodes that are asked at once (contracts §3: fleet, 50 at once; a power of two near it).
+/// Nodes that are asked at once for one request (contracts §3: fleet, 50 at once; a power of two near it).
 pub(crate) const AT_ONCE: usize = 64;
 
 /// Runs all of `work`, at most [`AT_ONCE`] at a time; the results come in its order.

@@ -18,7 +18,7 @@ use pact_schemas::FILE_DESCRIPTOR_SET;
 use pact_schemas::v1::enrollment_server::EnrollmentServer;
 use pact_schemas::v1::pact_server::PactServer;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
@@ -28,6 +28,7 @@ use crate::config::{Config, KeyFiles, OidcSettings, SCHEMA, Settings};
 use crate::context::Gateway;
 use crate::enrollment::Door;
 use crate::error::StartError;
+use crate::exec::MAX_NODE_STREAMS;
 use crate::journal::Journal;
 use crate::listener::{self, Acceptor, Socket};
 use crate::sessions::Sessions;
@@ -93,6 +94,7 @@ pub async fn serve(
         records,
         sessions: Sessions::new(settings.exec.streams_per_user),
         exec: settings.exec,
+        node_streams: Arc::new(Semaphore::new(MAX_NODE_STREAMS)),
         draining: context.supervisor.token(),
     };
     watch_reloads(&context.supervisor, context.reload.clone(), tokens, policy);

@@ -10,6 +10,7 @@ use pact_schemas::v1::{self, ExecOutput, NodeState, exec_output::Output};
 use pact_schemas::{ErrorCode, NodeId, StreamId};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::admission::Place;
 use super::input::{self, Source};
 use super::{Outlet, node_error};
 use crate::context::{Gateway, node_subject};
@@ -38,8 +39,12 @@ enum End {
 }
 
 impl NodeRun {
-    pub(super) async fn run(mut self) {
-        let end = match self.start().await {
+    /// Starts the command and hands on its output. The room to start is free again once the agent has answered.
+    pub(super) async fn run(mut self, place: Place) {
+        let Place { start, stream: _stream } = place;
+        let started = self.start().await;
+        drop(start);
+        let end = match started {
             Ok(stream) => self.forward(stream).await,
             Err(error) => End::Failed(error),
         };

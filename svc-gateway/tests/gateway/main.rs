@@ -17,5 +17,6 @@ mod t03_rights;
 mod t04_exec;
 mod t05_journal;
 mod t06_others;
+mod t07_fleets;
 mod tokens;
 mod world;

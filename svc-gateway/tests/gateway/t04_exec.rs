@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::t03_rights::begin;
 use crate::world::{PATIENCE, World};
 
-fn finished(outcome: ExecOutcome) -> v1::ExecFinished {
+pub(crate) fn finished(outcome: ExecOutcome) -> v1::ExecFinished {
     v1::ExecFinished {
         outcome: outcome.into(),
         exit_status: Some(0),
@@ -25,7 +25,7 @@ fn finished(outcome: ExecOutcome) -> v1::ExecFinished {
     }
 }
 
-fn output(data: &[u8]) -> Body {
+pub(crate) fn output(data: &[u8]) -> Body {
     Body::Output(v1::OutputBytes { stream: v1::OutputStream::Stdout.into(), data: data.to_vec() })
 }
 
