@@ -5,9 +5,14 @@
 //! refusal is seen. One task owns all of it.
 //!
 //! When the journal is away, records are kept (bounded) and proposed when it is back. What does not fit, or is not
-//! proposed when the process ends, is counted and logged, not silently gone.
+//! proposed when the process ends, is counted and logged, not silently gone. A record that the journal does not accept
+//! never holds up the others: requests are cut by their size, halved when they fail, and what fails alone is told apart
+//! from what failed for another's sake (`batch`).
 
-use std::collections::{BTreeMap, VecDeque};
+mod batch;
+mod kept;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::authorise::{Note, Permit};
 use crate::error::Answer;
-use crate::journal::{Journal, MAX_PROPOSALS, committed};
+use crate::journal::{Journal, committed};
+use batch::{Failed, MAX_REQUEST_BYTES, Most};
+use kept::Kept;
 
 /// Notes that wait for the task: some seconds of a busy gateway.
 const QUEUE: usize = 4_096;
@@ -29,20 +36,17 @@ const QUEUE: usize = 4_096;
 /// Different (principal, operation, target) of a minute; beyond it they are proposed early.
 const MAX_COUNTED: usize = 4_096;
 
-/// Records kept while the journal is away; each is a few hundred bytes.
-const MAX_KEPT: usize = 16_384;
-
 /// How long a caller waits for the record of its refusal; the refusal itself stands in any case.
 const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 
 /// How often finished minutes are looked for, and kept records tried again.
 const TICK: Duration = Duration::from_secs(5);
 
-/// Records in one proposal. With targets of at most 1 KiB they stay under the journal's 512 KiB.
-const BATCH: usize = MAX_PROPOSALS / 2;
+/// Notes that are taken from the queue at once.
+const TAKEN_AT_ONCE: usize = 128;
 
-/// Longest target that is recorded: many nodes are named by their beginning.
-const MAX_TARGET: usize = 1_024;
+/// Longest target that is recorded (the journal's bound): more nodes are named by their beginning.
+const MAX_TARGET: usize = 4 * 1_024;
 
 /// Longest reason (the journal's bound is 1 KiB).
 const MAX_REASON: usize = 1_000;
@@ -73,9 +77,12 @@ struct Key {
     target: String,
 }
 
+#[derive(Debug)]
 struct Record {
     permit: Permit,
     action: v1::Action,
+    /// What it takes of the memory for records.
+    bytes: usize,
     done: Option<oneshot::Sender<()>>,
 }
 
@@ -129,13 +136,13 @@ impl Inbox {
             signer,
             clock: clock.clone(),
             counted: BTreeMap::new(),
-            kept: VecDeque::new(),
+            kept: Kept::new(),
         };
-        let mut messages = Vec::with_capacity(BATCH);
+        let mut messages = Vec::with_capacity(TAKEN_AT_ONCE);
         let mut is_stopping = false;
         while !is_stopping {
             tokio::select! {
-                taken = self.0.recv_many(&mut messages, BATCH) => is_stopping = taken == 0, // cancel-safe: documented
+                taken = self.0.recv_many(&mut messages, TAKEN_AT_ONCE) => is_stopping = taken == 0, // cancel-safe: documented
                 () = clock.sleep(TICK) => {} // cancel-safe: a timer
                 () = stop.cancelled() => is_stopping = true, // cancel-safe: a token
             }
@@ -155,7 +162,7 @@ struct Task {
     signer: Arc<Signer>,
     clock: Clock,
     counted: BTreeMap<Key, (Permit, u32)>,
-    kept: VecDeque<Record>,
+    kept: Kept<Record>,
 }
 
 impl Task {
@@ -210,45 +217,101 @@ impl Task {
     }
 
     fn keep(&mut self, permit: Permit, act: Act, done: Option<oneshot::Sender<()>>) {
-        if self.kept.len() >= MAX_KEPT {
-            self.kept.pop_front();
-            lost("oldest", 1);
-        }
-        self.kept.push_back(Record { permit, action: v1::Action { action: Some(act) }, done });
+        let action = v1::Action { action: Some(act) };
+        let bytes = action.encoded_len() + permit.principal.to_wire().encoded_len();
+        lost("oldest", self.kept.add(Record { permit, action, bytes, done }, bytes));
     }
 
+    /// Proposes what is kept, until nothing is or the journal does not take it.
     async fn propose(&mut self) {
-        while !self.kept.is_empty() {
-            let batch: Vec<Record> = self.kept.drain(..self.kept.len().min(BATCH)).collect();
-            let proposals: Answer<Vec<v1::Proposal>> = batch
-                .iter()
-                .map(|r| {
-                    attest(
-                        &self.signer,
-                        &self.clock,
-                        &r.permit,
-                        own_request_id(&self.clock)?,
-                        &r.action,
-                    )
-                })
-                .collect();
-            let results = match proposals {
-                Ok(proposals) => self.journal.propose(proposals).await,
+        let mut most = Most::ALL;
+        loop {
+            let (batch, proposals) = self.next_batch(most);
+            if batch.is_empty() {
+                return;
+            }
+            let error = match self.journal.propose(proposals).await {
+                Ok(results) => {
+                    settle(batch, results);
+                    most = Most::ALL;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let (sent, failed) = (batch.len(), Failed::of(&error));
+            match failed {
+                Failed::Content | Failed::Unclear if sent > 1 => {
+                    self.put_back(batch);
+                    most = Most::fewer(sent);
+                }
+                Failed::Content => {
+                    tracing::error!(%error, "the journal does not accept a record");
+                    lost("refused", sent);
+                    most = Most::ALL;
+                }
+                Failed::Unclear => {
+                    tracing::error!(%error, "the journal does not take a record; it is tried again after the others");
+                    for record in batch {
+                        let bytes = record.bytes;
+                        self.kept.last(record, bytes);
+                    }
+                    return;
+                }
+                Failed::Away => {
+                    self.put_back(batch);
+                    let kept = self.kept.len();
+                    tracing::warn!(%error, kept, "records are kept until the journal answers");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn put_back(&mut self, batch: Vec<Record>) {
+        for record in batch.into_iter().rev() {
+            let bytes = record.bytes;
+            self.kept.first(record, bytes);
+        }
+    }
+
+    /// The oldest records, as many as one request may hold, each with its proposal.
+    fn next_batch(&mut self, most: Most) -> (Vec<Record>, Vec<v1::Proposal>) {
+        let (mut batch, mut proposals, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while batch.len() < most.count()
+            && let Some((mut record, kept_bytes)) = self.kept.next()
+        {
+            let proposal = match self.proposal(&mut record) {
+                Ok(proposal) => proposal,
                 Err(error) => {
-                    // Without an attestation none of them can ever be proposed.
-                    tracing::error!(%error, "records cannot be attested");
-                    lost("unattested", batch.len());
+                    // Without an attestation it can never be proposed.
+                    tracing::error!(%error, "a record cannot be proposed");
+                    lost("unattested", 1);
                     continue;
                 }
             };
-            match results {
-                Ok(results) => settle(batch, results),
-                Err(error) => {
-                    let kept = self.kept.len() + batch.len();
-                    tracing::warn!(%error, kept, "records are kept until the journal answers");
-                    batch.into_iter().rev().for_each(|record| self.kept.push_front(record));
-                    return;
-                }
+            bytes += batch::size(&proposal);
+            if bytes > MAX_REQUEST_BYTES && !batch.is_empty() {
+                self.kept.first(record, kept_bytes);
+                break;
+            }
+            batch.push(record);
+            proposals.push(proposal);
+        }
+        (batch, proposals)
+    }
+
+    /// The proposal of one record, which is shortened if it alone would be too large.
+    fn proposal(&self, record: &mut Record) -> Answer<v1::Proposal> {
+        loop {
+            let id = own_request_id(&self.clock)?;
+            let proposal = attest(&self.signer, &self.clock, &record.permit, id, &record.action)?;
+            let excess = batch::size(&proposal).saturating_sub(MAX_REQUEST_BYTES);
+            if excess == 0 {
+                return Ok(proposal);
+            }
+            // Ends: each round takes at least one byte of the target.
+            if !batch::shorten(&mut record.action, excess) {
+                return Err(ErrorCode::TooLarge.error("a record is too large without its target"));
             }
         }
     }

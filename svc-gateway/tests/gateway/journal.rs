@@ -10,6 +10,9 @@ use pact_schemas::v1::{self, Action, NodeRecord, NodeState, action, outcome};
 use pact_schemas::{ErrorCode, MemberId};
 use prost::Message as _;
 
+/// As in journal_rpc.proto.
+const MAX_REQUEST_BYTES: usize = 512 * 1024;
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) nodes: BTreeMap<String, NodeRecord>,
@@ -143,6 +146,9 @@ impl Journal {
                 return Err(error);
             }
             Some(_) => {}
+        }
+        if request.proposals.len() > 256 || request.encoded_len() > MAX_REQUEST_BYTES {
+            return Err(ErrorCode::TooLarge.error("a request may hold 256 proposals and 512 KiB"));
         }
         let results = request.proposals.into_iter().map(|proposal| self.decide(proposal)).collect();
         Ok(v1::ProposeReply { results })

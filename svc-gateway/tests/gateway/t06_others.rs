@@ -8,7 +8,7 @@ use pact_schemas::v1::enrollment_client::EnrollmentClient;
 use pact_schemas::v1::{self, EnrollReply, EnrollRequest, HardwareIdentity, InvokeRequest};
 use tonic::Request;
 
-use crate::world::{World, code, request_id};
+use crate::world::{World, code, request_id, with_token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t06_first_contact_needs_no_token_and_has_a_rate() {
@@ -110,6 +110,32 @@ async fn t06_reading_is_recorded_when_the_gateway_stops_at_the_latest() {
         })
     };
     crate::world::until("three readings are recorded", || counted() == 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_records_of_any_size_reach_the_journal() {
+    const PEOPLE: u32 = 160;
+    let world = World::start().await;
+    let mut client = world.client().await;
+    // With so many roles each record has 8 KiB, all of them over 1 MiB.
+    let roles: Vec<String> = (0..200).map(|i| format!("pact-viewer-v{i:0>25}")).collect();
+    for person in 0..PEOPLE {
+        let token = world.issuer.signed(|claims| {
+            claims["sub"] = format!("person-{person}").into();
+            claims["roles"] = roles.clone().into();
+        });
+        client.whoami(with_token(&token, v1::WhoamiRequest {})).await.unwrap();
+    }
+    drop(client);
+    world.supervisor.shutdown();
+    let recorded = || {
+        world.journal.with(|s| {
+            let read =
+                |act: &v1::action::Action| matches!(act, v1::action::Action::RecordAccess(_));
+            s.proposed.iter().filter(|(_, act)| read(act)).count()
+        })
+    };
+    crate::world::until("all readings are recorded", || recorded() == PEOPLE as usize).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
