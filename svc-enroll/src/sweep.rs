@@ -10,13 +10,14 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use pact_bus::{CallError, ConnectionState};
 use pact_runtime::CancellationToken;
-use pact_schemas::convert::{self, WireError, enumeration, id};
+use pact_schemas::convert::{WireError, enumeration, id};
 use pact_schemas::v1::action::Action;
 use pact_schemas::{ErrorCode, NodeId, v1};
 
 use crate::context::{Enrolment, Shared};
 use crate::core::liveness::Listed;
 use crate::handlers::ping;
+use crate::revocation::{Because, Ended, Revoked};
 
 /// Between two sweeps: a tenth of the grace period within these bounds. At most 15 s, because a revocation waits for it;
 /// at least 1 s, because each sweep reads all nodes.
@@ -32,6 +33,7 @@ const MAX_PAGES: usize = 1_000;
 
 const ACTIVE: &str = "pact_enroll_nodes_active";
 const INACTIVE: &str = "pact_enroll_nodes_inactive";
+const NOT_REVOKED: &str = "pact_enroll_users_not_revoked";
 
 /// Time between two sweeps.
 pub(crate) fn interval(grace: Duration) -> Duration {
@@ -191,38 +193,76 @@ pub(crate) async fn return_to_active(enrolment: &Shared, node: &NodeId) {
     }
 }
 
-/// Cuts the bus users of revoked nodes off, until their tokens have expired. `done` are those that this process has seen cut
-/// off.
-async fn revocations(enrolment: &Enrolment, nodes: &[v1::NodeRecord], done: &mut BTreeSet<String>) {
-    let now = enrolment.clock.now().unix_nanos();
-    let is_concerned = |record: &&v1::NodeRecord| {
-        let not_after = record.certificate_not_after.as_ref();
-        let end = convert::unix_nanos(not_after, "NodeRecord.certificate_not_after");
-        record.state == i32::from(v1::NodeState::Revoked) && end.is_ok_and(|end| end > now)
-    };
-    let users: BTreeSet<String> =
-        nodes.iter().filter(is_concerned).filter_map(|record| record.bus_user.clone()).collect();
+/// Cuts off the bus users that have ended, of revoked nodes and of those that have enrolled again, until their tokens have expired.
+/// `done` are those that this process has seen cut off.
+async fn revocations(enrolment: &Enrolment, nodes: &[v1::NodeRecord], done: &mut BTreeSet<Ended>) {
+    let now = enrolment.clock.now().unix_seconds();
+    let users: BTreeSet<Ended> = nodes.iter().flat_map(|record| ended(record, now)).collect();
     done.retain(|user| users.contains(user));
-    let new: Vec<String> = users.difference(done).cloned().collect();
+    let new: BTreeSet<Ended> = users.difference(done).cloned().collect();
     if new.is_empty() {
         return;
     }
     match enrolment.revoker.revoke(&new).await {
-        Ok(count) => {
-            tracing::info!(count, "bus users of revoked nodes are cut off");
-            done.extend(new);
+        Ok(Revoked { count, left_out }) => {
+            tracing::info!(count, "bus users are cut off");
+            if !left_out.is_empty() {
+                tracing::error!(
+                    count = left_out.len(),
+                    "the bus' list of revocations has no room for more users: these stay valid until they expire"
+                );
+            }
+            #[allow(clippy::cast_precision_loss, reason = "a count of users is far below 2^52")]
+            metrics::gauge!(NOT_REVOKED).set(left_out.len() as f64);
+            done.extend(new.difference(&left_out).cloned());
         }
         Err(error) => tracing::error!(
             error = &error as &dyn std::error::Error,
             count = new.len(),
-            "bus users of revoked nodes are not cut off; trying again"
+            "bus users are not cut off; trying again"
         ),
     }
+}
+
+/// The bus users of a node that have ended and whose tokens have not expired at this unix second.
+fn ended(record: &v1::NodeRecord, now: i64) -> impl Iterator<Item = Ended> + '_ {
+    let because = if record.state == i32::from(v1::NodeState::Revoked) {
+        Because::NodeRevoked
+    } else {
+        Because::Replaced
+    };
+    let users = record.live_bus_users.iter().filter(|user| user.ended);
+    users.filter_map(move |user| {
+        let end = user.not_after.as_ref().map(|end| end.seconds).filter(|end| *end > now)?;
+        let not_after = u64::try_from(end).ok()?;
+        Some(Ended { because, key: user.key.clone(), not_after })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_ended_and_not_expired_is_cut_off_whether_the_node_is_revoked_or_not() {
+        let user = |key: &str, seconds, ended| v1::LiveBusUser {
+            key: key.to_owned(),
+            not_after: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+            ended,
+        };
+        let record = |state: v1::NodeState| v1::NodeRecord {
+            state: state.into(),
+            live_bus_users: vec![user("A", 90, true), user("B", 101, true), user("C", 200, false)],
+            ..Default::default()
+        };
+        for (state, because) in [
+            (v1::NodeState::Active, Because::Replaced),
+            (v1::NodeState::Revoked, Because::NodeRevoked),
+        ] {
+            let found: Vec<Ended> = ended(&record(state), 100).collect();
+            assert_eq!(found, [Ended { because, key: "B".to_owned(), not_after: 101 }]);
+        }
+    }
 
     #[test]
     fn the_interval_follows_the_grace_period_within_bounds() {

@@ -5,6 +5,7 @@
 //! log gives the same bytes on every member and after every restart.
 
 pub(crate) mod apply;
+mod bus_users;
 mod events;
 mod exec;
 mod nodes;

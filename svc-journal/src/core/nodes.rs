@@ -9,6 +9,7 @@ use pact_schemas::v1::{
 };
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
+use super::bus_users;
 use super::records::CertificateRow;
 use super::refusal::Refusal;
 use super::working::{Draft, Working, vcluster_of};
@@ -86,7 +87,7 @@ pub(crate) fn register(
     let time = Some(convert::timestamp(time_nanos));
     let record = match existing {
         Some(record) if !revoked => NodeRecord { identity: Some(identity.clone()), ..record },
-        _ => NodeRecord {
+        existing => NodeRecord {
             node: node.to_string(),
             state: NodeState::Registered.into(),
             identity: Some(identity.clone()),
@@ -94,6 +95,8 @@ pub(crate) fn register(
             state_since: time,
             registered_seq: seq,
             state_seq: seq,
+            // What was handed out before the revocation stays refused until it expires.
+            live_bus_users: existing.map(|record| record.live_bus_users).unwrap_or_default(),
             ..NodeRecord::default()
         },
     };
@@ -193,7 +196,10 @@ pub(crate) fn enrol(
         return Err(Refusal::Argument { field: "EnrolNode", rule: "may hold texts of 256 bytes" });
     }
     let seq = work.next_seq();
+    let mut live_bus_users = record.live_bus_users.clone();
+    bus_users::enrolled(&mut live_bus_users, enrol, not_after_nanos, time_nanos);
     let mut record = NodeRecord {
+        live_bus_users,
         certificate_serial: Some(serial.to_owned()),
         certificate_not_after: enrol.certificate_not_after,
         bus_user: Some(enrol.bus_user.clone()),
@@ -373,7 +379,10 @@ pub(crate) fn revoke(
     release(work, &record.identity.clone().unwrap_or_default());
     move_count(work, from.as_ref(), None);
     let seq = work.next_seq();
+    let mut live_bus_users = record.live_bus_users.clone();
+    bus_users::revoked(&mut live_bus_users, time_nanos);
     let record = NodeRecord {
+        live_bus_users,
         state: NodeState::Revoked.into(),
         state_seq: seq,
         state_since: Some(convert::timestamp(time_nanos)),

@@ -207,6 +207,36 @@ fn of_two_claimants_of_a_node_one_is_enrolled() {
 }
 
 #[test]
+fn every_bus_user_of_a_node_is_known_until_it_expires() {
+    let (mut state, mut commands) = with_nodes(&["a"]);
+    let user = |key: &str, expected: u64, renewal: bool| {
+        let Action::EnrolNode(enrol) = enrol("a", expected, renewal) else { panic!() };
+        let end = START_NANOS + 3 * 86_400_000_000_000;
+        Action::EnrolNode(v1::EnrolNode {
+            bus_user: key.to_owned(),
+            certificate_not_after: Some(pact_schemas::convert::timestamp(end)),
+            ..enrol
+        })
+    };
+    let shown = |state: &Memory| -> Vec<(String, bool)> {
+        let users = &state.nodes[&node("a")].live_bus_users;
+        users.iter().map(|u| (u.key.clone(), u.ended)).collect()
+    };
+    committed(&one(&mut state, commands.make(user("U1", 1, false))));
+    committed(&one(&mut state, commands.make(user("U2", 2, true))));
+    assert_eq!(shown(&state), [("U1".to_owned(), false), ("U2".to_owned(), false)]);
+    committed(&one(&mut state, commands.make(user("U3", 2, false))));
+    let ended = |key: &str| (key.to_owned(), true);
+    assert_eq!(shown(&state), [ended("U1"), ended("U2"), ("U3".to_owned(), false)]);
+    let revoke = Action::RevokeNode(v1::RevokeNode { node: "a".to_owned() });
+    committed(&one(&mut state, commands.make(revoke)));
+    assert_eq!(shown(&state), [ended("U1"), ended("U2"), ended("U3")]);
+    // A node that is brought back does not bring back what it had.
+    committed(&one(&mut state, commands.make(register("a", 1))));
+    assert_eq!(shown(&state), [ended("U1"), ended("U2"), ended("U3")]);
+}
+
+#[test]
 fn assignments_are_all_or_nothing_and_counted() {
     let (mut state, mut commands) = with_nodes(&["a", "b", "c"]);
     assert_eq!(
