@@ -69,6 +69,12 @@ pub(super) async fn enroll(
     request: v1::EnrollRequest,
 ) -> Result<v1::EnrollReply, v1::Error> {
     let contact = Contact::try_from(request)?;
+    let Some(_place) = Place::take(&enrolment, &contact.source) else {
+        return Err(ErrorCode::Busy
+            .error("many first contacts come from this address")
+            .next("try again in a moment")
+            .on(&contact.node));
+    };
     let now = enrolment.clock.monotonic();
     let is_limited = enrolment.refusals().is_limited(contact.node.as_str(), &contact.source, now);
     if is_limited {
@@ -87,6 +93,25 @@ pub(super) async fn enroll(
         (Verdict::Probe, _) | (Verdict::Accept, None) => {
             Err(ErrorCode::Internal.error("the contact could not be judged").on(&contact.node))
         }
+    }
+}
+
+/// A place among the contacts of one source that are looked at at once, until it is dropped.
+struct Place<'a> {
+    enrolment: &'a Enrolment,
+    source: String,
+}
+
+impl<'a> Place<'a> {
+    fn take(enrolment: &'a Enrolment, source: &str) -> Option<Self> {
+        let is_free = enrolment.refusals().begin(source);
+        is_free.then(|| Self { enrolment, source: source.to_owned() })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.enrolment.refusals().done(&self.source);
     }
 }
 
