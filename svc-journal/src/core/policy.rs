@@ -52,13 +52,14 @@ pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), 
     Ok(())
 }
 
-/// Keys that are given win; lists are replaced when they are given and not empty.
+/// Keys that are given win; lists are replaced when they are given and not empty, and emptied when they are named as cleared.
 fn merged(
     vcluster: &VclusterId,
     old: VclusterPolicy,
     new: &VclusterPolicy,
 ) -> Result<VclusterPolicy, Refusal> {
     check_policy(new)?;
+    let old = cleared(old, new)?;
     let list = |old: Vec<String>, new: &[String]| if new.is_empty() { old } else { new.to_vec() };
     let mut policy = VclusterPolicy {
         enforcement_mode: new.enforcement_mode.clone().or(old.enforcement_mode),
@@ -81,6 +82,7 @@ fn merged(
         audit_retention_days: new.audit_retention_days.or(old.audit_retention_days),
         ai_exec_allowed: new.ai_exec_allowed.or(old.ai_exec_allowed),
         degraded_exec: new.degraded_exec.or(old.degraded_exec),
+        // Of the update alone: nothing is left to clear in what is stored.
         cleared_lists: Vec::new(),
     };
     if policy.regulated == Some(true) {
@@ -90,6 +92,29 @@ fn merged(
         policy.two_person_approval = Some(true);
     }
     Ok(policy)
+}
+
+/// Without the lists that `new` clears. A list that is cleared and given has two meanings, so it is refused.
+fn cleared(mut old: VclusterPolicy, new: &VclusterPolicy) -> Result<VclusterPolicy, Refusal> {
+    let argument = |rule| Err(Refusal::Argument { field: "VclusterPolicy.cleared_lists", rule });
+    for name in &new.cleared_lists {
+        let (list, given) = match name.as_str() {
+            "exec_whitelist" => (&mut old.exec_whitelist, &new.exec_whitelist),
+            "shell_whitelist" => (&mut old.shell_whitelist, &new.shell_whitelist),
+            "auto_converge_categories" => {
+                (&mut old.auto_converge_categories, &new.auto_converge_categories)
+            }
+            "require_ack_categories" => {
+                (&mut old.require_ack_categories, &new.require_ack_categories)
+            }
+            _ => return argument("must name lists of the policy"),
+        };
+        if !given.is_empty() {
+            return argument("must not name a list that is given");
+        }
+        list.clear();
+    }
+    Ok(old)
 }
 
 fn check_policy(policy: &VclusterPolicy) -> Result<(), Refusal> {

@@ -403,3 +403,35 @@ fn an_unknown_command_stops_instead_of_being_skipped() {
     command.action = Some(v1::Action::decode([0xfa, 0x07, 0x00].as_slice()).unwrap());
     assert!(super::apply::apply_batch(&state, &[command]).is_err());
 }
+#[test]
+fn a_list_is_emptied_by_its_name_alone() {
+    let (mut state, mut commands) = (Memory::default(), Commands::new());
+    let full = VclusterPolicy {
+        exec_whitelist: vec!["gdb".to_owned()],
+        shell_whitelist: vec!["gdb".to_owned()],
+        auto_converge_categories: vec!["services".to_owned()],
+        require_ack_categories: vec!["gpu".to_owned()],
+        ..Default::default()
+    };
+    committed(&one(&mut state, commands.make(policy("ml", full.clone()))));
+    let clear = |names: &[&str]| VclusterPolicy {
+        cleared_lists: names.iter().map(|n| (*n).to_owned()).collect(),
+        ..Default::default()
+    };
+    let stored = |state: &Memory| state.vclusters[&"ml".parse().unwrap()].policy.clone().unwrap();
+    committed(&one(&mut state, commands.make(policy("ml", VclusterPolicy::default()))));
+    assert_eq!(stored(&state), full, "an empty list says nothing");
+    for bad in [
+        clear(&["exec_list"]),
+        VclusterPolicy { exec_whitelist: vec!["a".to_owned()], ..clear(&["exec_whitelist"]) },
+    ] {
+        let outcome = one(&mut state, commands.make(policy("ml", bad)));
+        assert_eq!(code(&outcome), ErrorCode::InvalidArgument);
+    }
+    committed(&one(&mut state, commands.make(policy("ml", clear(&["exec_whitelist"])))));
+    assert_eq!(stored(&state), VclusterPolicy { exec_whitelist: Vec::new(), ..full });
+    let rest = ["shell_whitelist", "auto_converge_categories", "require_ack_categories"];
+    committed(&one(&mut state, commands.make(policy("ml", clear(&rest)))));
+    assert_eq!(stored(&state), VclusterPolicy::default());
+}
+
