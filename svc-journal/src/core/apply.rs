@@ -3,6 +3,7 @@
 use pact_schemas::v1::{self, Action, Command, Committed, Outcome, action, outcome};
 use pact_schemas::{RequestId, convert};
 
+use super::exec::Terms;
 use super::records::{Head, RequestMemory};
 use super::refusal::Refusal;
 use super::requests::{self, Admission};
@@ -87,7 +88,7 @@ fn execute(
         return Ok(committed);
     }
     convert::required(command.author.as_ref(), "Command.author")?;
-    let exec_whitelist = dispatch(work, command, action, time_nanos)?;
+    let Terms { exec_whitelist, require_strict } = dispatch(work, command, action, time_nanos)?;
     let (first_seq, last_seq) = work.keep(command, time_nanos);
     if let Some(Admission::New { id, digest }) = admission {
         let memory = RequestMemory {
@@ -96,6 +97,7 @@ fn execute(
             last_seq,
             time_nanos,
             exec_whitelist,
+            require_strict,
         };
         remember(work, id, memory, command, time_nanos);
     }
@@ -124,7 +126,7 @@ fn dispatch(
     command: &Command,
     action: &action::Action,
     time_nanos: i64,
-) -> Result<Vec<String>, Refusal> {
+) -> Result<Terms, Refusal> {
     use action::Action as A;
     match action {
         A::ExecRequest(request) => return exec::request(work, command, request),
@@ -149,5 +151,5 @@ fn dispatch(
             return Err(Refusal::Argument { field: "Action", rule: "is not built yet" });
         }
     }
-    Ok(Vec::new())
+    Ok(Terms::default())
 }

@@ -21,12 +21,21 @@ const MESSAGE_CHARACTERS: usize = 200;
 /// Pieces of recorded output in one outcome; at 256 KiB each far more than any limit allows.
 const MAX_SEGMENTS: usize = 65_536;
 
-/// Records the request. Returns the additions to the built-in command list that hold on every target.
+/// What a grant says beside the request, as of its commit.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// Additions to the built-in command list that hold on every target.
+    pub(crate) exec_whitelist: Vec<String>,
+    /// A target is in a regulated vCluster.
+    pub(crate) require_strict: bool,
+}
+
+/// Records the request. Returns the terms of its grant.
 pub(crate) fn request(
     work: &mut Working<'_>,
     command: &Command,
     exec: &ExecRequest,
-) -> Result<Vec<String>, Refusal> {
+) -> Result<Terms, Refusal> {
     if command.request_id.is_none() {
         return Err(Refusal::RequestIdMissing);
     }
@@ -40,7 +49,10 @@ pub(crate) fn request(
         }
         vclusters.insert(vcluster_of(&record));
     }
-    let whitelist = common_whitelist(work, &vclusters);
+    let terms = Terms {
+        exec_whitelist: common_whitelist(work, &vclusters),
+        require_strict: vclusters.iter().flatten().any(|vcluster| is_regulated(work, vcluster)),
+    };
     let scope = scope_of(&targets, &vclusters);
     let folded = targets.fold();
     let mut draft = Draft::new(
@@ -58,7 +70,7 @@ pub(crate) fn request(
     draft.vclusters = vclusters.into_iter().flatten().collect();
     draft.nodes = targets.iter().cloned().collect();
     work.draft(draft);
-    Ok(whitelist)
+    Ok(terms)
 }
 
 fn check_request(exec: &ExecRequest) -> Result<(), Refusal> {
@@ -106,6 +118,11 @@ fn common_whitelist(work: &Working<'_>, vclusters: &BTreeSet<Option<VclusterId>>
     });
     let common = lists.reduce(|a, b| a.intersection(&b).cloned().collect());
     common.unwrap_or_default().into_iter().collect()
+}
+
+fn is_regulated(work: &Working<'_>, vcluster: &VclusterId) -> bool {
+    let policy = work.vcluster(vcluster).and_then(|record| record.policy);
+    policy.is_some_and(|policy| policy.regulated == Some(true))
 }
 
 /// A command line in one line, without characters that could forge another.

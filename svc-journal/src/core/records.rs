@@ -57,6 +57,9 @@ pub(crate) struct RequestMemory {
     /// For exec: the additions to the built-in command list at commit time, so that signing again gives the same grant.
     #[prost(string, repeated, tag = "5")]
     pub(crate) exec_whitelist: Vec<String>,
+    /// For exec: a target is in a regulated vCluster, so the node must be in strict mode.
+    #[prost(bool, tag = "6")]
+    pub(crate) require_strict: bool,
 }
 
 /// A certificate that a node was given.

@@ -299,6 +299,24 @@ fn exec_takes_what_all_vclusters_of_its_targets_allow() {
 }
 
 #[test]
+fn one_regulated_target_makes_all_of_them_strict() {
+    let (mut state, mut commands) = with_nodes(&["a", "b", "c"]);
+    let regulated = VclusterPolicy { regulated: Some(true), ..Default::default() };
+    committed(&one(&mut state, commands.make(policy("bio", regulated))));
+    committed(&one(&mut state, commands.make(policy("ml", VclusterPolicy::default()))));
+    committed(&one(&mut state, commands.make(assign("a", Some("bio"), AssignMode::Assign))));
+    committed(&one(&mut state, commands.make(assign("b", Some("ml"), AssignMode::Assign))));
+    for (targets, strict) in
+        [("a", true), ("b", false), ("c", false), ("b,c", false), ("a,b", true)]
+    {
+        let command = commands.make(exec(targets, &["id"]));
+        let id = command.request_id.clone().unwrap().parse().unwrap();
+        committed(&one(&mut state, command));
+        assert_eq!(state.requests[&id].require_strict, strict, "{targets}");
+    }
+}
+
+#[test]
 fn events_come_once_and_in_order() {
     let (mut state, mut commands) = with_nodes(&["a", "b"]);
     let request = committed(&one(&mut state, commands.make(exec("a", &["id"])))).0;

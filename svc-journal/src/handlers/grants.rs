@@ -9,6 +9,7 @@ use pact_schemas::{ErrorCode, RequestId, convert};
 use prost::Message as _;
 
 use crate::context::Context;
+use crate::core::RequestMemory;
 use crate::store::query;
 
 /// Version of the payload.
@@ -30,7 +31,7 @@ pub(super) fn sign(
     let id: RequestId =
         convert::id(command.request_id.as_deref().unwrap_or(""), "Command.request_id")?;
     let memory = query::request(&state, &id).ok_or_else(lost)?;
-    let payload = payload(context, entry, memory.exec_whitelist).ok_or_else(lost)?;
+    let payload = payload(context, entry, memory).ok_or_else(lost)?;
     let expires = convert::unix_nanos(payload.expires.as_ref(), "GrantPayload.expires")?;
     if context.inner.clock.now() >= Timestamp::from_unix_nanos(expires) {
         return Err(ErrorCode::GrantExpired
@@ -50,7 +51,7 @@ fn error_source(error: &dyn std::error::Error) -> String {
     error.source().map(ToString::to_string).unwrap_or_default()
 }
 
-fn payload(context: &Context, entry: Entry, exec_whitelist: Vec<String>) -> Option<GrantPayload> {
+fn payload(context: &Context, entry: Entry, memory: RequestMemory) -> Option<GrantPayload> {
     let Some(entry::Payload::ExecRequested(exec)) = entry.payload else { return None };
     let issued = convert::unix_nanos(entry.time.as_ref(), "Entry.time").ok()?;
     let expires = Timestamp::from_unix_nanos(issued).checked_add(MAX_LIFETIME)?;
@@ -74,8 +75,8 @@ fn payload(context: &Context, entry: Entry, exec_whitelist: Vec<String>) -> Opti
             stdin: exec.stdin,
             timeout_seconds: exec.timeout_seconds,
             output_limit_bytes: exec.output_limit_bytes,
-            exec_whitelist,
-            require_strict: false,
+            exec_whitelist: memory.exec_whitelist,
+            require_strict: memory.require_strict,
         })),
     })
 }
