@@ -6,6 +6,7 @@ use pact_identity::{GrantIssuer, Verifier};
 use pact_runtime::Clock;
 use pact_schemas::SiteName;
 
+use crate::handlers::quota::Quotas;
 use crate::raft::member::Member;
 
 /// Everything that a handler needs. Clones are one.
@@ -22,13 +23,24 @@ pub(crate) struct Inner {
     /// This member's key for grants and plane time.
     pub(crate) issuer: GrantIssuer,
     pub(crate) clock: Clock,
+    /// What nodes may still report.
+    pub(crate) quotas: Quotas,
 }
 
 impl Context {
     /// A context of a running member.
     pub fn new(member: Member, verifier: Verifier, issuer: GrantIssuer, clock: Clock) -> Self {
         let site = member.config().site.clone();
-        Self { inner: Arc::new(Inner { member, site, verifier, issuer, clock }) }
+        Self {
+            inner: Arc::new(Inner {
+                member,
+                site,
+                verifier,
+                issuer,
+                clock,
+                quotas: Quotas::default(),
+            }),
+        }
     }
 
     pub(crate) fn member(&self) -> &Member {

@@ -25,7 +25,9 @@ mod properties;
 mod tests;
 
 pub(crate) use events::check_blob;
-pub(crate) use records::{Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow};
+pub(crate) use records::{
+    Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow, Unnamed,
+};
 pub(crate) use requests::{RequestHorizon, forgets};
 pub(crate) use tree::{TILE_LEAVES, Tree};
 pub(crate) use view::{Changes, StateView};

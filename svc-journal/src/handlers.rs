@@ -21,6 +21,7 @@ mod grants;
 mod health;
 mod nodes;
 mod propose;
+pub(crate) mod quota;
 mod time;
 
 use std::time::Duration;

@@ -136,7 +136,7 @@ fn dispatch(
         A::AssignNode(assign) => nodes::assign(work, assign)?,
         A::RevokeNode(revoke) => nodes::revoke(work, revoke, time_nanos)?,
         A::NodeEvent(event) => events::event(work, event, time_nanos)?,
-        A::PutBlob(blob) => events::put_blob(work, blob)?,
+        A::PutBlob(blob) => events::put_blob(work, command, blob, time_nanos)?,
         A::RecordDenied(record) => policy::denied(work, record)?,
         A::RecordAccess(record) => policy::accessed(work, record)?,
         A::SetPolicy(set) => policy::set_policy(work, set)?,

@@ -2,13 +2,14 @@
 
 use pact_schemas::convert::{self, Scope, bytes, id, required};
 use pact_schemas::v1::{
-    self, CapabilityChange, EntryKind, NodeEvent, NodeRecord, PutBlob, entry, node_event,
+    self, CapabilityChange, Command, EntryKind, NodeEvent, NodeRecord, PrincipalKind, PutBlob,
+    entry, node_event,
 };
 use pact_schemas::{ErrorCode, NodeId, SpoolId};
 
 use super::exec::{self, Report};
 use super::nodes::state_of;
-use super::records::{Blob, sha256};
+use super::records::{Blob, Unnamed, sha256};
 use super::refusal::Refusal;
 use super::working::{Draft, Working};
 
@@ -16,6 +17,10 @@ use super::working::{Draft, Working};
 pub(crate) const MAX_CHUNK_BYTES: u32 = 256 * 1024;
 /// Chunks of a capability report: 16 MiB.
 const MAX_REPORT_CHUNKS: usize = 64;
+/// Bytes of a node's chunks, compressed, that no event has named: twice what an agent keeps for the journal at most.
+const MAX_UNNAMED_BYTES: u64 = 512 * 1024 * 1024;
+/// For so long they count. An agent that lost its spool never names what it had sent, and must not be shut out for ever.
+const UNNAMED_COUNTS_NANOS: i64 = 24 * 3_600 * 1_000_000_000;
 
 /// Takes the next event of a node's spool; an event that is committed already makes nothing.
 pub(crate) fn event(
@@ -47,6 +52,9 @@ pub(crate) fn event(
     match body {
         node_event::Body::ExecEnded(ended) => match exec::ended(work, &node, ended)? {
             Report::Finished(draft) => {
+                if ended.finished.as_ref().is_some_and(|finished| !finished.output.is_empty()) {
+                    named(work, &node);
+                }
                 let seq = work.draft(*draft);
                 work.staged.outcomes.insert((ended.grant_seq, node.clone()), seq);
             }
@@ -99,6 +107,7 @@ fn capability(
     for chunk in &change.report {
         bytes::<32>(&chunk.sha256, "BlobRef.sha256")?;
     }
+    named(work, node);
     record.capability.clone_from(&change.report);
     record.capability_time = Some(convert::timestamp(time_nanos));
     let payload = CapabilityChange { node: node.to_string(), report: change.report.clone() };
@@ -112,13 +121,59 @@ fn capability(
 }
 
 /// Stores a chunk under its hash; a chunk that is stored already makes nothing.
-pub(crate) fn put_blob(work: &mut Working<'_>, blob: &PutBlob) -> Result<(), Refusal> {
+pub(crate) fn put_blob(
+    work: &mut Working<'_>,
+    command: &Command,
+    blob: &PutBlob,
+    time_nanos: i64,
+) -> Result<(), Refusal> {
     let hash = check_blob(blob)?;
     if !work.has_blob(&hash) {
+        if let Some(node) = node_of(command) {
+            count_unnamed(work, node, blob.compressed.len() as u64, time_nanos)?;
+        }
         let stored = Blob { compressed: blob.compressed.clone(), size_bytes: blob.size_bytes };
         work.staged.blobs.insert(hash, stored);
     }
     Ok(())
+}
+
+/// The node that a command comes from, if it is from one.
+fn node_of(command: &Command) -> Option<NodeId> {
+    let author = command.author.as_ref()?;
+    let is_node = author.kind == i32::from(PrincipalKind::Node);
+    author.subject.strip_prefix("node:").filter(|_| is_node)?.parse().ok()
+}
+
+/// A node sends the chunks of an event before the event. What it sends without ever naming it belongs to nothing, and is bounded.
+fn count_unnamed(
+    work: &mut Working<'_>,
+    node: NodeId,
+    bytes: u64,
+    time_nanos: i64,
+) -> Result<(), Refusal> {
+    let record = work.node(&node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
+    if state_of(&record) == v1::NodeState::Revoked {
+        return Err(Refusal::Revoked { node });
+    }
+    let counts = |unnamed: &Unnamed| {
+        unnamed.bytes > 0 && time_nanos.saturating_sub(unnamed.since_nanos) < UNNAMED_COUNTS_NANOS
+    };
+    let before = work.unnamed(&node).filter(counts);
+    let before = before.unwrap_or(Unnamed { bytes: 0, since_nanos: time_nanos });
+    let bytes = before.bytes.saturating_add(bytes);
+    if bytes > MAX_UNNAMED_BYTES {
+        return Err(Refusal::TooMuchUnnamed { node });
+    }
+    work.staged.unnamed.insert(node, Unnamed { bytes, ..before });
+    Ok(())
+}
+
+/// An event of the node was taken that names chunks: it means to use what it sends.
+fn named(work: &mut Working<'_>, node: &NodeId) {
+    if work.unnamed(node).is_some_and(|unnamed| unnamed.bytes > 0) {
+        work.staged.unnamed.insert(node.clone(), Unnamed::default());
+    }
 }
 
 /// The hash of a chunk whose bytes have it. The proposer checks too, so that nothing false is replicated.

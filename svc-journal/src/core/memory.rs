@@ -7,7 +7,7 @@ use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
 use super::apply::apply_batch;
-use super::records::{Blob, Head, Posting, RequestMemory, StoredEntry};
+use super::records::{Blob, Head, Posting, RequestMemory, StoredEntry, Unnamed};
 use super::requests::RequestHorizon;
 use super::tree::Tree;
 use super::view::StateView;
@@ -25,6 +25,7 @@ pub(super) struct Memory {
     pub(super) vclusters: BTreeMap<VclusterId, VclusterRecord>,
     pub(super) requests: BTreeMap<RequestId, RequestMemory>,
     pub(super) horizon: RequestHorizon,
+    pub(super) unnamed: BTreeMap<NodeId, Unnamed>,
     pub(super) blobs: BTreeMap<[u8; 32], Blob>,
     pub(super) members: Vec<MemberAddress>,
 }
@@ -56,6 +57,7 @@ impl Memory {
             }
         }
         self.horizon = changes.horizon.unwrap_or(self.horizon);
+        self.unnamed.extend(changes.unnamed);
         self.blobs.extend(changes.blobs);
         self.members = changes.members.unwrap_or_else(|| std::mem::take(&mut self.members));
         applied.outcomes
@@ -102,6 +104,9 @@ impl StateView for Memory {
     }
     fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64> {
         self.outcomes.get(&(parent, node.clone())).copied()
+    }
+    fn unnamed(&self, node: &NodeId) -> Option<Unnamed> {
+        self.unnamed.get(node).copied()
     }
     fn has_blob(&self, sha256: &[u8; 32]) -> bool {
         self.blobs.contains_key(sha256)

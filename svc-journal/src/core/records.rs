@@ -76,6 +76,17 @@ pub(crate) struct CertificateRow {
     pub(crate) seq: u64,
 }
 
+/// Chunks of one node that no event of it has named yet.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Unnamed {
+    /// Compressed.
+    #[prost(uint64, tag = "1")]
+    pub(crate) bytes: u64,
+    /// Time of the first of them, Unix nanoseconds.
+    #[prost(int64, tag = "2")]
+    pub(crate) since_nanos: i64,
+}
+
 /// The Merkle tree above its lowest level, which is read back from the entries.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct TreeRow {

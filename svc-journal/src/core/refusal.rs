@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     RequestIdMissing,
     #[error("the bytes of the blob do not have the hash or size that they are said to have")]
     BlobMismatch,
+    #[error("node {node} has sent more recordings than it has named in its events")]
+    TooMuchUnnamed { node: NodeId },
     #[error("vCluster {vcluster} is regulated, which implies two_person_approval = true")]
     RegulatedNeedsTwo { vcluster: VclusterId },
 }
@@ -80,6 +82,7 @@ impl Refusal {
             Self::SpoolGap { .. } => ErrorCode::SpoolGap,
             Self::RequestIdOld { .. } | Self::RequestIdAhead { .. } => ErrorCode::RequestIdRefused,
             Self::BlobMismatch => ErrorCode::BadSignature,
+            Self::TooMuchUnnamed { .. } => ErrorCode::RateLimited,
             Self::RegulatedNeedsTwo { .. } => ErrorCode::InvalidSpec,
         }
     }
@@ -103,6 +106,9 @@ impl Refusal {
             Self::RequestIdOld { .. } | Self::RequestIdAhead { .. } => {
                 "correct the clock of the machine that made the request, then try again"
             }
+            Self::TooMuchUnnamed { .. } => {
+                "the agent keeps them and tries again for a day; look at the node if its agent is not pact's"
+            }
             Self::RequestIdReused { .. } => "use a new request id for a new request",
             _ => "",
         }
@@ -118,6 +124,7 @@ impl Refusal {
             | Self::WrongState { node, .. }
             | Self::AssignedAlready { node, .. }
             | Self::NotAssigned { node }
+            | Self::TooMuchUnnamed { node }
             | Self::SpoolGap { node, .. } => Some(node),
             _ => None,
         }

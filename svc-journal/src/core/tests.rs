@@ -380,6 +380,65 @@ fn chunks_are_stored_under_their_hash_or_not_at_all() {
 }
 
 #[test]
+fn chunks_that_no_event_names_are_bounded_and_do_not_shut_a_node_out() {
+    let (mut state, mut commands) = with_nodes(&["a"]);
+    let mut number = 0_u64;
+    let mut put = |commands: &mut Commands, subject: &str| {
+        number += 1;
+        // What does not compress: counted is what is stored.
+        let mut plain = vec![0; 250_000];
+        let mut word = number;
+        for byte in &mut plain {
+            word = word
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *byte = word.to_be_bytes()[0];
+        }
+        let mut command = commands.bare(Action::PutBlob(v1::PutBlob {
+            sha256: sha256(&[&plain]).to_vec(),
+            compressed: zstd::bulk::compress(&plain, 1).unwrap(),
+            size_bytes: 250_000,
+        }));
+        let author = command.author.as_mut().unwrap();
+        subject.clone_into(&mut author.subject);
+        author.kind = v1::PrincipalKind::Node.into();
+        command
+    };
+    assert_eq!(code(&one(&mut state, put(&mut commands, "node:b"))), ErrorCode::NotFound);
+    committed(&one(&mut state, put(&mut commands, "node:a")));
+    assert!(state.unnamed[&node("a")].bytes >= 250_000);
+    let most = 512 * 1024 * 1024;
+    state.unnamed.get_mut(&node("a")).unwrap().bytes = most - 1;
+    let refused_chunk = put(&mut commands, "node:a");
+    assert_eq!(code(&one(&mut state, refused_chunk.clone())), ErrorCode::RateLimited);
+    assert_eq!(state.blobs.len(), 1);
+    // A day later they count no more.
+    let mut later = refused_chunk.clone();
+    let day = 86_400_000_000_000;
+    later.time = Some(pact_schemas::convert::timestamp(commands.now_nanos + day));
+    let since = state.unnamed[&node("a")].since_nanos;
+    committed(&one(&mut state, later));
+    assert!(state.unnamed[&node("a")].since_nanos >= since + day);
+    // Nor once an event names chunks.
+    state.unnamed.get_mut(&node("a")).unwrap().bytes = most;
+    let report = vec![v1::BlobRef { sha256: vec![7; 32], size_bytes: 1 }];
+    committed(&one(
+        &mut state,
+        commands.bare(Action::NodeEvent(v1::NodeEvent {
+            node: "a".to_owned(),
+            spool_id: "a".repeat(32),
+            number: 1,
+            recorded: Some(pact_schemas::convert::timestamp(START_NANOS)),
+            body: Some(v1::node_event::Body::CapabilityChange(v1::CapabilityChange {
+                node: String::new(),
+                report,
+            })),
+        })),
+    ));
+    committed(&one(&mut state, put(&mut commands, "node:a")));
+}
+
+#[test]
 fn regulated_implies_two_persons() {
     let (mut state, mut commands) = (Memory::default(), Commands::new());
     let regulated = VclusterPolicy { regulated: Some(true), ..Default::default() };

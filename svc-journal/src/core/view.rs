@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pact_schemas::v1::{self, MemberAddress, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 
-use super::records::{Blob, CertificateRow, Head, Posting, RequestMemory, StoredEntry};
+use super::records::{Blob, CertificateRow, Head, Posting, RequestMemory, StoredEntry, Unnamed};
 use super::requests::RequestHorizon;
 use super::tree::{FullTile, Tree};
 
@@ -35,6 +35,8 @@ pub(crate) trait StateView {
     fn entry(&self, seq: u64) -> Option<v1::Entry>;
     /// The entry that holds this node's outcome of another.
     fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64>;
+    /// Chunks of a node that no event has named; `None`: there are none.
+    fn unnamed(&self, node: &NodeId) -> Option<Unnamed>;
     /// Whether a chunk is stored.
     fn has_blob(&self, sha256: &[u8; 32]) -> bool;
 }
@@ -60,6 +62,8 @@ pub(crate) struct Changes {
     pub(crate) requests: BTreeMap<RequestId, Option<RequestMemory>>,
     /// The horizon, when it or the count changed.
     pub(crate) horizon: Option<RequestHorizon>,
+    /// Chunks that no event has named.
+    pub(crate) unnamed: BTreeMap<NodeId, Unnamed>,
     /// New chunks by hash.
     pub(crate) blobs: BTreeMap<[u8; 32], Blob>,
     /// Certificates by serial.
@@ -84,6 +88,7 @@ impl Changes {
         self.vclusters.extend(later.vclusters);
         self.requests.extend(later.requests);
         self.horizon = later.horizon.or(self.horizon);
+        self.unnamed.extend(later.unnamed);
         self.blobs.extend(later.blobs);
         self.certificates.extend(later.certificates);
         self.members = later.members.or(self.members.take());

@@ -10,7 +10,7 @@ use pact_schemas::v1::{
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
-use super::records::{Head, Posting, RequestMemory, StoredEntry, leaf_hash};
+use super::records::{Head, Posting, RequestMemory, StoredEntry, Unnamed, leaf_hash};
 use super::requests::RequestHorizon;
 use super::tree::Tree;
 use super::view::{Changes, StateView};
@@ -251,6 +251,11 @@ impl<'v> Working<'v> {
     pub(crate) fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64> {
         let kept = self.kept.outcomes.get(&(parent, node.clone())).copied();
         kept.or_else(|| self.base.outcome(parent, node))
+    }
+
+    pub(crate) fn unnamed(&self, node: &NodeId) -> Option<Unnamed> {
+        let changed = self.staged.unnamed.get(node).or_else(|| self.kept.unnamed.get(node));
+        changed.copied().or_else(|| self.base.unnamed(node))
     }
 
     pub(crate) fn has_blob(&self, sha256: &[u8; 32]) -> bool {

@@ -5,7 +5,9 @@ use pact_schemas::v1::{
     self, Action, Command, Committed, EventAck, NodeEvent, PutBlob, RecordingAck, action, outcome,
 };
 use pact_schemas::{ErrorCode, NodeId, SpoolId, convert};
+use prost::Message as _;
 
+use super::{quota, reading};
 use crate::context::Context;
 use crate::core::apply::COMMAND_VERSION;
 use crate::core::check_blob;
@@ -14,7 +16,7 @@ use crate::store::query;
 /// Commits a node's event. The node is that of the subject, whatever the body says.
 ///
 /// # Errors
-/// `PACT_SPOOL_GAP` with the number that is next; whatever keeps the journal from committing.
+/// `PACT_SPOOL_GAP` with the number that is next; `PACT_RATE_LIMITED` when the node reports too much; whatever keeps the journal from committing.
 pub async fn event(
     context: &Context,
     node: &NodeId,
@@ -22,8 +24,17 @@ pub async fn event(
 ) -> Result<EventAck, v1::Error> {
     let spool: SpoolId = convert::id(&event.spool_id, "NodeEvent.spool_id")?;
     let number = event.number;
+    let state = context.member().state();
+    if let Some(committed) = query::spool_mark(&state, node, &spool)
+        && number > 0
+        && number <= committed
+    {
+        // Sent again after a lost answer.
+        return Ok(EventAck { committed_number: committed });
+    }
     let event = NodeEvent { node: node.to_string(), ..event };
-    commit(context, node, action::Action::NodeEvent(event)).await?;
+    let cost = quota::cost(event.encoded_len());
+    commit(context, node, action::Action::NodeEvent(event), cost).await?;
     // This member may be behind the leader that committed it, or ahead of a repeated event.
     let state = context.member().state();
     let known = query::spool_mark(&state, node, &spool).unwrap_or(0);
@@ -33,14 +44,20 @@ pub async fn event(
 /// Commits a node's recorded chunk.
 ///
 /// # Errors
-/// `PACT_BAD_SIGNATURE` when the bytes do not have their hash; whatever keeps the journal from committing.
+/// `PACT_BAD_SIGNATURE` when the bytes do not have their hash; `PACT_RATE_LIMITED` when the node reports too much; whatever keeps the journal from committing.
 pub async fn recording(
     context: &Context,
     node: &NodeId,
     blob: PutBlob,
 ) -> Result<RecordingAck, v1::Error> {
     check_blob(&blob).map_err(v1::Error::from)?;
-    commit(context, node, action::Action::PutBlob(blob)).await?;
+    let (state, sha256) = (context.member().state(), blob.sha256.clone());
+    let is_known = reading(move || query::has_blob(&state, &sha256)).await?;
+    // An agent sends all chunks of an event again when one of them was refused.
+    if !is_known {
+        let cost = quota::cost(blob.compressed.len());
+        commit(context, node, action::Action::PutBlob(blob), cost).await?;
+    }
     Ok(RecordingAck {})
 }
 
@@ -48,7 +65,10 @@ async fn commit(
     context: &Context,
     node: &NodeId,
     action: action::Action,
+    cost: u64,
 ) -> Result<Committed, v1::Error> {
+    let quotas = &context.inner.quotas;
+    quotas.take(node, cost, context.inner.clock.monotonic())?;
     let command = Command {
         version: COMMAND_VERSION,
         time: None,
@@ -58,7 +78,9 @@ async fn commit(
         policy_ref: String::new(),
         action: Some(Action { action: Some(action) }),
     };
-    let outcomes = context.member().propose_anywhere(vec![command]).await?;
+    let proposed = context.member().propose_anywhere(vec![command]).await;
+    // The journal's trouble is not the node's.
+    let outcomes = proposed.inspect_err(|_| quotas.give_back(node, cost))?;
     match outcomes.into_iter().next().and_then(|outcome| outcome.outcome) {
         Some(outcome::Outcome::Committed(committed)) => Ok(committed),
         Some(outcome::Outcome::Rejected(error)) => Err(error),

@@ -73,6 +73,9 @@ fn put_nodes(state: &StateDb, batch: &mut WriteBatch, changes: &Changes) {
     for ((node, spool), number) in &changes.spools {
         batch.put_cf(nodes, key::spool(node, spool), number.to_be_bytes());
     }
+    for (node, unnamed) in &changes.unnamed {
+        batch.put_cf(nodes, key::unnamed(node), unnamed.encode_to_vec());
+    }
     let certificates = state.family(Family::Certificates);
     for (serial, row) in &changes.certificates {
         batch.put_cf(certificates, serial, row.encode_to_vec());

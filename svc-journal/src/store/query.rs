@@ -76,6 +76,11 @@ pub(crate) fn request_id(key: &[u8]) -> RequestId {
     text.parse().or_fatal("a request id")
 }
 
+/// Whether a chunk is stored.
+pub(crate) fn has_blob(state: &StateDb, sha256: &[u8]) -> bool {
+    state.get(Family::Blobs, sha256).is_some()
+}
+
 /// A chunk.
 pub(crate) fn blob(state: &StateDb, sha256: &[u8; 32]) -> Option<Blob> {
     let row = state.get(Family::Blobs, sha256)?;

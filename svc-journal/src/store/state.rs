@@ -14,6 +14,7 @@
 //! nodes           'r' node                                   → NodeRecord
 //!                 'h' hardware id                            → node
 //!                 's' node 00 spool id                       → last committed number (8)
+//!                 'u' node                                   → Unnamed: its chunks that no event names yet
 //! vclusters       vCluster                                   → VclusterRecord with its policy
 //! approvals       (no writer yet)
 //! emergencies     (no writer yet)

@@ -8,7 +8,7 @@ use rocksdb::{Direction, IteratorMode};
 use super::fatal::OrFatal;
 use super::query;
 use super::state::{Family, StateDb, meta};
-use crate::core::{Head, RequestHorizon, RequestMemory, StateView, Tree};
+use crate::core::{Head, RequestHorizon, RequestMemory, StateView, Tree, Unnamed};
 
 /// Keys of the families that `apply` reads and writes.
 pub(crate) mod key {
@@ -26,6 +26,10 @@ pub(crate) mod key {
 
     pub(crate) fn spool(node: &NodeId, spool: &SpoolId) -> Vec<u8> {
         [b"s", node.as_str().as_bytes(), &[0], spool.as_str().as_bytes()].concat()
+    }
+
+    pub(crate) fn unnamed(node: &NodeId) -> Vec<u8> {
+        [b"u", node.as_str().as_bytes()].concat()
     }
 
     /// Everything before the sequence.
@@ -155,7 +159,12 @@ impl StateView for RocksView<'_> {
         Some(u64::from_be_bytes(row.as_slice().try_into().or_fatal("the outcome of a node")))
     }
 
+    fn unnamed(&self, node: &NodeId) -> Option<Unnamed> {
+        let row = self.state.get(Family::Nodes, &key::unnamed(node))?;
+        Some(decoded(&row, "the chunks of a node that no event names"))
+    }
+
     fn has_blob(&self, sha256: &[u8; 32]) -> bool {
-        self.state.get(Family::Blobs, sha256).is_some()
+        query::has_blob(self.state, sha256)
     }
 }
