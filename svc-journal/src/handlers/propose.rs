@@ -11,7 +11,6 @@ use prost::Message as _;
 use super::grants;
 use crate::context::Context;
 use crate::core::apply::COMMAND_VERSION;
-use crate::core::check_blob;
 use crate::raft::batcher::{MAX_BATCH_BYTES, ProposeError};
 
 /// Proposals of one request.
@@ -85,9 +84,6 @@ fn check(context: &Context, proposal: &Proposal) -> Result<Command, v1::Error> {
         // No node would accept a grant for it, and what no node may do is not committed.
         return Err(ErrorCode::NotAuthorised.error("an exec is asked for under a role"));
     }
-    if let action::Action::PutBlob(blob) = kind {
-        check_blob(blob).map_err(v1::Error::from)?;
-    }
     Ok(Command {
         version: COMMAND_VERSION,
         time: None,
@@ -116,11 +112,8 @@ fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bo
         (SignerRole::Gateway, A::RevokeNode(_)) => operation == "node.decommission",
         (SignerRole::Gateway, A::SetPolicy(_)) => matches!(operation, "apply" | "group.set-policy"),
         // A refusal or a reading is recorded under the operation that was refused or read.
-        (SignerRole::Gateway, A::RecordDenied(_) | A::RecordAccess(_) | A::PutBlob(_)) => true,
-        (
-            SignerRole::Enroll,
-            A::EnrolNode(_) | A::SetLiveness(_) | A::RejectEnrolment(_) | A::RevokeNode(_),
-        ) => true,
+        (SignerRole::Gateway, A::RecordDenied(_) | A::RecordAccess(_)) => true,
+        (SignerRole::Enroll, A::EnrolNode(_) | A::SetLiveness(_) | A::RejectEnrolment(_)) => true,
         _ => false,
     }
 }
@@ -155,22 +148,28 @@ mod tests {
             action::Action::SetPolicy(v1::SetPolicy::default()),
         ];
         let allowed = |signer, operation: &str| -> Vec<bool> {
+            action::Action::RevokeNode(v1::RevokeNode::default()),
+            action::Action::PutBlob(v1::PutBlob::default()),
             actions.iter().map(|action| may_propose(signer, operation, action)).collect()
         };
         assert_eq!(
             allowed(SignerRole::Gateway, "exec"),
-            [true, false, false, false, false, false, false]
+            [true, false, false, false, false, false, false, false, false]
         );
         assert_eq!(
             allowed(SignerRole::Gateway, "apply"),
-            [false, false, false, false, false, false, true]
+            [false, false, false, false, false, false, true, false, false]
         );
         assert_eq!(
             allowed(SignerRole::Enroll, "node.enroll"),
-            [false, true, true, false, false, false, false]
+            [false, true, true, false, false, false, false, false, false]
+        );
+        assert_eq!(
+            allowed(SignerRole::Gateway, "node.decommission"),
+            [false, false, false, false, false, false, false, true, false]
         );
         for signer in [SignerRole::Approval, SignerRole::Bridge, SignerRole::Grant] {
-            assert_eq!(allowed(signer, "exec"), [false; 7]);
+            assert_eq!(allowed(signer, "exec"), [false; 9]);
         }
     }
 }
