@@ -16,6 +16,7 @@ use crate::raft::member::{Member, MemberConfig};
 use crate::raft::tls::PeerTls;
 
 /// What the binary is.
+use crate::store::private;
 pub static SERVICE: Service = Service {
     name: "pact-journal",
     version: env!("CARGO_PKG_VERSION"),
@@ -34,6 +35,7 @@ pub static SERVICE: Service = Service {
 pub async fn build(config: Config, runtime: Runtime) -> Result<(), BuildError> {
     let settings = &config.settings;
     let ca_pem = read("journal.tls.ca", &settings.tls.ca)?;
+    private::close_umask();
     let verifier = Verifier::from_pem(&ca_pem);
     let verifier =
         verifier.map_err(|source| BuildError::Certificate { key: "journal.tls.ca", source })?;

@@ -14,7 +14,8 @@
 //! - [`log`], [`writer`], [`tail`], [`rows`], [`mark`]: Raft's log; one thread writes.
 //! - [`state`], [`view`], [`commit`], [`query`]: what is applied, how `apply` reads and changes it, how handlers read it.
 //! - [`machine`], [`snapshot`]: openraft's state machine; checkpoints out and in.
-//! - [`identity`], [`space`], [`fatal`]: whose folder it is; whether there is room; how it ends when storage fails.
+//! - [`identity`], [`private`], [`space`], [`fatal`]: whose folder it is, and nobody else's; whether there is room; how it ends
+//!   when storage fails.
 //!
 //! Absences: a failed write or an unreadable row is never retried, skipped or repaired, it ends the process; nothing is
 //! acknowledged before it is synced in `raft/`; the log is never purged beyond what is synced in `state/`.
@@ -26,6 +27,7 @@ pub(crate) mod identity;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod mark;
+pub(crate) mod private;
 pub(crate) mod query;
 pub(crate) mod rows;
 pub(crate) mod snapshot;

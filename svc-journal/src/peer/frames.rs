@@ -101,7 +101,13 @@ struct Arriving {
 impl Arriving {
     async fn begin(announced: SnapshotFile, folder: &Path) -> Result<Self, Status> {
         let path = path_of(&announced.name, folder)?;
-        let file = File::options().create_new(true).write(true).open(&path).await.map_err(disk)?;
+        let file = File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .await
+            .map_err(disk)?;
         Ok(Self { announced, file, received: 0, context: Context::new(&SHA256) })
     }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use pact_schemas::{MemberId, SiteName};
 use serde::{Deserialize, Serialize};
 
+use super::private;
+
 /// Layout of the folder and encoding of the rows.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
@@ -61,6 +63,16 @@ pub enum IdentityError {
         /// As configured.
         expected: String,
     },
+    /// Others than the owner may write in it.
+    #[error(
+        "{path} has mode {mode:04o}: others than its owner may write in it; look at what is in it, then `chmod 0700 {path}`"
+    )]
+    Writable {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// Another process has it open.
     #[error("{path} is in use by another process")]
     Locked {
@@ -92,16 +104,20 @@ impl Identity {
     /// [`IdentityError`]; nothing has changed then.
     pub(crate) fn claim(&self, folder: &Path) -> Result<FolderLock, IdentityError> {
         let file = folder.join(FILE);
+        not_writable(folder)?;
         if let Some(found) = read(&file)? {
             self.compare(folder, &found)?;
-            return lock(folder);
+            let lock = lock(folder)?;
+            close(folder)?;
+            return Ok(lock);
         }
-        fs::create_dir_all(folder)
+        private::make_folder(folder)
             .map_err(|source| IdentityError::Io { path: folder.to_owned(), source })?;
         if !is_empty(folder)? {
             return Err(IdentityError::Foreign { path: folder.to_owned() });
         }
         let lock = lock(folder)?;
+        close(folder)?;
         write_synced(folder, FILE, &self.to_text())
             .map_err(|source| IdentityError::Io { path: file, source })?;
         Ok(lock)
@@ -160,10 +176,27 @@ fn is_empty(folder: &Path) -> Result<bool, IdentityError> {
     Ok(true)
 }
 
+/// Whoever can write in a folder can exchange what is in it.
+fn not_writable(folder: &Path) -> Result<(), IdentityError> {
+    match private::mode(folder) {
+        Ok(mode) if mode & private::WRITABLE_BY_OTHERS != 0 => {
+            Err(IdentityError::Writable { path: folder.to_owned(), mode })
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(IdentityError::Io { path: folder.to_owned(), source }),
+    }
+}
+
+fn close(folder: &Path) -> Result<(), IdentityError> {
+    private::close_folder(folder)
+        .map_err(|source| IdentityError::Io { path: folder.to_owned(), source })
+}
+
 fn lock(folder: &Path) -> Result<FolderLock, IdentityError> {
     let path = folder.join("LOCK");
     let io = |source| IdentityError::Io { path: path.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io)?;
+    let file = private::file().create(true).truncate(false).write(true).open(&path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(FolderLock { _file: file }),
         Err(fs::TryLockError::WouldBlock) => Err(IdentityError::Locked { path: folder.to_owned() }),
@@ -174,7 +207,7 @@ fn lock(folder: &Path) -> Result<FolderLock, IdentityError> {
 /// Writes a small file so that after a crash either all of it is there or what was there before.
 pub(crate) fn write_synced(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = folder.join(format!("{name}.tmp"));
-    let mut file = File::create(&temporary)?;
+    let mut file = private::file().create(true).truncate(true).write(true).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, folder.join(name))?;
@@ -188,6 +221,8 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn identity(site: &str, member: u64) -> Identity {
@@ -208,6 +243,27 @@ mod tests {
         }
         assert_eq!(fs::read(path.join(FILE)).unwrap(), before);
         identity("alps", 1).claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_private_and_one_that_others_write_in_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/journal");
+        drop(identity("alps", 1).claim(&path).unwrap());
+        assert_eq!(private::mode(&path).unwrap(), 0o700);
+        for name in [FILE, "LOCK"] {
+            assert_eq!(private::mode(&path.join(name)).unwrap(), 0o600, "{name}");
+        }
+        let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o770, 0o702] {
+            set(mode);
+            let error = identity("alps", 1).claim(&path).unwrap_err();
+            assert!(matches!(error, IdentityError::Writable { mode: m, .. } if m == mode));
+        }
+        // As a package makes it: readable, until it is used.
+        set(0o755);
+        drop(identity("alps", 1).claim(&path).unwrap());
+        assert_eq!(private::mode(&path).unwrap(), 0o700);
     }
 
     #[test]

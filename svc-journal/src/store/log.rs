@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::crc::{sealed, unsealed};
 use super::fatal::OrFatal;
 use super::mark::Mark;
+use super::private;
 use super::rows::{COMMITTED, LOG, META, OpenError, PURGED, VOTE, log_entry, log_index, log_key};
 use super::state::StateCell;
 use super::tail::Tail;
@@ -74,7 +75,7 @@ impl LogStore {
         if exists && !Mark::path(path).exists() {
             return Err(OpenError::Missing { path: Mark::path(path) });
         }
-        std::fs::create_dir_all(path).map_err(io)?;
+        private::make_folder(path).map_err(io)?;
         let db = open_database(path)?;
         let mark = if exists {
             let damaged =
@@ -119,6 +120,13 @@ impl LogStore {
         let end =
             end.min(lock(&self.shared.ends).last.map_or(0, |last| last.index.saturating_add(1)));
         if start >= end {
+    /// Loses a row, as a failing disk would.
+    #[cfg(test)]
+    pub(super) fn delete_for_test(&self, index: u64) {
+        let log = self.shared.db.cf_handle(LOG).unwrap();
+        self.shared.db.delete_cf(log, log_key(index)).unwrap();
+    }
+
             return Vec::new();
         }
         let (in_memory, mut newer) = {
@@ -202,7 +210,9 @@ fn read_ends(db: &DB, path: &Path) -> Result<Ends, OpenError> {
             row.map_err(|source| OpenError::Database { path: path.to_owned(), source })?;
         let name = || format!("log entry {}", log_index(&key).unwrap_or(0));
         let entry = log_entry(&key, &row).ok_or_else(|| damaged(name()))?;
-        if last.is_some_and(|last| entry.log_id.index != last.index + 1) {
+        // The first row follows what was purged, in the same write; every other one its neighbour.
+        let before = last.or(purged).map(|before| before.index);
+        if entry.log_id.index != before.map_or(0, |before| before + 1) {
             return Err(damaged(format!("what is before {}", name())));
         }
         last = Some(entry.log_id);

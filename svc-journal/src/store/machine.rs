@@ -10,7 +10,7 @@ use openraft::{ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, Stora
 use rocksdb::WriteBatch;
 
 use super::commit::put_changes;
-use super::fatal::OrFatal;
+use super::fatal::{Chain, OrFatal};
 use super::query;
 use super::rows::OpenError;
 use super::snapshot::{self, SnapshotError, SnapshotFolder};
@@ -143,6 +143,11 @@ impl Inner {
 
     fn install(&self, meta: &SnapshotMeta, arrived: &SnapshotFolder) -> Result<(), SnapshotError> {
         let mut position = lock(&self.position);
+        if meta.last_log_id < position.applied {
+            // Late: what came meanwhile was applied, and answered for.
+            tracing::warn!(id = meta.snapshot_id, "an older snapshot than the state is left alone");
+            return Ok(());
+        }
         let next = snapshot::install(meta, arrived, self.cell.folder(), self.cell.number() + 1)?;
         *position = read_position(&next).map_err(SnapshotError::Open)?;
         self.cell.swap(next);
@@ -218,8 +223,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: Box<SnapshotFolder>,
     ) -> Result<(), StorageError> {
         let (inner, meta) = (Arc::clone(&self.inner), meta.clone());
+        // openraft would stop applying and leave the member standing there; after a restart it asks for the snapshot again.
         let installed = blocking(move || inner.install(&meta, &snapshot)).await;
-        installed.map_err(|error| failed(ErrorVerb::Write, error))
+        installed.map_err(Chain).or_fatal("a snapshot of the leader cannot be installed");
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {

@@ -58,7 +58,7 @@ impl Mark {
 
     /// A mark for a log that has nothing yet.
     pub(crate) fn create(folder: &Path) -> io::Result<Self> {
-        let file = File::options()
+        let file = super::private::file()
             .create(true)
             .truncate(true)
             .read(true)

@@ -15,6 +15,7 @@ use rocksdb::checkpoint::Checkpoint;
 use super::crc::{sealed, unsealed};
 use super::identity::{sync_folder, write_synced};
 use super::machine::{read_applied, read_membership};
+use super::private;
 use super::rows::OpenError;
 use super::state::{Folder, StateDb};
 use crate::raft::types::SnapshotMeta;
@@ -37,7 +38,7 @@ impl SnapshotFolder {
         if path.exists() {
             fs::remove_dir_all(&path)?;
         }
-        fs::create_dir_all(&path)?;
+        private::make_folder(&path)?;
         Ok(Self { files: path.clone(), folder: Arc::new(Folder::new(path)) })
     }
 
@@ -59,7 +60,7 @@ impl SnapshotFolder {
 /// The newest complete snapshot in `snapshot/`. Removes everything else there.
 pub(crate) fn newest(folder: &Path) -> Result<Option<(SnapshotMeta, SnapshotFolder)>, OpenError> {
     let io = |source| OpenError::Io { path: folder.to_owned(), source };
-    fs::create_dir_all(folder).map_err(io)?;
+    private::make_folder(folder).map_err(io)?;
     let mut found: Vec<(SnapshotMeta, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
@@ -124,7 +125,7 @@ pub(crate) fn build(
     if temporary.exists() {
         fs::remove_dir_all(&temporary).map_err(io_at(&temporary))?;
     }
-    fs::create_dir_all(&temporary).map_err(io_at(&temporary))?;
+    private::make_folder(&temporary).map_err(io_at(&temporary))?;
     let files = temporary.join(STATE_FOLDER);
     let checkpoint = |source| SnapshotError::Checkpoint { path: files.clone(), source };
     let maker = Checkpoint::new(state.db()).map_err(checkpoint)?;
@@ -183,7 +184,7 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     if to.exists() {
         fs::remove_dir_all(to)?;
     }
-    fs::create_dir_all(to)?;
+    private::make_folder(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {

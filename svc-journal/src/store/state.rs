@@ -41,6 +41,7 @@ use tokio::sync::watch;
 
 use super::fatal::OrFatal;
 use super::identity::write_synced;
+use super::private;
 use super::rows::OpenError;
 
 /// Blocks of all column families that are cached.
@@ -244,10 +245,11 @@ impl StateCell {
     /// Opens the state that `state/CURRENT` names, or makes `state/1`. Removes what an interrupted start left.
     pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(io)?;
+        private::make_folder(folder).map_err(io)?;
         let number = match read_current(folder)? {
             Some(number) => number,
             None if numbers(folder).map_err(io)?.is_empty() => {
+                private::make_folder(&folder.join("1.tmp")).map_err(io)?;
                 StateDb::open(&folder.join("1.tmp"))?;
                 fs::rename(folder.join("1.tmp"), folder.join("1")).map_err(io)?;
                 write_current(folder, 1).map_err(io)?;

@@ -135,6 +135,62 @@ async fn a_damaged_row_of_the_log_is_named_and_nothing_starts() {
 }
 
 #[tokio::test]
+async fn a_log_that_lacks_its_first_row_does_not_start() {
+    for purged in [None, Some(4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = open_log(folder.path()).unwrap();
+        log.blocking_append(blanks(0..10)).await.unwrap();
+        if let Some(upto) = purged {
+            log.purge(log_id(1, 1, upto)).await.unwrap();
+        }
+        let first = purged.map_or(0, |upto| upto + 1);
+        log.delete_for_test(first);
+        drop(log);
+        let error = open_log(folder.path()).err().unwrap();
+        let expected = format!("what is before log entry {}", first + 1);
+        assert!(matches!(&error, OpenError::Damaged { what, .. } if *what == expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_snapshot_does_not_replace_a_newer_state() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_source, mut machine) = open_state(from.path());
+    machine.apply([batch(1, 1)]).await.unwrap();
+    let built = machine.build_snapshot().await.unwrap();
+    let (cell, mut target) = open_state(to.path());
+    target.apply([batch(1, 1), batch(2, 1)]).await.unwrap();
+    let head = read_head(&cell.load());
+    target.install_snapshot(&built.meta, built.snapshot).await.unwrap();
+    assert_eq!((read_head(&cell.load()), cell.number()), (head, 1));
+    target.apply([batch(3, 1)]).await.unwrap();
+    assert_eq!(read_head(&cell.load()).seq, 3);
+}
+
+/// Variable that makes a process of this test the one that ends.
+const ENDS: &str = "PACT_TEST_DAMAGED_SNAPSHOT";
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_be_installed_ends_the_process() {
+    if pact_runtime::environment().all(|(name, _)| name != ENDS) {
+        let name = "store::tests::a_snapshot_that_cannot_be_installed_ends_the_process";
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        let again = again.args(["--exact", name, "--nocapture"]).env(ENDS, "1");
+        let status = again.stderr(std::process::Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), None, "it is aborted, not failed: {status}");
+        return;
+    }
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_source, mut machine) = open_state(from.path());
+    machine.apply([batch(1, 1)]).await.unwrap();
+    let built = machine.build_snapshot().await.unwrap();
+    fs::write(built.snapshot.files().join("CURRENT"), "nonsense").unwrap();
+    let (_cell, mut target) = open_state(to.path());
+    let installed = target.install_snapshot(&built.meta, built.snapshot).await;
+    unreachable!("the member stands still with {installed:?}");
+}
+
+#[tokio::test]
 async fn a_reopened_state_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let (cell, mut machine) = open_state(folder.path());
