@@ -7,7 +7,6 @@
 //! called `*` would be everybody); no key is written or shown.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use pact_identity::nats_jwt::{self, Account, AccountClaims, JwtError, SigningKey
 use pact_identity::signing::SetupError;
 use pact_identity::x509::{Intermediate, SecretPem, SiteRoot, X509Error};
 use pact_identity::{ServiceInstance, ServiceRole, Signer, SigningRole};
-use pact_runtime::{Clock, Timestamp};
+use pact_runtime::{Clock, SecretFileError, Timestamp, read_secret_file};
 use pact_schemas::{ErrorCode, NodeId, v1};
 
 use crate::config::Settings;
@@ -29,6 +28,9 @@ const RENEWED_AHEAD: Duration = Duration::from_secs(86_400);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
+    /// A secret is missing, or others can read it.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -37,12 +39,6 @@ pub enum KeyError {
         /// Why.
         #[source]
         source: std::io::Error,
-    },
-    /// Everybody can read a secret.
-    #[error("{} is a secret that every user of this machine can read; chmod 600 it", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
     },
     /// No nkey seed of the right kind.
     #[error("{} is not the seed of {expected} key", path.display())]
@@ -290,13 +286,8 @@ fn read(path: &Path) -> Result<String, KeyError> {
     fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })
 }
 
-/// A group may read a secret (a service's own group); everybody may not.
 fn read_secret(path: &Path) -> Result<SecretPem, KeyError> {
-    let failed = |source| KeyError::Read { path: path.to_owned(), source };
-    if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o007 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned() });
-    }
-    read(path).map(SecretPem::new)
+    Ok(SecretPem::new(read_secret_file(path)?))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use pact_bus::BusError;
 use pact_identity::grant::IssueError;
 use pact_identity::signing::SetupError;
+use pact_runtime::SecretFileError;
 use pact_schemas::SiteName;
 
 use crate::raft::member::StartError;
@@ -21,6 +22,14 @@ pub enum BuildError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A key of the configuration.
+    #[error("the key file of {key} is not used")]
+    Secret {
+        /// The configuration key.
+        key: &'static str,
+        /// Why.
+        source: SecretFileError,
     },
     /// The site root or the grant certificate.
     #[error("the certificate of {key} cannot be used")]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use pact_bus::{Bus, BusConfig, BusError, Credentials};
 use pact_identity::x509::SecretPem;
 use pact_identity::{GrantIssuer, Signer, SigningRole, Verifier};
-use pact_runtime::{Check, Context as Runtime, Service};
+use pact_runtime::{Check, Context as Runtime, Service, read_secret_file};
+use tokio::sync::watch;
 
 use crate::config::{Config, SCHEMA};
 use crate::context::Context;
@@ -45,7 +46,7 @@ pub async fn build(config: Config, runtime: Runtime) -> Result<(), BuildError> {
     let issuer = issuer(&config)?;
     let tls = PeerTls {
         certificate_pem: read("journal.tls.cert", &settings.tls.cert)?,
-        key_pem: read("journal.tls.key", &settings.tls.key)?,
+        key_pem: read_secret("journal.tls.key", &settings.tls.key)?,
         ca_pem,
     };
     let member_config = MemberConfig {
@@ -77,7 +78,7 @@ pub async fn build(config: Config, runtime: Runtime) -> Result<(), BuildError> {
 fn issuer(config: &Config) -> Result<GrantIssuer, BuildError> {
     let grant = &config.settings.grant;
     let certificate = read("journal.grant.cert", &grant.cert)?;
-    let key = SecretPem::new(read("journal.grant.key", &grant.key)?);
+    let key = SecretPem::new(read_secret("journal.grant.key", &grant.key)?);
     let signer = Signer::from_pem(&certificate, &key);
     let signer =
         signer.map_err(|source| BuildError::Certificate { key: "journal.grant.cert", source })?;
@@ -114,6 +115,10 @@ async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(
             tls_ca: Some(settings.tls_ca.clone()),
             inbox_prefix: format!("_INBOX_s.{name}"),
             name: name.clone(),
+fn read_secret(key: &'static str, path: &Path) -> Result<String, BuildError> {
+    read_secret_file(path).map_err(|source| BuildError::Secret { key, source })
+}
+
             allow_plaintext_loopback: false,
         },
         runtime.clock.clone(),
@@ -144,5 +149,38 @@ async fn watch_leader(member: Member, check: Check) {
             // Raft has ended, which is seen where it is guarded.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Ready while this member's clock is to be believed.
+async fn watch_clock(mut verdicts: watch::Receiver<Result<(), ClockFault>>, check: Check) {
+    loop {
+        match *verdicts.borrow_and_update() {
+            Ok(()) => check.set_ready(),
+            Err(fault) => check.set_not_ready(fault.to_string()),
+        }
+        if verdicts.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peer.key");
+        std::fs::write(&path, "secret").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let error = read_secret("journal.tls.key", &path).unwrap_err();
+        assert!(matches!(&error, BuildError::Secret { key: "journal.tls.key", .. }), "{error}");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read_secret("journal.tls.key", &path).unwrap(), "secret");
     }
 }
