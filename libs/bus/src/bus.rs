@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Subscriber;
 use async_nats::service::ServiceExt as _;
+use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use pact_runtime::{Check, Clock};
 use pact_schemas::Subject;
@@ -138,7 +138,8 @@ impl Bus {
         self.link.call_typed(subject.to_string(), request, deadline).await
     }
 
-    /// A request to something that is not pact's, such as `$SYS.REQ.CLAIMS.UPDATE`: bytes for bytes.
+    /// A request to something that is not pact's, such as `$SYS.REQ.CLAIMS.UPDATE`: bytes for bytes, without any header.
+    /// nats-server takes a header for a part of the token there, so no deadline travels along; `deadline` bounds the wait here.
     ///
     /// # Errors
     /// [`CallError`], never [`CallError::Service`].
@@ -148,7 +149,9 @@ impl Bus {
         payload: Bytes,
         deadline: Duration,
     ) -> Result<Bytes, CallError> {
-        self.link.call(subject.to_owned(), payload, deadline).await.map(|message| message.payload)
+        let answered =
+            self.link.call_with(subject.to_owned(), HeaderMap::new(), payload, deadline).await;
+        answered.map(|message| message.payload)
     }
 
     /// Publishes a message that wants no answer. It carries a deadline of 30 s, after which no [`Subscription`] delivers it.

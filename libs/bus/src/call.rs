@@ -118,10 +118,22 @@ async fn hand_out(calls: Calls, mut answers: Subscriber, stop: CancellationToken
 }
 
 impl Link {
-    /// Sends a request and waits for its answer, for at most `limit`.
+    /// Sends a request with its deadline and waits for its answer, for at most `limit`.
     pub(crate) async fn call(
         &self,
         subject: String,
+        payload: Bytes,
+        limit: Duration,
+    ) -> Result<Message, CallError> {
+        let headers = self.calendar.headers(limit.min(MAX_DEADLINE));
+        self.call_with(subject, headers, payload, limit).await
+    }
+
+    /// The same with other headers; with none of them, the message has no header at all.
+    pub(crate) async fn call_with(
+        &self,
+        subject: String,
+        headers: HeaderMap,
         payload: Bytes,
         limit: Duration,
     ) -> Result<Message, CallError> {
@@ -139,7 +151,6 @@ impl Link {
             return Err(CallError::Disconnected);
         }
         let _in_flight = InFlight::new(meters::REQUESTS_IN_FLIGHT);
-        let headers = self.calendar.headers(limit);
         let answered = self
             .clock()
             .timeout(limit, self.send_and_wait(&subject, reply, headers, payload, &mut waiting))

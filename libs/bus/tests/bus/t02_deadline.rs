@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pact_bus::{CallError, ClockTrust, Service};
 use pact_schemas::v1::{PingReply, PingRequest};
 use pact_schemas::{ErrorCode, Subject};
 
-use crate::support::World;
+use crate::support::{PATIENCE, World};
 
 struct Cut(Arc<AtomicBool>);
 
@@ -72,4 +73,20 @@ async fn a_request_past_its_deadline_is_refused_and_not_executed() {
     // Without a calendar nothing is judged by it.
     server.set_clock_trust(ClockTrust::Unknown);
     ask().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_for_what_is_not_pacts_travel_without_a_deadline() {
+    let world = World::start().await;
+    let (server, caller) = (world.service("journal-1").await, world.service("gateway-1").await);
+    let handler = |_, _: PingRequest| async { Ok(PingReply::default()) };
+    server.serve(Service::new("journal", "0.1.0", "j").method("run", handler)).await.unwrap();
+    let on: Subject = "pact.v1.rpc.journal.run".parse().unwrap();
+    // Its deadlines have all passed a day ago, so whoever sees one refuses.
+    caller.set_clock_trust(ClockTrust::Offset { milliseconds: -86_400_000 });
+    let error = caller.request::<_, PingReply>(&on, &PingRequest {}, PATIENCE).await.unwrap_err();
+    assert_eq!(pact_schemas::v1::Error::from(error).known_code(), ErrorCode::Timeout);
+    let raw = caller.request_bytes(&on.to_string(), Bytes::new(), PATIENCE).await.unwrap();
+    let reply: pact_schemas::v1::Reply = prost::Message::decode(raw).unwrap();
+    assert!(matches!(reply.result, Some(pact_schemas::v1::reply::Result::Body(_))), "{reply:?}");
 }
