@@ -1,10 +1,13 @@
 //! Plane time: what the journal says the time is. The node's own wall clock decides nothing about grants.
 //!
-//! `plane time = CLOCK_BOOTTIME + offset`; the offset is fixed by a signed answer to a random challenge, on every connect
-//! and hourly (decisions §3). The first fix of a boot is remembered in `<state_dir>/plane-time.json` under the boot id: a
-//! restart of the agent keeps it, a restart of the machine does not.
+//! `plane time = CLOCK_BOOTTIME + offset`; the offset is fixed by signed answers to random challenges, on every connect
+//! and hourly (decisions §3). Which answers are believed is [`hearing`]'s rule: no single member moves a clock that runs. The
+//! first fix of a boot is remembered in `<state_dir>/plane-time.json` under the boot id: a restart of the agent keeps it, a
+//! restart of the machine does not. When members correct the clock, the first fix moves with it.
 //!
 //! Nothing here runs a grant or refuses one; `pact_identity::grant` does, with the two times given here.
+
+mod hearing;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +15,8 @@ use std::time::Duration;
 
 use pact_bus::{CallError, ClockTrust};
 use pact_identity::plane_time::{CHALLENGE_BYTES, TimeError};
-use pact_identity::{Verifier, verify_time};
+use pact_identity::signing::domain;
+use pact_identity::{SignatureError, SignerName, SignerRole, Verifier, verify_time};
 use pact_runtime::{CancellationToken, Clock, Timestamp};
 use pact_schemas::id::IdError;
 use pact_schemas::v1;
@@ -20,6 +24,7 @@ use pact_schemas::v1;
 use crate::boot::BootId;
 use crate::durable::{self, PRIVATE};
 use crate::uplink::{Pause, Uplink, names};
+use hearing::{Answer, Hearing, Verdict};
 
 /// How long a fix is good: crystals drift by a few seconds a day, and grants have 5 s of leeway.
 const FIX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -36,8 +41,11 @@ const RETRY: Pause = Pause::new(Duration::from_millis(500), Duration::from_secs(
 /// 2025-01-01, before this program existed: no answer can be earlier.
 const FLOOR: Timestamp = Timestamp::from_unix_nanos(1_735_689_600_000_000_000);
 
-/// How far an answer may be behind the one before: members agree to 2 s, and the moment of an answer is known to 2 s.
-const DISAGREEMENT: Duration = Duration::from_secs(5);
+/// Between two questions while the answers do not suffice: a journal of one member is believed after two seconds of them.
+const ASK_AGAIN: Duration = Duration::from_millis(300);
+
+/// Questions in a row before the journal is left in peace for a while.
+const MAX_QUESTIONS: u32 = 40;
 
 /// Far above what the file holds.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -76,8 +84,16 @@ pub(crate) struct PlaneClock {
 #[derive(Debug)]
 struct Known {
     fix: Option<Fix>,
-    /// No later answer may be before this.
-    floor: Timestamp,
+    /// Plane time of the last fix of an earlier boot.
+    seen_before: Option<Timestamp>,
+    hearing: Hearing,
+}
+
+/// A member's word.
+#[derive(Debug)]
+struct Heard {
+    signer: SignerName,
+    time: Timestamp,
 }
 
 /// Why there is no new fix.
@@ -87,6 +103,8 @@ pub(crate) enum FixError {
     Call(#[from] CallError),
     #[error("the journal's answer to the time challenge is refused")]
     Refused(#[from] TimeError),
+    #[error("the signature of the journal's answer is refused")]
+    Signature(#[from] SignatureError),
     #[error("the answer took {} ms, which says too little about the time", .0.as_millis())]
     TooSlow(Duration),
     #[error("the fix cannot be kept in {}", path.display())]
@@ -104,10 +122,14 @@ impl PlaneClock {
     pub(crate) fn open(path: &Path, boot: BootId, clock: Clock) -> std::io::Result<Self> {
         let bytes = durable::read_bounded(path, MAX_FILE_BYTES)?;
         let known: Option<Fix> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let last_seen = known.as_ref().map(|fix| fix.offset.saturating_add(fix.fixed_at));
-        let floor = last_seen.map_or(FLOOR, |seen| floor(Timestamp::from_unix_nanos(seen)));
-        let fix = known.filter(|fix| fix.boot_id == boot);
-        let state = Arc::new(Mutex::new(Known { fix, floor }));
+        let (fix, seen_before) = match known {
+            Some(fix) if fix.boot_id == boot => (Some(fix), None),
+            Some(fix) => {
+                (None, Some(Timestamp::from_unix_nanos(fix.offset.saturating_add(fix.fixed_at))))
+            }
+            None => (None, None),
+        };
+        let state = Arc::new(Mutex::new(Known { fix, seen_before, hearing: Hearing::default() }));
         Ok(Self { clock, boot, path: path.into(), state })
     }
 
@@ -139,31 +161,45 @@ impl PlaneClock {
         }
     }
 
-    /// Takes an answer that was asked for at `asked` and came at this moment.
-    fn fix(&self, answer: Timestamp, asked: Duration) -> Result<(), FixError> {
+    /// Takes an answer that was asked for at `asked` and came at this moment; says whether it settles the time.
+    fn hear(&self, heard: Heard, asked: Duration) -> Result<bool, FixError> {
         let round_trip = self.clock.boot_time().saturating_sub(asked);
         if round_trip > LONGEST_ROUND_TRIP {
             return Err(FixError::TooSlow(round_trip));
         }
-        let middle = nanos(asked + round_trip / 2);
+        let at = nanos(asked + round_trip / 2);
+        let offset = heard.time.unix_nanos().saturating_sub(at);
         let fix = {
-            let known = self.lock();
-            let offset = answer.unix_nanos().saturating_sub(middle);
-            let first_fix = known.fix.as_ref().map_or(answer.unix_nanos(), |fix| fix.first_fix);
-            Fix { boot_id: self.boot.clone(), first_fix, offset, fixed_at: middle }
+            let mut known = self.lock();
+            let clock = known.fix.as_ref().map(|fix| fix.offset);
+            let seen = known.seen_before.map(|seen| seen.unix_nanos().saturating_sub(at));
+            let answer = Answer { signer: heard.signer.clone(), offset, at };
+            let verdict = known.hearing.hear(answer, clock, seen);
+            if verdict == Verdict::Wait {
+                report_contradiction(&heard, clock, offset);
+                return Ok(false);
+            }
+            let first_fix = match known.fix.as_ref() {
+                None => at.saturating_add(offset),
+                Some(fix) if verdict == Verdict::Follow => fix.first_fix,
+                // The same moment of this boot, as the corrected clock has it.
+                Some(fix) => fix.first_fix.saturating_add(offset.saturating_sub(fix.offset)),
+            };
+            Fix { boot_id: self.boot.clone(), first_fix, offset, fixed_at: at }
         };
         // On disk before it counts: a restart of the agent must not find an earlier first fix than was used.
         let store = |source| FixError::Store { path: self.path.to_path_buf(), source };
         let text = serde_json::to_vec(&fix).map_err(|error| store(error.into()))?;
         durable::replace(&self.path, &text, PRIVATE).map_err(store)?;
-        let mut known = self.lock();
-        known.floor = known.floor.max(floor(answer));
-        known.fix = Some(fix);
-        Ok(())
-    }
-
-    fn floor(&self) -> Timestamp {
-        self.lock().floor
+        let before = self.lock().fix.replace(fix);
+        if let Some(moved) = before.filter(|before| !hearing::agree(before.offset, offset)) {
+            let seconds = offset.saturating_sub(moved.offset) / 1_000_000_000;
+            tracing::warn!(
+                seconds,
+                "the plane's time was corrected: the journal agrees on another"
+            );
+        }
+        Ok(true)
     }
 
     fn boot_time(&self) -> i64 {
@@ -176,9 +212,13 @@ impl PlaneClock {
     }
 }
 
-/// The earliest answer that is believed after this one.
-fn floor(answer: Timestamp) -> Timestamp {
-    answer.checked_sub(DISAGREEMENT).unwrap_or(FLOOR).max(FLOOR)
+/// One member contradicts the clock. Nobody needs to hear it when there is none yet.
+fn report_contradiction(heard: &Heard, clock: Option<i64>, offset: i64) {
+    let Some(clock) = clock.filter(|clock| !hearing::agree(*clock, offset)) else { return };
+    let seconds = offset.saturating_sub(clock) / 1_000_000_000;
+    tracing::warn!(
+        member = %heard.signer, seconds, "a journal member's clock contradicts the plane's time; asking others"
+    );
 }
 
 fn nanos(duration: Duration) -> i64 {
@@ -194,6 +234,7 @@ pub(crate) async fn run(
 ) {
     let mut connections = uplink.connections();
     let mut pause = RETRY;
+    let mut questions = 0;
     uplink.bus().set_clock_trust(plane.trust());
     let mut wait = None;
     loop {
@@ -203,9 +244,21 @@ pub(crate) async fn run(
             () = sleep(&plane.clock, wait) => {} // cancel-safe: nothing is lost when it starts again
         }
         let next = match attempt(&plane, &uplink, &verifier).await {
-            Ok(()) => {
+            Ok(true) => {
                 pause.reset();
+                questions = 0;
                 FIX_INTERVAL
+            }
+            Ok(false) if questions < MAX_QUESTIONS => {
+                questions += 1;
+                ASK_AGAIN
+            }
+            Ok(false) => {
+                questions = 0;
+                tracing::error!(
+                    "the journal's members do not agree on the time; check their clocks"
+                );
+                pause.next(&plane.clock)
             }
             // The next connection is another attempt.
             Err(FixError::Call(CallError::Disconnected | CallError::Interrupted { .. })) => {
@@ -229,76 +282,164 @@ async fn sleep(clock: &Clock, wait: Option<Duration>) {
     }
 }
 
-async fn attempt(plane: &PlaneClock, uplink: &Uplink, verifier: &Verifier) -> Result<(), FixError> {
+/// Asks once; says whether the time is settled.
+async fn attempt(
+    plane: &PlaneClock,
+    uplink: &Uplink,
+    verifier: &Verifier,
+) -> Result<bool, FixError> {
     let challenge: [u8; CHALLENGE_BYTES] = plane.clock.random_bytes();
     let request = v1::TimeRequest { challenge: challenge.to_vec() };
     let asked = plane.clock.boot_time();
     let signed: v1::SignedTime =
         uplink.call(names::method("time")?, &request, LONGEST_ROUND_TRIP).await?;
-    let answer = verify_time(&signed, verifier, uplink.node(), &challenge, plane.floor())?;
+    let heard = heard(&signed, verifier, uplink, &challenge)?;
+    let time = heard.time;
     let was_known = plane.now().is_some();
-    plane.fix(answer, asked)?;
-    if !was_known {
-        tracing::info!(plane_time = %answer, "the plane's time is known");
+    let is_settled = plane.hear(heard, asked)?;
+    if is_settled && !was_known {
+        tracing::info!(plane_time = %time, "the plane's time is known");
     }
-    Ok(())
+    Ok(is_settled)
+}
+
+/// Who answers, and what.
+fn heard(
+    signed: &v1::SignedTime,
+    verifier: &Verifier,
+    uplink: &Uplink,
+    challenge: &[u8; CHALLENGE_BYTES],
+) -> Result<Heard, FixError> {
+    let time = verify_time(signed, verifier, uplink.node(), challenge, FLOOR)?;
+    // The same signature once more, for the name in its certificate.
+    let signer = verifier.verify(
+        &[SignerRole::Grant],
+        domain::TIME,
+        &signed.payload,
+        &signed.signature,
+        &signed.certificate,
+        time,
+    )?;
+    Ok(Heard { signer, time })
 }
 
 #[cfg(test)]
 mod tests {
+    use pact_identity::SigningRole;
+    use pact_runtime::ManualClock;
+    use pact_schemas::MemberId;
+
     use super::*;
 
     const WALL: Timestamp = Timestamp::from_unix_nanos(1_000_000_000_000_000_000);
     const PLANE: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
     const HOUR: Duration = Duration::from_secs(3600);
 
+    struct World {
+        _folder: tempfile::TempDir,
+        path: PathBuf,
+        clock: Clock,
+        hand: ManualClock,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (clock, hand) = Clock::manual(WALL);
+            let path = folder.path().join("plane-time.json");
+            Self { _folder: folder, path, clock, hand }
+        }
+
+        fn open(&self, boot: BootId) -> PlaneClock {
+            PlaneClock::open(&self.path, boot, self.clock.clone()).unwrap()
+        }
+
+        /// A member says that it is `time` now.
+        fn say(&self, plane: &PlaneClock, member: u64, time: Timestamp) -> bool {
+            let signer = SigningRole::Grant(MemberId::new(member).unwrap());
+            plane.hear(Heard { signer, time }, self.clock.boot_time()).unwrap()
+        }
+
+        /// Two members agree.
+        fn fix(&self, plane: &PlaneClock, time: Timestamp) {
+            let _first = self.say(plane, 1, time);
+            assert!(self.say(plane, 2, time));
+        }
+    }
+
     #[test]
     fn time_runs_with_the_boot_clock_and_ends_a_day_after_the_last_fix() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("plane-time.json");
-        let boot = BootId::read().unwrap();
-        let (clock, hand) = Clock::manual(WALL);
-        let plane = PlaneClock::open(&path, boot, clock.clone()).unwrap();
+        let world = World::new();
+        let plane = world.open(BootId::read().unwrap());
         assert_eq!((plane.now(), plane.trust()), (None, ClockTrust::Unknown));
         assert_eq!(plane.best(), WALL);
-        plane.fix(PLANE, clock.boot_time()).unwrap();
-        hand.advance(HOUR);
-        hand.set_wall(WALL);
+        assert!(!world.say(&plane, 1, PLANE));
+        assert_eq!(plane.now(), None, "one member alone fixes nothing at once");
+        assert!(world.say(&plane, 2, PLANE));
+        world.hand.advance(HOUR);
+        world.hand.set_wall(WALL);
         let later = PLANE.checked_add(HOUR).unwrap();
         assert_eq!(plane.now(), Some(PlaneTime { now: later, first_fix: PLANE }));
-        plane.fix(later, clock.boot_time()).unwrap();
-        hand.advance(24 * HOUR);
+        assert!(world.say(&plane, 1, later));
+        world.hand.advance(24 * HOUR);
         assert_eq!(plane.now().unwrap().first_fix, PLANE);
-        hand.advance(Duration::from_nanos(1));
+        world.hand.advance(Duration::from_nanos(1));
         assert_eq!(plane.now(), None);
     }
 
     #[test]
     fn a_restart_of_the_agent_keeps_the_first_fix_and_a_reboot_does_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("plane-time.json");
-        let (clock, _hand) = Clock::manual(WALL);
-        let open = |boot| PlaneClock::open(&path, boot, clock.clone()).unwrap();
-        open(BootId::read().unwrap()).fix(PLANE, clock.boot_time()).unwrap();
+        let world = World::new();
+        world.fix(&world.open(BootId::read().unwrap()), PLANE);
+        let open = |boot| world.open(boot);
         assert_eq!(open(BootId::read().unwrap()).now().unwrap().first_fix, PLANE);
         let rebooted = open(BootId::other());
         assert_eq!(rebooted.now(), None);
-        assert_eq!(rebooted.floor(), floor(PLANE));
-        std::fs::write(&path, "{").unwrap();
+        assert_eq!(rebooted.lock().seen_before, Some(PLANE));
+        std::fs::write(&world.path, "{").unwrap();
         assert_eq!(open(BootId::read().unwrap()).now(), None);
     }
 
     #[test]
-    fn a_slow_answer_fixes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (clock, hand) = Clock::manual(WALL);
-        let path = folder.path().join("plane-time.json");
-        let plane = PlaneClock::open(&path, BootId::other(), clock.clone()).unwrap();
-        let asked = clock.boot_time();
-        hand.advance(Duration::from_secs(2));
-        plane.fix(PLANE, asked).unwrap();
+    fn a_member_that_is_a_year_ahead_locks_nobody_out() {
+        let world = World::new();
+        let plane = world.open(BootId::read().unwrap());
+        let year = 365 * 24 * HOUR;
+        let wrong = |now: Timestamp| now.checked_add(year).unwrap();
+        world.fix(&plane, PLANE);
+        assert!(!world.say(&plane, 3, wrong(PLANE)));
+        assert_eq!(plane.now(), Some(PlaneTime { now: PLANE, first_fix: PLANE }));
+        world.fix(&plane, PLANE);
+
+        // Two of them were wrong and are mended: the clock comes back, and with it what this boot saw first.
+        world.fix(&plane, wrong(PLANE));
+        assert_eq!(plane.now().unwrap().first_fix, wrong(PLANE));
+        world.hand.advance(HOUR);
+        let now = PLANE.checked_add(HOUR).unwrap();
+        world.fix(&plane, now);
+        assert_eq!(plane.now(), Some(PlaneTime { now, first_fix: PLANE }));
+
+        // The same after a reboot, which remembers the wrong time.
+        world.fix(&plane, wrong(now));
+        let rebooted = world.open(BootId::other());
+        world.fix(&rebooted, now);
+        assert_eq!(rebooted.now(), Some(PlaneTime { now, first_fix: now }));
+    }
+
+    #[test]
+    fn a_slow_answer_says_nothing() {
+        let world = World::new();
+        let plane = world.open(BootId::other());
+        let asked = world.clock.boot_time();
+        world.hand.advance(Duration::from_secs(2));
+        for member in [1, 2] {
+            let signer = SigningRole::Grant(MemberId::new(member).unwrap());
+            plane.hear(Heard { signer, time: PLANE }, asked).unwrap();
+        }
         assert_eq!(plane.now().unwrap().now, PLANE.checked_add(Duration::from_secs(1)).unwrap());
-        hand.advance(Duration::from_secs(4));
-        assert!(matches!(plane.fix(PLANE, asked), Err(FixError::TooSlow(_))));
+        world.hand.advance(Duration::from_secs(4));
+        let signer = SigningRole::Grant(MemberId::new(1).unwrap());
+        let slow = plane.hear(Heard { signer, time: PLANE }, asked);
+        assert!(matches!(slow, Err(FixError::TooSlow(_))));
     }
 }
