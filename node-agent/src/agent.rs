@@ -181,7 +181,7 @@ async fn open(config: AgentConfig, context: Context) -> Result<Opened, AgentErro
     let (ledger, left) = Ledger::open(&state.join("nonces"), &state.join("running"))?;
     let ledger = Owner::spawn("ledger", ledger).map_err(io(&state))?;
     exec::recover(left, &recovered.ended, &boot, &ledger, &spool, plane.best()).await?;
-    let launcher = Launcher::new().map_err(io(&state))?;
+    let launcher = Launcher::new(clock.clone()).map_err(io(&state))?;
     let enrolment = Enrolment {
         node: config.node_id.clone(),
         site: verifier.site().clone(),

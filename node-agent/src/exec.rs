@@ -7,6 +7,8 @@
 //! After the ledger every way ends in exactly one spooled outcome, refusals by the whitelist included; before it the caller
 //! gets an error and the journal keeps a request without outcome.
 //!
+//! Each command runs under a warden (`ward`, `crate::warden`), which ends all that the command started, also when the agent dies.
+//!
 //! A crash: what the ledger holds and the spool does not becomes an outcome UNKNOWN at the next start ([`recover`]), and
 //! whatever was left running is killed. A stop of the agent waits for running commands, then ends them.
 //!
@@ -20,6 +22,8 @@ mod recorder;
 mod recovery;
 mod run;
 mod running;
+mod session;
+mod ward;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,10 +4,11 @@
 //! - [`agent`]: the life: open, recover, enrol, connect, serve, stop. [`config`]: its keys.
 //! - `enrol`: first contact, identity on disk, renewal. `uplink`: the current bus connection. `hello`: signs of life.
 //! - `time`: plane time from signed answers. `nonces`: which grants were used.
-//! - `exec`: commands, from grant to outcome. [`whitelist`]: which of them may run.
+//! - `exec`: commands, from grant to outcome. [`whitelist`]: which of them may run. [`warden`]: what ends all of a command.
 //! - `spool`: numbered events until the journal has them. `blobs`: recorded output until the journal has it.
 //! - [`capability`], `report`: what this node has.
 //! - `durable`, `records`, `owner`, `boot`: files that survive a crash, threads that own them, the boot they belong to.
+//!   `processes`: what `/proc` says of the machine's processes.
 //!
 //! Invariants, as absences
 //! - No socket listens; every request comes over the bus connection that the agent made itself.
@@ -24,6 +25,7 @@
 pub mod agent;
 pub mod capability;
 pub mod config;
+pub mod warden;
 pub mod whitelist;
 
 mod blobs;
@@ -34,6 +36,7 @@ mod exec;
 mod hello;
 mod nonces;
 mod owner;
+mod processes;
 mod records;
 mod report;
 mod rpc;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use pact_node_agent::agent;
 use pact_node_agent::config::{Config, SCHEMA};
+use pact_node_agent::{agent, warden};
 use pact_runtime::{CommonArgs, Service, main_entry, parse_args};
 
 static SERVICE: Service = Service {
@@ -31,6 +31,10 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == warden::WORD) {
+        return warden::main(arguments);
+    }
     match parse_args::<Args>() {
         Ok(args) => main_entry(&SERVICE, &args.common, Config::new, agent::build),
         Err(code) => code,

@@ -1,40 +1,35 @@
-//! Starting processes, and finding everything that belongs to one.
+//! Starting commands, each under a warden of its own (`crate::warden`).
 //!
 //! A command gets a session of its own (`setsid`), the environment of the whitelist and nothing else, `/` as its folder, no
-//! descriptor but the three standard ones, and dies with the agent: the kernel sends SIGKILL when the *thread* that forked
-//! ends (`PR_SET_PDEATHSIG`), so all forks happen on one thread that lives as long as the agent.
-//! What this cannot reach is the command's own children after a kill -9 of the agent. They carry the marker variable
-//! [`MARKER`] in their environment, by which the next start of the agent finds and kills them. A child that also clears its
-//! environment escapes both; only a cgroup would hold it, which is not built yet.
+//! descriptor but the three standard ones, and dies with its warden. The warden is this same program: it is started with the
+//! command's environment and pipes, and with one socket beside them, whose other end makes the [`Ward`].
 
 use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-use tokio::process::{Child, Command};
+use pact_runtime::Clock;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 
+use super::session::{MARKER, Session};
+use super::ward::Ward;
 use crate::owner::{Owner, OwnerGone};
+use crate::processes::{self, Identity};
+use crate::warden;
 
-/// The environment variable that marks everything a command starts: `<spool id>.<grant seq>`.
-pub(crate) const MARKER: &str = "PACT_EXEC";
+/// This program as it runs, also when its file was replaced.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// Files that a command makes are readable for all and writable for its user only.
-const UMASK: libc::mode_t = 0o022;
-
-/// First descriptor that a command does not get.
+/// First descriptor that a warden does not get, but for its socket.
 const FIRST_CLOSED: libc::c_uint = 3;
 
-/// A sweep finds what forked while the one before it looked; more rounds than that is a fork bomb, which the next
-/// signal of the caller or the time limit meets again.
-const SWEEP_ROUNDS: usize = 20;
-
-/// Longest environment that is looked at for the marker.
-const MAX_ENVIRONMENT_BYTES: u64 = 256 * 1024;
+/// A program on a file system that does not answer is never started; its warden ends by itself when it can.
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -54,17 +49,13 @@ pub(crate) struct Launch {
 /// A started command.
 #[derive(Debug)]
 pub(crate) struct Launched {
-    /// The leader, not reaped yet.
-    pub(crate) child: Child,
-    /// Its session and process group, i.e. its process id.
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    pub(crate) stderr: Option<ChildStderr>,
+    /// What watches over it.
+    pub(crate) ward: Ward,
+    /// What it is found by without its warden.
     pub(crate) session: Session,
-}
-
-/// Everything that a command started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Session {
-    leader: Pid,
-    marker: String,
 }
 
 /// Why nothing was started.
@@ -77,9 +68,15 @@ pub(crate) enum LaunchError {
         #[source]
         source: io::Error,
     },
-    /// The process was gone before its number was known.
-    #[error("{} ended before it began", program.display())]
-    NoPid { program: PathBuf },
+    /// The warden cannot be started.
+    #[error("the process that watches over the command cannot be started")]
+    Warden(#[source] io::Error),
+    /// The warden has ended without a word.
+    #[error("the process that watches over the command has ended")]
+    WardenGone,
+    /// The system has not answered.
+    #[error("{} was not started within {} s", program.display(), START_LIMIT.as_secs())]
+    Late { program: PathBuf },
     /// The thread has ended.
     #[error("the thread that starts commands has ended")]
     Gone,
@@ -95,136 +92,85 @@ impl From<OwnerGone> for LaunchError {
 #[derive(Debug, Clone)]
 pub(crate) struct Launcher {
     thread: Owner<Handle>,
+    clock: Clock,
 }
 
 impl Launcher {
     /// Starts the thread. Needs a runtime, in which the children are then awaited.
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { thread: Owner::spawn("launcher", Handle::current())? })
+    pub(crate) fn new(clock: Clock) -> io::Result<Self> {
+        Ok(Self { thread: Owner::spawn("launcher", Handle::current())?, clock })
     }
 
-    /// Starts a command.
+    /// Starts a command and returns when it runs.
     pub(crate) async fn start(&self, launch: Launch) -> Result<Launched, LaunchError> {
-        self.thread
-            .call(move |runtime| {
-                let _entered = runtime.enter();
-                start(launch)
-            })
-            .await?
+        let (program, marker) = (launch.program.clone(), launch.marker.clone());
+        let spawned = self.thread.call(move |runtime| {
+            let _entered = runtime.enter();
+            spawn(launch)
+        });
+        let (mut child, socket) = spawned.await?.map_err(LaunchError::Warden)?;
+        let warden = identity(&child);
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let mut ward = Ward::new(child, socket).map_err(LaunchError::Warden)?;
+        // Whatever comes of it: without its socket the warden ends, and the command with it.
+        match self.clock.timeout(START_LIMIT, ward.started()).await {
+            Ok(Some(Ok(leader))) => {
+                let session = Session { leader: Some(leader), warden, marker };
+                Ok(Launched { stdin, stdout, stderr, ward, session })
+            }
+            Ok(Some(Err(source))) => Err(LaunchError::Spawn { program, source }),
+            Ok(None) => Err(LaunchError::WardenGone),
+            Err(_late) => Err(LaunchError::Late { program }),
+        }
     }
 }
 
-fn start(launch: Launch) -> Result<Launched, LaunchError> {
+fn spawn(launch: Launch) -> io::Result<(Child, UnixStream)> {
     let Launch { program, argv, environment, marker, stdin } = launch;
-    let mut command = std::process::Command::new(&program);
-    let (name, arguments) =
-        argv.split_first().map_or(("", [].as_slice()), |(n, a)| (n.as_str(), a));
-    command.arg0(name).args(arguments).env_clear().envs(environment).env(MARKER, &marker);
-    command.current_dir("/");
-    prepare(&mut command);
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut command = std::process::Command::new(THIS_PROGRAM);
+    command.arg0("pact-agent").arg(warden::WORD).arg(theirs.as_raw_fd().to_string());
+    command.arg(program).args(argv);
+    command.env_clear().envs(environment).env(MARKER, &marker).current_dir("/");
+    prepare(&mut command, &theirs);
     let mut command = Command::from(command);
-    command
+    let child = command
         .stdin(if stdin { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let child = command
-        .spawn()
-        .map_err(|source| LaunchError::Spawn { program: program.clone(), source })?;
-    let leader = child.id().and_then(|pid| i32::try_from(pid).ok());
-    let leader = Pid::from_raw(leader.ok_or(LaunchError::NoPid { program })?);
-    Ok(Launched { child, session: Session { leader, marker } })
+        // Not killed when dropped: the end of its socket is what makes it end, and what is below it.
+        .spawn()?;
+    Ok((child, ours))
 }
 
-/// What the child does to itself between fork and exec.
+/// What the warden does to itself between fork and exec.
 #[allow(unsafe_code, reason = "there is no safe interface to what happens between fork and exec")]
-fn prepare(command: &mut std::process::Command) {
-    let agent = std::process::id();
+fn prepare(command: &mut std::process::Command, socket: &UnixStream) {
+    let socket = socket.as_raw_fd();
     // SAFETY: the closure runs in the forked child and only makes system calls that are async-signal-safe; it allocates
-    // nothing and takes no lock.
+    // nothing and takes no lock. The socket is open in the child as long as it is in the parent, which waits for the exec.
     unsafe {
         command.pre_exec(move || {
+            // No terminal's signals, and none that are meant for the agent's group.
             if libc::setsid() == -1 {
                 return Err(io::Error::last_os_error());
             }
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == -1 {
-                return Err(io::Error::last_os_error());
-            }
-            // The agent may have died before the line above.
-            if libc::getppid().cast_unsigned() != agent {
-                return Err(io::Error::from_raw_os_error(libc::ESRCH));
-            }
-            libc::umask(UMASK);
             // Marks instead of closing: the descriptor by which std tells of a failed exec is among them. Kernels before
             // 5.11 do not know the flag; all descriptors that this program opens are marked anyway.
             let flags = libc::CLOSE_RANGE_CLOEXEC;
             libc::syscall(libc::SYS_close_range, FIRST_CLOSED, libc::c_uint::MAX, flags);
+            if libc::fcntl(socket, libc::F_SETFD, 0) == -1 {
+                return Err(io::Error::last_os_error());
+            }
             Ok(())
         });
     }
 }
 
-impl Session {
-    /// What an earlier run of the agent had started, in this boot.
-    pub(crate) fn left_behind(leader: i32, marker: String) -> Self {
-        Self { leader: Pid::from_raw(leader), marker }
-    }
-
-    /// The leader's process id.
-    pub(crate) fn leader(&self) -> i32 {
-        self.leader.as_raw()
-    }
-
-    /// Sends a signal to the process group. Only while the leader is not reaped: its number is nobody else's then.
-    pub(crate) fn signal(&self, signal: Signal) {
-        match killpg(self.leader, signal) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => tracing::warn!(session = self.leader.as_raw(), %error, "cannot signal"),
-        }
-    }
-
-    /// Whether its process group has members; its number may be another group's once all of them are reaped.
-    pub(crate) fn has_group(&self) -> bool {
-        killpg(self.leader, None).is_ok()
-    }
-
-    /// Kills whatever carries the marker, wherever it moved to. Blocks: looks at every process of the machine.
-    /// Returns how many were killed.
-    pub(crate) fn sweep(&self) -> usize {
-        let mut killed = 0;
-        for _round in 0..SWEEP_ROUNDS {
-            let found = marked(&self.marker);
-            if found.is_empty() {
-                break;
-            }
-            for pid in found {
-                // It may have ended by itself since.
-                if kill(pid, Signal::SIGKILL).is_ok() {
-                    killed += 1;
-                }
-            }
-        }
-        killed
-    }
-}
-
-/// Running processes with this marker, zombies not counted.
-fn marked(marker: &str) -> Vec<Pid> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let wanted = format!("{MARKER}={marker}");
-    processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| has_variable(*pid, wanted.as_bytes()))
-        .map(Pid::from_raw)
-        .collect()
-}
-
-/// Whether a process has this variable; processes that have ended, or are not ours to read, have not.
-fn has_variable(pid: i32, wanted: &[u8]) -> bool {
-    use std::io::Read as _;
-    let mut environment = Vec::new();
-    let read = std::fs::File::open(format!("/proc/{pid}/environ"))
-        .and_then(|file| file.take(MAX_ENVIRONMENT_BYTES).read_to_end(&mut environment));
-    read.is_ok() && environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
+/// Nobody has reaped it yet, so its number is its own.
+fn identity(child: &Child) -> Option<Identity> {
+    let pid = i32::try_from(child.id()?).ok()?;
+    processes::find(pid).map(|process| process.identity)
 }

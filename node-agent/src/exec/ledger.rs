@@ -66,7 +66,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Notes the session of a command that was admitted.
+    /// Notes the processes of a command that was admitted.
     pub(crate) fn started(&mut self, record: &Record) -> Result<(), LedgerError> {
         Ok(self.running.started(record)?)
     }

@@ -50,6 +50,11 @@ impl NotRun {
 
     /// The system did not start it.
     pub(crate) fn not_launched(error: &LaunchError) -> Self {
+        // The program may begin after all when its file system answers, and is killed then.
+        if matches!(error, LaunchError::Late { .. }) {
+            let reason = format!("{error}; its file system does not answer");
+            return Self { outcome: ExecOutcome::Unknown, code: ErrorCode::Timeout, reason };
+        }
         let reason = format!("{error}: {}", super::causes(error));
         Self { outcome: ExecOutcome::NotStarted, code: ErrorCode::RemoteFailed, reason }
     }
@@ -91,7 +96,7 @@ pub(crate) struct Ran {
 impl Ran {
     /// As the journal keeps it.
     pub(crate) fn finished(self) -> ExecFinished {
-        let Ended { cause, status, signal } = self.ended;
+        let Ended { cause, status, signal, killed } = self.ended;
         let (outcome, code, reason) = match cause {
             Cause::Itself if signal.is_some() => (ExecOutcome::Signalled, None, ""),
             Cause::Itself if status.is_some() => (ExecOutcome::Exited, None, ""),
@@ -130,9 +135,12 @@ impl Ran {
         if let Some(error) = &self.not_recorded {
             reason = format!("{reason}: {error}");
         }
-        if let Some(refusal) = &self.off_list {
+        let left = (killed > 0)
+            .then(|| format!("what it had left running was killed (processes: {killed})"));
+        let off_list = self.off_list.as_ref().map(|refusal| format!("off the list: {refusal}"));
+        for more in left.into_iter().chain(off_list) {
             let sep = if reason.is_empty() { "" } else { "; " };
-            reason = format!("{reason}{sep}off the list: {refusal}");
+            reason = format!("{reason}{sep}{more}");
         }
         ExecFinished {
             outcome: outcome.into(),

@@ -2,12 +2,14 @@
 //!
 //! [`supervise`] returns when the command is over: reaped, its output read to the end, nothing of it left running.
 //! Output goes out as it is read, through a bounded channel: where nobody takes it, reading stops and the command blocks.
+//!
+//! A command that ends by itself may leave others behind. They have [`LINGER`] to end too, then they are killed, and the
+//! outcome is the command's own. Time limit, cancel and caller bind the run all that while, whoever holds its pipes.
 
-use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use nix::sys::signal::Signal;
+use pact_bus::Deadline;
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::v1::OutputStream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +18,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::launcher::{Launched, Session};
+use super::launcher::Launched;
+use super::session::Session;
+use super::ward::{Status, Ward};
 
 /// Bytes read at once: half a pipe, and eight of them fill the credit window.
 const READ_BYTES: usize = 32 * 1024;
@@ -24,8 +28,11 @@ const READ_BYTES: usize = 32 * 1024;
 /// Between SIGTERM and SIGKILL.
 const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 
-/// How long a pipe may stay open and silent after its command has ended. Somebody else holds it then, and is killed.
+/// How long what a command has left running may go on after it: enough for a pipeline's last member, no place for a daemon.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a pipe is read on although something that holds it cannot be killed.
+const HELD_LIMIT: Duration = Duration::from_secs(1);
 
 /// A piece of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +61,8 @@ pub(crate) struct Ended {
     pub(crate) cause: Cause,
     pub(crate) status: Option<i32>,
     pub(crate) signal: Option<i32>,
+    /// What it had left running and was killed after it had ended by itself.
+    pub(crate) killed: u64,
 }
 
 /// Everything around a running command.
@@ -72,74 +81,86 @@ pub(crate) struct Surroundings {
 }
 
 /// Sees a command through to its end.
-pub(crate) async fn supervise(mut launched: Launched, mut around: Surroundings) -> Ended {
-    let ended = CancellationToken::new();
+pub(crate) async fn supervise(launched: Launched, mut around: Surroundings) -> Ended {
+    let Launched { stdin, stdout, stderr, mut ward, session } = launched;
+    let limit = Deadline::after(around.timeout, &around.clock);
     let mut readers = JoinSet::new();
-    if let Some(pipe) = launched.child.stdout.take() {
-        readers.spawn(read(pipe, OutputStream::Stdout, reader(&around, &ended)));
+    if let Some(pipe) = stdout {
+        readers.spawn(read(pipe, OutputStream::Stdout, around.chunks.clone()));
     }
-    if let Some(pipe) = launched.child.stderr.take() {
-        readers.spawn(read(pipe, OutputStream::Stderr, reader(&around, &ended)));
+    if let Some(pipe) = stderr {
+        readers.spawn(read(pipe, OutputStream::Stderr, around.chunks.clone()));
     }
-    let feeding = launched.child.stdin.take().map(|pipe| {
+    let feeding = stdin.map(|pipe| {
         let (_, none) = mpsc::channel(1);
         let input = std::mem::replace(&mut around.input, none);
         // Ends with the pipe or with the input; a broken pipe is the command's business.
         AbortOnDropHandle::new(tokio::spawn(feed(pipe, input)))
     });
-    let mut cause = wait_for_cause(&mut launched, &mut around).await;
+    let mut cause = wait_for_cause(&mut ward, &mut around, &limit).await;
     drop(feeding);
-    if cause != Cause::Itself {
+    if cause == Cause::Itself {
+        wait_for_rest(&mut ward, &mut around, &limit).await;
+    } else {
         around.unwanted.cancel();
-        terminate(&mut launched, &around.clock).await;
+        terminate(&mut ward, &around.clock).await;
     }
-    // Reaps; after SIGKILL of the group this takes no time.
-    let status = launched.child.wait().await.ok();
-    ended.cancel();
-    if cause != Cause::Itself {
-        end_rest(launched.session.clone(), true).await;
+    let itself = ward.status();
+    let (status, killed) = ward.end(&around.clock).await;
+    if killed.is_none() {
+        sweep(session).await;
     }
-    let lingering = drain(&mut readers, &mut around, &mut cause).await;
-    end_rest(launched.session, lingering).await;
-    Ended {
-        cause,
-        status: status.and_then(|status| status.code()),
-        signal: status.and_then(|status| status.signal()),
-    }
-}
-
-/// Reads to the end what a command that has ended has written; says whether somebody else keeps a pipe open.
-async fn drain(
-    readers: &mut JoinSet<Drained>,
-    around: &mut Surroundings,
-    cause: &mut Cause,
-) -> bool {
-    let mut lingering = false;
-    loop {
-        tokio::select! {
-            reader = readers.join_next() => match reader { // cancel-safe
-                Some(Ok(Drained::Lingering)) => lingering = true,
-                Some(Ok(Drained::ToTheEnd) | Err(_)) => {}
-                None => return lingering,
-            },
-            _cause = wanted_end(&mut around.wanted_end), if !around.unwanted.is_cancelled() => { // cancel-safe
-                around.unwanted.cancel();
-            }
-            () = around.not_recorded.cancelled(), if *cause == Cause::Itself => { // cancel-safe
-                *cause = Cause::NotRecorded;
-            }
-        }
-    }
+    drain(&mut readers, &mut around, &limit, killed.is_none(), &mut cause).await;
+    let Status { status, signal } =
+        itself.or(status).unwrap_or(Status { status: None, signal: None });
+    let killed = killed.filter(|_| cause == Cause::Itself).unwrap_or(0);
+    Ended { cause, status, signal, killed }
 }
 
 /// Waits until the command ends or has to.
-async fn wait_for_cause(launched: &mut Launched, around: &mut Surroundings) -> Cause {
+async fn wait_for_cause(ward: &mut Ward, around: &mut Surroundings, limit: &Deadline) -> Cause {
     tokio::select! {
         biased; // a command that has ended by itself was not killed by anything that came at the same moment
-        _status = launched.child.wait() => Cause::Itself, // cancel-safe
-        () = around.clock.sleep(around.timeout) => Cause::TimedOut, // cancel-safe: polled once, here
+        () = ward.ended() => Cause::Itself, // cancel-safe
+        () = around.clock.sleep(limit.remaining()) => Cause::TimedOut, // cancel-safe: polled once, here
         cause = wanted_end(&mut around.wanted_end) => cause, // cancel-safe
         () = around.not_recorded.cancelled() => Cause::NotRecorded, // cancel-safe
+    }
+}
+
+/// Gives what the command has left running its time; ends at once when there is nothing, or nobody waits any more.
+async fn wait_for_rest(ward: &mut Ward, around: &mut Surroundings, limit: &Deadline) {
+    tokio::select! {
+        biased; // what has ended by itself is not cut short by anything that came at the same moment
+        () = ward.alone() => return, // cancel-safe
+        () = around.clock.sleep(LINGER.min(limit.remaining())) => return, // cancel-safe: polled once, here
+        () = around.not_recorded.cancelled() => return, // cancel-safe
+        _cause = wanted_end(&mut around.wanted_end) => {} // cancel-safe
+    }
+    around.unwanted.cancel();
+}
+
+/// Reads to the end what has been written. Nothing that writes is left, but for what cannot be killed (`is_held`): the end is
+/// then what has come until [`HELD_LIMIT`]. A caller that does not take the output keeps the run no longer than its time limit.
+async fn drain(
+    readers: &mut JoinSet<()>,
+    around: &mut Surroundings,
+    limit: &Deadline,
+    is_held: bool,
+    cause: &mut Cause,
+) {
+    let mut held = std::pin::pin!(around.clock.sleep(HELD_LIMIT));
+    loop {
+        let is_wanted = !around.unwanted.is_cancelled();
+        tokio::select! {
+            reader = readers.join_next() => if reader.is_none() { return }, // cancel-safe
+            _cause = wanted_end(&mut around.wanted_end), if is_wanted => around.unwanted.cancel(), // cancel-safe
+            () = around.clock.sleep(limit.remaining()), if is_wanted => around.unwanted.cancel(), // cancel-safe: until a moment
+            () = around.not_recorded.cancelled(), if *cause == Cause::Itself => { // cancel-safe
+                *cause = Cause::NotRecorded;
+            }
+            () = &mut held, if is_held => return readers.abort_all(), // cancel-safe: pinned
+        }
     }
 }
 
@@ -150,71 +171,39 @@ async fn wanted_end(wanted: &mut watch::Receiver<Option<Cause>>) -> Cause {
     cause.ok().flatten().unwrap_or(Cause::CallerGone)
 }
 
-/// SIGTERM, and SIGKILL after the grace; the leader is reaped by the caller.
-async fn terminate(launched: &mut Launched, clock: &Clock) {
-    launched.session.signal(Signal::SIGTERM);
-    // A stopped process takes no SIGTERM.
-    launched.session.signal(Signal::SIGCONT);
-    let ended = clock.timeout(TERMINATION_GRACE, launched.child.wait()).await;
-    if ended.is_err() {
-        launched.session.signal(Signal::SIGKILL);
+/// SIGTERM, and time to obey it; what is left is killed by the caller.
+async fn terminate(ward: &mut Ward, clock: &Clock) {
+    ward.terminate();
+    // Late is what the grace is for.
+    let _late = clock.timeout(TERMINATION_GRACE, ward.ended()).await;
+}
+
+/// Kills what can be found of a command whose warden was killed, or waits for something that cannot be.
+async fn sweep(session: Session) {
+    match tokio::task::spawn_blocking(move || session.sweep()).await {
+        Ok(killed) => {
+            tracing::error!(killed, "a command's warden did not end what it watched over")
+        }
+        Err(_stopping) => {}
     }
 }
 
-/// Kills what the command left behind, if there may be anything.
-async fn end_rest(session: Session, lingering: bool) {
-    if !lingering && !session.has_group() {
-        return;
-    }
-    let swept = tokio::task::spawn_blocking(move || session.sweep()).await;
-    match swept {
-        Ok(0) | Err(_) => {}
-        Ok(killed) => tracing::info!(killed, "ended what a command had left running"),
-    }
-}
-
-struct Reader {
-    chunks: mpsc::Sender<Chunk>,
-    ended: CancellationToken,
-    clock: Clock,
-}
-
-enum Drained {
-    ToTheEnd,
-    /// The command has ended and somebody else keeps the pipe open.
-    Lingering,
-}
-
-fn reader(around: &Surroundings, ended: &CancellationToken) -> Reader {
-    Reader { chunks: around.chunks.clone(), ended: ended.clone(), clock: around.clock.clone() }
-}
-
-async fn read(mut pipe: impl AsyncRead + Unpin, stream: OutputStream, reader: Reader) -> Drained {
+async fn read(mut pipe: impl AsyncRead + Unpin, stream: OutputStream, chunks: mpsc::Sender<Chunk>) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(READ_BYTES);
         let mut limited = (&mut pipe).take(READ_BYTES as u64);
-        let read = tokio::select! {
-            biased; // what is there is read before anything is called lingering
-            read = limited.read_buf(&mut buffer) => read, // cancel-safe
-            () = lingered(&reader) => return Drained::Lingering, // cancel-safe: begins anew with each piece
-        };
-        match read {
+        match limited.read_buf(&mut buffer).await {
             // A pipe that fails is at its end.
-            Ok(0) | Err(_) => return Drained::ToTheEnd,
+            Ok(0) | Err(_) => return,
             Ok(_) => {
                 let chunk = Chunk { stream, bytes: buffer.split().freeze() };
-                if reader.chunks.send(chunk).await.is_err() {
-                    return Drained::ToTheEnd;
+                if chunks.send(chunk).await.is_err() {
+                    return;
                 }
             }
         }
     }
-}
-
-async fn lingered(reader: &Reader) {
-    reader.ended.cancelled().await;
-    reader.clock.sleep(LINGER).await;
 }
 
 async fn feed(mut pipe: ChildStdin, mut input: mpsc::Receiver<Bytes>) {

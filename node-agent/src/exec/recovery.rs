@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use pact_runtime::Timestamp;
 use pact_schemas::{Seq, v1};
 
-use super::launcher::Session;
 use super::outcome;
 use super::running::Record;
+use super::session::Session;
 use super::{Ledger, causes};
 use crate::boot::BootId;
 use crate::owner::Owner;
@@ -81,11 +81,17 @@ fn reason(record: &Record, boot: &BootId) -> &'static str {
     }
 }
 
-/// Children of the command may have outlived the agent, unless the machine was restarted.
+/// What the command started may have outlived the agent, unless the machine was restarted.
 async fn kill_rest(record: &Record, boot: &BootId) {
-    let Some(leader) = record.session.filter(|_| record.boot_id == *boot) else { return };
-    let session = Session::left_behind(leader, record.marker.clone());
-    match tokio::task::spawn_blocking(move || session.sweep()).await {
+    if record.boot_id != *boot {
+        return;
+    }
+    let session = Session::left_behind(record);
+    let ending = tokio::task::spawn_blocking(move || {
+        session.wait_for_warden();
+        session.sweep()
+    });
+    match ending.await {
         Ok(0) => {}
         Ok(killed) => tracing::warn!(seq = record.seq, killed, "killed what was left running"),
         Err(error) => {

@@ -12,6 +12,7 @@ use super::launcher::{Launch, Launched};
 use super::outcome::{NotRun, Ran};
 use super::process::{Cause, Chunk, Ended, Surroundings, supervise};
 use super::recorder::{Recorder, Recording};
+use super::session::Session;
 use super::{Admitted, Engine, causes};
 use crate::blobs::BlobError;
 use crate::whitelist::{self, Mode, SystemFiles};
@@ -71,7 +72,7 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
             match parts.launcher.start(launch).await {
                 Err(error) => NotRun::not_launched(&error).finished(parts.plane.best()),
                 Ok(launched) => {
-                    note_session(engine, record, launched.session.leader()).await;
+                    note_session(engine, record, &launched.session).await;
                     let limits = (exec.timeout, exec.output_limit_bytes);
                     let (ended, recording, not_recorded) =
                         attend(engine, launched, limits, &sender, input).await;
@@ -120,9 +121,9 @@ async fn judge(engine: &Engine, admitted: &Admitted) -> Result<whitelist::Admitt
     }
 }
 
-/// Notes the session, by which a restarted agent finds what a crash left running.
-async fn note_session(engine: &Engine, mut record: super::running::Record, leader: i32) {
-    record.session = Some(leader);
+/// Notes the processes, by which a restarted agent finds what a crash left running.
+async fn note_session(engine: &Engine, mut record: super::running::Record, session: &Session) {
+    (record.leader, record.warden) = (session.leader, session.warden);
     let seq = record.seq;
     match engine.parts.ledger.call(move |ledger| ledger.started(&record)).await {
         Ok(Ok(())) => {}
@@ -163,7 +164,7 @@ async fn attend(
         ended = async { tokio::join!(supervise(launched, around), shown.pump(waiting_chunks, recorder)) } => ended,
         // Cancel-safe, and never first: `watch_over` does not end.
         () = beside => (
-            Ended { cause: Cause::CallerGone, status: None, signal: None },
+            Ended { cause: Cause::CallerGone, status: None, signal: None, killed: 0 },
             (Recording { segments: Vec::new(), total_bytes: 0, discarded_bytes: 0 }, None),
         ),
     };

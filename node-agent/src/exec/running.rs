@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! running/<seq>.json    {"seq", "expires", "argv_sha256", "boot_id", "admitted", "marker",
-//!                       "session"}
+//!                       "leader": {"pid", "started_ticks"}, "warden": {"pid", "started_ticks"}}
 //! ```
 //!
 //! After a crash each file becomes one outcome UNKNOWN, and whatever the command left behind is killed. Nothing is ever
@@ -16,6 +16,7 @@ use pact_schemas::{Seq, SpoolId};
 
 use crate::boot::BootId;
 use crate::durable::{self, PRIVATE};
+use crate::processes::Identity;
 
 /// Far above what such a file holds.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -57,9 +58,16 @@ pub(crate) struct Record {
     pub(crate) boot_id: BootId,
     /// Plane time of the admission, Unix nanoseconds.
     pub(crate) admitted: i64,
-    /// By which everything that it starts is found (`launcher`).
+    /// By which everything that it starts is found (`session`).
     pub(crate) marker: String,
-    /// The process id of its session's leader, once started.
+    /// The command's process, whose number is its session's, once started.
+    #[serde(default)]
+    pub(crate) leader: Option<Identity>,
+    /// The process that watches over it, once started.
+    #[serde(default)]
+    pub(crate) warden: Option<Identity>,
+    /// A number that earlier versions noted, which may be another process's since. Read and not used.
+    #[serde(default, skip_serializing)]
     pub(crate) session: Option<i32>,
 }
 
@@ -97,7 +105,7 @@ impl Running {
         durable::replace(&path, &text, PRIVATE).map_err(io)
     }
 
-    /// Notes the session of a record that was begun. Not synced: sessions do not outlive the machine.
+    /// Notes the processes of a record that was begun. Not synced: processes do not outlive the machine.
     pub(crate) fn started(&mut self, record: &Record) -> Result<(), RunningError> {
         let path = self.path(record.seq);
         let io = |source| RunningError::Io { path: path.clone(), source };
@@ -150,6 +158,8 @@ impl Record {
             admitted: admitted.unix_nanos(),
             // No other agent, on this machine or another, has this spool and this grant.
             marker: format!("{spool}.{seq}"),
+            leader: None,
+            warden: None,
             session: None,
         }
     }
@@ -174,7 +184,8 @@ mod tests {
             running.begin(&record(seq)).unwrap();
         }
         running.end(Seq::new(2).unwrap()).unwrap();
-        let started = Record { session: Some(77), ..record(3) };
+        let leader = Some(Identity { pid: 77, started_ticks: 5 });
+        let started = Record { leader, ..record(3) };
         running.started(&started).unwrap();
         std::fs::write(folder.path().join("9.json.new"), "torn").unwrap();
         let (_, left) = Running::open(folder.path()).unwrap();

@@ -11,7 +11,7 @@ use pact_identity::nats_jwt::{self, SigningKey, User, UserClaims};
 use pact_identity::signing::Signer;
 use pact_identity::{ServiceInstance, ServiceRole, sign_time};
 use pact_runtime::Clock;
-use pact_schemas::{ErrorCode, v1};
+use pact_schemas::v1;
 
 use crate::enroller::Enroller;
 use crate::plane::{PATIENCE, Told};
@@ -100,8 +100,8 @@ pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signe
         })
         .up_method("recording", move |_, blob: v1::PutBlob| {
             let mut told = blobs.lock().unwrap();
-            if told.is_away {
-                return std::future::ready(Err(ErrorCode::NoLeader.error("no leader")));
+            if let Err(refusal) = told.taken() {
+                return std::future::ready(Err(refusal));
             }
             told.blobs.insert(blob.sha256, blob.compressed);
             std::future::ready(Ok(v1::RecordingAck {}))

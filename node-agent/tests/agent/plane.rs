@@ -50,15 +50,15 @@ pub(crate) struct Told {
     pub(crate) hellos: Vec<v1::Hello>,
     /// Events that came out of order, or before their chunks.
     pub(crate) violations: Vec<String>,
-    /// Answered with "no leader" while set.
-    pub(crate) is_away: bool,
+    /// What everything is answered with while set.
+    pub(crate) refusal: Option<ErrorCode>,
+    /// How many events and recordings were refused with it.
+    pub(crate) refused: usize,
 }
 
 impl Told {
     pub(crate) fn event(&mut self, event: v1::NodeEvent) -> Result<v1::EventAck, v1::Error> {
-        if self.is_away {
-            return Err(ErrorCode::NoLeader.error("no leader"));
-        }
+        self.taken()?;
         let last = self.events.last().map_or(0, |event| event.number);
         if event.number > last + 1 {
             let mut gap = ErrorCode::SpoolGap.error("gap");
@@ -77,6 +77,13 @@ impl Told {
             self.events.push(event);
         }
         Ok(v1::EventAck { committed_number: self.events.last().map_or(0, |event| event.number) })
+    }
+
+    /// Refuses while a refusal is set.
+    pub(crate) fn taken(&mut self) -> Result<(), v1::Error> {
+        let Some(code) = self.refusal else { return Ok(()) };
+        self.refused += 1;
+        Err(code.error("not now"))
     }
 
     /// The outcomes of a grant.
@@ -109,7 +116,7 @@ fn chunks(event: &v1::NodeEvent) -> Vec<v1::BlobRef> {
             .filter_map(|segment| segment.blob.clone())
             .collect(),
         Some(v1::node_event::Body::CapabilityChange(change)) => change.report.clone(),
-        None => panic!("an event without body"),
+        other => panic!("not an event of these tests: {other:?}"),
     }
 }
 
@@ -338,8 +345,12 @@ impl Agent {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+    }
+
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     pub(crate) async fn ended(&mut self) -> Option<i32> {
@@ -364,6 +375,14 @@ impl Drop for Agent {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
+    }
+}
+
+/// The command of a grant.
+pub(crate) fn exec(payload: &mut v1::GrantPayload) -> &mut v1::ExecAction {
+    match &mut payload.action {
+        Some(v1::grant_payload::Action::Exec(exec)) => exec,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -7,14 +7,7 @@ use pact_runtime::Clock;
 use pact_schemas::ErrorCode;
 use pact_schemas::v1::{self, ExecOutcome, stream_frame::Body};
 
-use crate::plane::{Plane, rest, runs, until};
-
-fn exec(payload: &mut v1::GrantPayload) -> &mut v1::ExecAction {
-    match &mut payload.action {
-        Some(v1::grant_payload::Action::Exec(exec)) => exec,
-        other => panic!("{other:?}"),
-    }
-}
+use crate::plane::{Plane, exec, rest, runs, until};
 
 /// The first line that a command prints, which is a process id.
 async fn pid(receiver: &mut StreamReceiver) -> i32 {
@@ -28,8 +21,12 @@ async fn pid(receiver: &mut StreamReceiver) -> i32 {
     String::from_utf8(line).unwrap().trim().parse().unwrap()
 }
 
-/// Starts something in the background that ignores SIGTERM, and prints its process id.
-const STUBBORN: &str = "(trap '' TERM; exec sleep 1000) & echo $!; wait";
+/// Starts something in the background that ignores SIGTERM, in a session of its own and with nothing in its environment, and
+/// prints its process id.
+const STUBBORN: &str = "(trap '' TERM; exec env -i setsid sleep 1000) & echo $!; wait";
+
+/// Ends at once; what it leaves behind holds the pipe and fills it for ever.
+const FLOOD: &str = "(sleep 0.2; exec yes) & echo $!; exit 7";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_comes_as_it_is_produced_and_is_cut_at_its_limit() {
@@ -115,11 +112,11 @@ async fn whatever_ends_a_command_ends_all_that_it_started() {
     assert!(!runs(background));
 
     // The command ends by itself; what it left behind, in a session of its own, does not stay.
-    let script = "setsid sleep 1000 & echo $!; exit 4";
+    let script = "env -i setsid sleep 1000 >/dev/null 2>&1 & echo $!; exit 4";
     let (shown, finished) = plane.run(&plane.payload(4, &["sh", "-c", script])).await;
-    assert_eq!(finished.exit_status, Some(4));
-    let background = String::from_utf8(shown).unwrap().trim().parse().unwrap();
-    until("the rest has ended", || !runs(background)).await;
+    assert_eq!((finished.exit_status, finished.code.as_str()), (Some(4), ""));
+    assert!(finished.reason.contains("was killed (processes: 1)"), "{}", finished.reason);
+    assert!(!runs(String::from_utf8(shown).unwrap().trim().parse().unwrap()));
 
     // And a command sees nothing of the agent.
     let (shown, _) =
@@ -127,4 +124,59 @@ async fn whatever_ends_a_command_ends_all_that_it_started() {
     let shown = String::from_utf8(shown).unwrap();
     assert!(shown.starts_with("/\n0\n1\n2\n3\n"), "{shown}");
     assert!(!shown.contains("CARGO") && shown.contains("PAGER=cat"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_the_pipes_of_a_command_that_has_ended_holds_no_run() {
+    let plane = Plane::start().await;
+    let _agent = plane.agent("bypass").await;
+    let ended = |finished: &v1::ExecFinished| {
+        assert_eq!(finished.outcome(), ExecOutcome::Exited, "{finished:?}");
+        assert_eq!(finished.exit_status, Some(7));
+        assert!(finished.reason.contains("had left running was killed"), "{}", finished.reason);
+    };
+    // By itself, however much is written beyond the limit of the output.
+    let mut payload = plane.payload(1, &["sh", "-c", FLOOD]);
+    exec(&mut payload).output_limit_bytes = 1000;
+    let (shown, finished) = plane.run(&payload).await;
+    assert_eq!(shown.len(), 1000);
+    ended(&finished);
+
+    // Nobody takes the output, so the pipe is never empty: the time limit, Ctrl-C and a caller that is gone count all the same.
+    let mut payload = plane.payload(2, &["sh", "-c", FLOOD]);
+    exec(&mut payload).timeout_seconds = 2;
+    let (mut receiver, _) = plane.present(plane.sign(&payload)).await;
+    let background = pid(&mut receiver).await;
+    let outcome = plane.outcome(2).await;
+    ended(&outcome);
+    assert!(!runs(background));
+    drop(receiver);
+
+    let (mut receiver, _) =
+        plane.present(plane.sign(&plane.payload(3, &["sh", "-c", FLOOD]))).await;
+    let background = pid(&mut receiver).await;
+    receiver.cancel().await.unwrap();
+    let (_, finished) = rest(&mut receiver).await;
+    ended(&finished);
+    assert!(!runs(background));
+
+    let (mut receiver, _) =
+        plane.present(plane.sign(&plane.payload(4, &["sh", "-c", FLOOD]))).await;
+    let background = pid(&mut receiver).await;
+    drop(receiver);
+    ended(&plane.outcome(4).await);
+    assert!(!runs(background));
+
+    // No slot is kept: as many as there are, and then one more.
+    let script = "sleep 1000 & exit 7";
+    let payloads: Vec<_> = (5..21).map(|seq| plane.payload(seq, &["sh", "-c", script])).collect();
+    let mut runs = Vec::new();
+    for payload in &payloads {
+        runs.push(plane.present(plane.sign(payload)).await);
+    }
+    for (mut receiver, reply) in runs {
+        reply.unwrap();
+        ended(&rest(&mut receiver).await.1);
+    }
+    assert_eq!(plane.run(&plane.payload(21, &["true"])).await.1.exit_status, Some(0));
 }
