@@ -14,6 +14,7 @@
 //!
 //! Nothing here decides who may do what, reads a clock of its own, or starts anything without a grant.
 
+mod judge;
 pub(crate) mod launcher;
 mod ledger;
 mod outcome;
@@ -44,6 +45,7 @@ use crate::time::{PlaneClock, PlaneTime};
 use crate::uplink::Uplink;
 use crate::whitelist::{Mode, Whitelist};
 
+use judge::Judges;
 use launcher::Launcher;
 pub(crate) use ledger::Ledger;
 pub(crate) use ledger::LedgerError;
@@ -81,6 +83,7 @@ pub(crate) struct Parts {
 pub(crate) struct Engine {
     parts: Arc<Parts>,
     slots: Arc<Semaphore>,
+    judges: Judges,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -102,6 +105,7 @@ impl Engine {
         Self {
             parts: Arc::new(parts),
             slots: Arc::new(Semaphore::new(MAX_COMMANDS)),
+            judges: Judges::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }

@@ -1,8 +1,10 @@
-//! What this node answers on `pact.v1.node.<node>.rpc.*`: `exec` and `ping`. Everything else is `PACT_UNIMPLEMENTED`.
+//! What this node answers on `pact.v1.node.<node>.rpc.*`: `exec` and `ping`, and for each operation that is not built yet the
+//! error that names its command.
 
 use std::time::Duration;
 
 use pact_bus::{MethodLimits, Responder};
+use pact_schemas::operation::{Operation, Owner};
 use pact_schemas::{NodeId, v1};
 
 use crate::boot::BootId;
@@ -23,7 +25,7 @@ pub(crate) fn responder(
 ) -> Responder {
     let engine = engine.clone();
     let boot = boot.clone();
-    Responder::node(node)
+    let responder = Responder::node(node)
         .limits(MethodLimits { workers: WORKERS, longest: LONGEST })
         .method("exec", move |_context, start: v1::ExecStart| {
             let engine = engine.clone();
@@ -33,5 +35,10 @@ pub(crate) fn responder(
             let reply =
                 v1::PingReply { boot_id: boot.to_string(), agent_version: version.to_owned() };
             std::future::ready(Ok(reply))
+        });
+    Operation::unbuilt(Owner::Node).fold(responder, |responder, operation| {
+        responder.method(operation.method, move |_context, _request: v1::InvokeRequest| {
+            std::future::ready(Err::<v1::InvokeReply, _>(operation.unimplemented()))
         })
+    })
 }

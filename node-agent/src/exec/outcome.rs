@@ -4,11 +4,12 @@ use pact_runtime::Timestamp;
 use pact_schemas::v1::{ExecFinished, ExecOutcome};
 use pact_schemas::{ErrorCode, convert};
 
+use super::judge::Unjudged;
 use super::launcher::LaunchError;
 use super::process::{Cause, Ended};
 use super::recorder::Recording;
 use crate::blobs::BlobError;
-use crate::whitelist::{AdditionError, Fault, Refusal};
+use crate::whitelist::{AdditionError, Fault, Mode, Refusal};
 
 /// Longest reason in an entry.
 const MAX_REASON_CHARS: usize = 1024;
@@ -42,10 +43,24 @@ impl NotRun {
         Self { outcome: ExecOutcome::Refused, code: ErrorCode::InvalidSpec, reason }
     }
 
+    /// The vCluster is regulated, and the agent would run what is off the list.
+    pub(crate) fn not_strict(mode: Mode) -> Self {
+        let reason = format!(
+            "the node's vCluster is regulated, where only commands of the list may run, and the agent's whitelist mode is \
+             {mode}; set [agent.shell] whitelist_mode = \"strict\" in the node's agent.toml and reload the agent (SIGHUP)",
+            mode = mode.as_str()
+        );
+        Self { outcome: ExecOutcome::Refused, code: ErrorCode::PolicyDenied, reason }
+    }
+
     /// The list could not be asked.
-    pub(crate) fn not_judged(reason: &'static str) -> Self {
-        let reason = reason.to_owned();
-        Self { outcome: ExecOutcome::Refused, code: ErrorCode::Internal, reason }
+    pub(crate) fn not_judged(error: &Unjudged) -> Self {
+        let code = match error {
+            Unjudged::Failed => ErrorCode::Internal,
+            Unjudged::Late => ErrorCode::Timeout,
+            Unjudged::NoneFree => ErrorCode::Busy,
+        };
+        Self { outcome: ExecOutcome::Refused, code, reason: error.to_string() }
     }
 
     /// The system did not start it.

@@ -8,6 +8,7 @@ use pact_runtime::CancellationToken;
 use pact_schemas::{Seq, v1};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::judge::judge;
 use super::launcher::{Launch, Launched};
 use super::outcome::{NotRun, Ran};
 use super::process::{Cause, Chunk, Ended, Surroundings, supervise};
@@ -15,10 +16,6 @@ use super::recorder::{Recorder, Recording};
 use super::session::Session;
 use super::{Admitted, Engine, causes};
 use crate::blobs::BlobError;
-use crate::whitelist::{self, Mode, SystemFiles};
-
-/// Looking at files of a dead network mount can hang; a command that cannot be judged is not run.
-const JUDGE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Output pieces between the pipes and the caller; the pipes hold more.
 const WAITING_CHUNKS: usize = 4;
@@ -48,7 +45,7 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
             return;
         }
     };
-    let judged = judge(engine, &admitted).await;
+    let judged = judge(engine, &admitted.exec).await;
     let off_list = judged.as_ref().is_ok_and(|judged| judged.off_list.is_some());
     // A caller that is gone shows on the stream.
     let _caller_gone = accept.send(Ok(v1::ExecAccepted { off_list }));
@@ -91,33 +88,6 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
             tracing::debug!(%seq, "the caller did not see the end: {error}");
         },
         () = engine.stopping.cancelled() => {} // cancel-safe: the agent ends, whoever waits finds the outcome in the log
-    }
-}
-
-/// Asks the whitelist, away from the asynchronous threads.
-async fn judge(engine: &Engine, admitted: &Admitted) -> Result<whitelist::Admitted, NotRun> {
-    let parts = &engine.parts;
-    // Both run everything; only `Learning` says what strict mode would have refused, and that is always reported.
-    let mode = if parts.mode == Mode::Bypass { Mode::Learning } else { parts.mode };
-    let (engine, argv) = (engine.clone(), admitted.exec.argv.clone());
-    let additions = admitted.exec.exec_whitelist.clone();
-    let judging = tokio::task::spawn_blocking(move || {
-        let builtin = &engine.parts.whitelist;
-        let files = SystemFiles::default();
-        let admitted = if additions.is_empty() {
-            builtin.admit(mode, &argv, &files)
-        } else {
-            let list = builtin.clone().with_additions(&additions);
-            list.map_err(|error| NotRun::bad_additions(&error))?.admit(mode, &argv, &files)
-        };
-        admitted.map_err(|refusal| NotRun::refused(&refusal))
-    });
-    match parts.clock.timeout(JUDGE_LIMIT, judging).await {
-        Ok(Ok(judged)) => judged,
-        Ok(Err(_panicked)) => Err(NotRun::not_judged("the command could not be judged")),
-        Err(_late) => Err(NotRun::not_judged(
-            "the command could not be judged in time; a file system that it names may not answer",
-        )),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use pact_schemas::{ErrorCode, convert, v1};
+use pact_bus::CallError;
+use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::{ErrorCode, MethodName, Subject, convert, v1};
 
-use crate::plane::Plane;
+use crate::plane::{PATIENCE, Plane, exec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_runs_once_here_and_now() {
@@ -52,15 +54,46 @@ async fn what_is_off_the_list_is_refused_in_strict_and_marked_in_learning_mode()
     assert!(finished.reason.contains("command not whitelisted"), "{}", finished.reason);
     assert_eq!(plane.outcome(20).await, finished);
     let mut added = plane.payload(21, &argv);
-    let Some(v1::grant_payload::Action::Exec(exec)) = &mut added.action else { panic!() };
-    exec.exec_whitelist.push("sh".to_owned());
+    exec(&mut added).exec_whitelist.push("sh".to_owned());
     let (_, finished) = plane.run(&added).await;
     assert_eq!((finished.exit_status, finished.off_list), (Some(3), false));
     agent.kill();
-    for (seq, mode) in [(22, "learning"), (23, "bypass")] {
+    for (seq, mode) in [(22, "learning"), (24, "bypass")] {
         let agent = plane.agent(mode).await;
         let (_, finished) = plane.run(&plane.payload(seq, &argv)).await;
         assert_eq!((finished.exit_status, finished.off_list), (Some(3), true));
+        // Where the vCluster is regulated, not even what is on the list runs: the agent is not set up for it.
+        let mut regulated = plane.payload(seq + 1, &["echo", "hello"]);
+        exec(&mut regulated).require_strict = true;
+        let (shown, finished) = plane.run(&regulated).await;
+        assert_eq!((shown, finished.outcome()), (Vec::new(), v1::ExecOutcome::Refused));
+        assert_eq!(finished.code, ErrorCode::PolicyDenied.as_str());
+        assert!(finished.reason.contains("whitelist_mode = \"strict\""), "{}", finished.reason);
         agent.kill();
+    }
+    let _agent = plane.agent("strict").await;
+    let mut regulated = plane.payload(26, &["echo", "hello"]);
+    exec(&mut regulated).require_strict = true;
+    assert_eq!(plane.run(&regulated).await.0, b"hello\n");
+}
+
+/// What is not built says which command it would be.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operation_that_is_not_built_names_its_command() {
+    let plane = Plane::start().await;
+    let _agent = plane.agent("strict").await;
+    for operation in Operation::unbuilt(Owner::Node) {
+        let method = MethodName::new(operation.method).unwrap();
+        let subject = Subject::NodeRpc { node: plane.node.clone(), method };
+        let request = v1::InvokeRequest::default();
+        let asked = plane.gateway.request::<_, v1::InvokeReply>(&subject, &request, PATIENCE);
+        match asked.await {
+            Err(CallError::Service(error)) => {
+                assert_eq!(error.known_code(), ErrorCode::Unimplemented);
+                let command = format!("`pact {}`", operation.command.join(" "));
+                assert!(error.message.contains(&command), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
