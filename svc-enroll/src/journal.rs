@@ -199,7 +199,11 @@ fn is_passing(error: &CallError) -> bool {
     match error {
         CallError::Service(error) => matches!(
             error.known_code(),
-            ErrorCode::NotLeader | ErrorCode::NoLeader | ErrorCode::Busy | ErrorCode::Timeout
+            ErrorCode::NotLeader
+                | ErrorCode::NoLeader
+                | ErrorCode::Busy
+                | ErrorCode::Timeout
+                | ErrorCode::Unreachable
         ),
         CallError::NoResponders { .. }
         | CallError::Timeout { .. }

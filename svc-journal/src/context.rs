@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pact_identity::{GrantIssuer, Verifier};
-use pact_runtime::Clock;
-use pact_schemas::SiteName;
+use pact_runtime::{Clock, Timestamp};
+use pact_schemas::{ErrorCode, SiteName, v1};
 
 use crate::handlers::quota::Quotas;
 use crate::raft::member::Member;
@@ -47,8 +47,13 @@ impl Context {
         &self.inner.member
     }
 
+    /// The time, if this member may sign anything that depends on it.
+    pub(crate) fn signing_time(&self) -> Result<Timestamp, v1::Error> {
+        self.member().clocks().now().map_err(|fault| fault.error(ErrorCode::ClockUnknown))
+    }
+
     /// Waits until this member has applied everything that was acknowledged before, unless the caller does not care.
-    pub(crate) async fn current(&self, stale: bool) -> Result<(), pact_schemas::v1::Error> {
+    pub(crate) async fn current(&self, stale: bool) -> Result<(), v1::Error> {
         if stale { Ok(()) } else { self.member().linearizable().await }
     }
 }

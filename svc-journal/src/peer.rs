@@ -3,7 +3,7 @@
 //! - [`listener`]: connections of members, and of nobody else.
 //! - [`frames`]: a snapshot as a stream, out and in.
 //!
-//! Absences: no call of another cluster, or with another list of members, is carried out; no file of a snapshot is used before
+//! Absences: a member without a log that nobody has admitted neither votes nor follows; no call of another cluster, or with another list of members, is carried out; no file of a snapshot is used before
 //! its SHA-256 holds, and no name in it leaves its folder.
 
 pub(crate) mod frames;
@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use openraft::error::{Fatal, RaftError};
 use openraft::raft::SnapshotResponse;
+use pact_runtime::Clock;
+use pact_schemas::convert;
 use pact_schemas::v1::peer_server::Peer;
 use pact_schemas::v1::{
     self, ForwardReply, ForwardRequest, RaftMessage, ReadIndexReply, ReadIndexRequest,
@@ -23,12 +25,17 @@ use tokio::sync::Mutex;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::raft::admission::Admission;
 use crate::raft::batcher::Batcher;
+use crate::raft::clocks::Clocks;
 use crate::raft::network::Peers;
-use crate::raft::read_index::confirmed_index;
+use crate::raft::read_index::{ReadGate, confirmed_index};
 use crate::raft::types::{Raft, Snapshot};
 use crate::raft::wire::{self, WireFault};
+use crate::store::log::LogStore;
+use crate::store::query;
 use crate::store::space::Space;
+use crate::store::state::StateCell;
 
 /// The service behind the listener.
 pub(crate) struct PeerService {
@@ -36,13 +43,44 @@ pub(crate) struct PeerService {
     peers: Peers,
     batcher: Batcher,
     space: Space,
+    reads: ReadGate,
+    cell: Arc<StateCell>,
+    log: LogStore,
+    clock: Clock,
+    clocks: Clocks,
+    admission: Admission,
     /// One snapshot comes in at a time: there is one place for it.
     incoming: Arc<Mutex<()>>,
 }
 
+/// What the service answers from.
+pub(crate) struct Parts {
+    pub(crate) raft: Raft,
+    pub(crate) peers: Peers,
+    pub(crate) batcher: Batcher,
+    pub(crate) space: Space,
+    pub(crate) reads: ReadGate,
+    pub(crate) cell: Arc<StateCell>,
+    pub(crate) log: LogStore,
+    pub(crate) clock: Clock,
+    pub(crate) clocks: Clocks,
+    pub(crate) admission: Admission,
+}
+
 impl PeerService {
-    pub(crate) fn new(raft: Raft, peers: Peers, batcher: Batcher, space: Space) -> Self {
-        Self { raft, peers, batcher, space, incoming: Arc::default() }
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { raft, peers, batcher, space, reads, cell, log, clock, clocks, admission } =
+            parts;
+        let incoming = Arc::default();
+        Self { raft, peers, batcher, space, reads, cell, log, clock, clocks, admission, incoming }
+    }
+
+    /// A member that may have lost its log neither votes nor follows.
+    fn takes_part(&self) -> Result<(), Status> {
+        if self.admission.is_admitted() {
+            return Ok(());
+        }
+        Err(Status::unavailable("this member has no log and waits until it may take part"))
     }
 
     fn reply(&self, body: Vec<u8>) -> Response<RaftMessage> {
@@ -68,6 +106,7 @@ fn halted(fatal: Fatal<u64>) -> Status {
 #[tonic::async_trait]
 impl Peer for PeerService {
     async fn vote(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+        self.takes_part()?;
         let body = self.peers.body(request.into_inner())?;
         let request = wire::decode_vote_request(&body).map_err(undecodable)?;
         let reply = self.raft.vote(request).await.map_err(stopped)?;
@@ -75,6 +114,7 @@ impl Peer for PeerService {
     }
 
     async fn append(&self, request: Request<RaftMessage>) -> Result<Response<RaftMessage>, Status> {
+        self.takes_part()?;
         let body = self.peers.body(request.into_inner())?;
         let request = wire::decode_append(body.into()).map_err(undecodable)?;
         if !request.entries.is_empty() && !self.space.takes_replication() {
@@ -88,6 +128,7 @@ impl Peer for PeerService {
         &self,
         request: Request<Streaming<SnapshotFrame>>,
     ) -> Result<Response<RaftMessage>, Status> {
+        self.takes_part()?;
         let Ok(_only) = Arc::clone(&self.incoming).try_lock_owned() else {
             return Err(Status::resource_exhausted("another snapshot is coming in"));
         };
@@ -101,7 +142,7 @@ impl Peer for PeerService {
         request: Request<ReadIndexRequest>,
     ) -> Result<Response<ReadIndexReply>, Status> {
         self.same_cluster(&request.get_ref().cluster_id)?;
-        let reply = match confirmed_index(&self.raft).await {
+        let reply = match confirmed_index(&self.raft, &self.clocks).await {
             Ok(index) => ReadIndexReply { index, error: None },
             Err(error) => ReadIndexReply { index: None, error: Some(v1::Error::from(error)) },
         };
@@ -125,16 +166,30 @@ impl Peer for PeerService {
 
     async fn read_clock(
         &self,
-        _request: Request<v1::ReadClockRequest>,
+        request: Request<v1::ReadClockRequest>,
     ) -> Result<Response<v1::ReadClockReply>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.same_cluster(&request.get_ref().cluster_id)?;
+        let time = Some(convert::timestamp(self.clock.now().unix_nanos()));
+        Ok(Response::new(v1::ReadClockReply { time }))
     }
 
     async fn log_state(
         &self,
-        _request: Request<v1::LogStateRequest>,
+        request: Request<v1::LogStateRequest>,
     ) -> Result<Response<v1::LogStateReply>, Status> {
-        Err(Status::unimplemented("not built yet"))
+        self.same_cluster(&request.get_ref().cluster_id)?;
+        // Index 0 is the list of members that each writes for itself: nobody has acknowledged anything with it.
+        let last_index = self.log.last_index().unwrap_or(0);
+        if last_index == 0 {
+            return Ok(Response::new(v1::LogStateReply::default()));
+        }
+        // Afterwards everything is applied here that was committed when the question came.
+        let confirmed = self.reads.pass().await.is_ok();
+        let cell = Arc::clone(&self.cell);
+        let members = tokio::task::spawn_blocking(move || query::members(&cell.load())).await;
+        let members = members.map_err(|error| Status::internal(error.to_string()))?;
+        let joined_members = members.iter().filter(|m| m.joined).map(|m| m.id).collect();
+        Ok(Response::new(v1::LogStateReply { last_index, joined_members, confirmed }))
     }
 }
 
@@ -152,7 +207,8 @@ impl PeerService {
         &self,
         frames: &mut Streaming<SnapshotFrame>,
     ) -> Result<SnapshotResponse<u64>, Status> {
-        let first = frames.message().await?.and_then(|frame| frame.frame);
+        let first = self.clock.timeout(frames::FRAME_TIMEOUT, frames.message()).await;
+        let first = first.map_err(frames::silent)??.and_then(|frame| frame.frame);
         let Some(snapshot_frame::Frame::Header(header)) = first else {
             return Err(Status::invalid_argument("a snapshot begins with its header"));
         };
@@ -170,7 +226,7 @@ impl PeerService {
             .map_err(|error| Status::unavailable(format!("this member has stopped: {error}")))?;
         let frames: Pin<Box<dyn Stream<Item = Result<SnapshotFrame, Status>> + Send + '_>> =
             Box::pin(frames.map(|f| f));
-        frames::receive(frames, folder.files()).await?;
+        frames::receive(frames, folder.files(), &self.clock).await?;
         self.raft
             .install_full_snapshot(vote, Snapshot { meta, snapshot: folder })
             .await

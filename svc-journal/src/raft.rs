@@ -4,9 +4,13 @@
 //! - [`batcher`]: many commands, one log entry, one fsync.
 //! - [`network`], [`tls`]: calls to the other members.
 //! - [`read_index`]: linearizable reads on any member.
-//! - [`members`]: who the members are; [`member`]: one of them, started.
+//! - [`clocks`]: whether this member's clock may be believed. [`admission`]: whether a member without a log may take part.
+//! - [`members`]: who the members are; [`member`]: one of them, started; [`housekeeping`]: what it does by itself.
 
+pub(crate) mod admission;
 pub(crate) mod batcher;
+pub(crate) mod clocks;
+mod housekeeping;
 pub(crate) mod member;
 pub(crate) mod members;
 pub(crate) mod network;

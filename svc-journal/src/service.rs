@@ -13,11 +13,12 @@ use crate::config::{Config, SCHEMA};
 use crate::context::Context;
 use crate::error::BuildError;
 use crate::handlers;
+use crate::raft::clocks::ClockFault;
 use crate::raft::member::{Member, MemberConfig};
 use crate::raft::tls::PeerTls;
+use crate::store::private;
 
 /// What the binary is.
-use crate::store::private;
 pub static SERVICE: Service = Service {
     name: "pact-journal",
     version: env!("CARGO_PKG_VERSION"),
@@ -34,9 +35,9 @@ pub static SERVICE: Service = Service {
 /// # Errors
 /// [`BuildError`] for what no retry can mend.
 pub async fn build(config: Config, runtime: Runtime) -> Result<(), BuildError> {
+    private::close_umask();
     let settings = &config.settings;
     let ca_pem = read("journal.tls.ca", &settings.tls.ca)?;
-    private::close_umask();
     let verifier = Verifier::from_pem(&ca_pem);
     let verifier =
         verifier.map_err(|source| BuildError::Certificate { key: "journal.tls.ca", source })?;
@@ -66,6 +67,15 @@ pub async fn build(config: Config, runtime: Runtime) -> Result<(), BuildError> {
         tokio::select! {
             () = stop.cancelled() => {} // cancel-safe
             () = watch_leader(watched, leader) => {} // only reads; never ends while the member lives
+        }
+        Ok::<(), std::convert::Infallible>(())
+    });
+    let clock = runtime.readiness.check("clock");
+    let verdicts = member.clocks().verdict();
+    runtime.supervisor.spawn_owned("clock", |stop| async move {
+        tokio::select! {
+            () = stop.cancelled() => {} // cancel-safe
+            () = watch_clock(verdicts, clock) => {} // only reads; never ends while the member lives
         }
         Ok::<(), std::convert::Infallible>(())
     });
@@ -105,6 +115,10 @@ fn read(key: &'static str, path: &Path) -> Result<String, BuildError> {
     })
 }
 
+fn read_secret(key: &'static str, path: &Path) -> Result<String, BuildError> {
+    read_secret_file(path).map_err(|source| BuildError::Secret { key, source })
+}
+
 async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(), BuildError> {
     let name = format!("journal-{}", config.members.own());
     let settings = &config.settings.bus;
@@ -115,10 +129,6 @@ async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(
             tls_ca: Some(settings.tls_ca.clone()),
             inbox_prefix: format!("_INBOX_s.{name}"),
             name: name.clone(),
-fn read_secret(key: &'static str, path: &Path) -> Result<String, BuildError> {
-    read_secret_file(path).map_err(|source| BuildError::Secret { key, source })
-}
-
             allow_plaintext_loopback: false,
         },
         runtime.clock.clone(),

@@ -2260,6 +2260,9 @@ pub struct LogStateReply {
     /// Members that have ever been part of the committed membership with a log.
     #[prost(uint64, repeated, tag = "2")]
     pub joined_members: ::prost::alloc::vec::Vec<u64>,
+    /// A leader has confirmed that the list holds everything that was committed before the question.
+    #[prost(bool, tag = "3")]
+    pub confirmed: bool,
 }
 /// An openraft message; the encoding is private to the journal.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

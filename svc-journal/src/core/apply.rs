@@ -120,7 +120,7 @@ fn remember(
     work.keep(command, time_nanos);
 }
 
-/// Stages what the action does. Returns the command-list additions that a grant for it carries.
+/// Stages what the action does. Returns the terms that a grant for it carries.
 fn dispatch(
     work: &mut Working<'_>,
     command: &Command,

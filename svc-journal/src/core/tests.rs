@@ -458,29 +458,6 @@ fn regulated_implies_two_persons() {
 }
 
 #[test]
-fn members_are_announced_when_they_change() {
-    let (mut state, mut commands) = (Memory::default(), Commands::new());
-    let announce = |address: &str| {
-        Action::AnnounceMembers(v1::AnnounceMembers {
-            members: vec![v1::MemberAddress { id: 1, address: address.to_owned(), joined: false }],
-        })
-    };
-    assert_eq!(committed(&one(&mut state, commands.bare(announce("a:9444")))), (1, 1, false));
-    assert_eq!(committed(&one(&mut state, commands.bare(announce("a:9444")))), (0, 0, false));
-    assert_eq!(committed(&one(&mut state, commands.bare(announce("b:9444")))), (2, 2, false));
-}
-
-#[test]
-fn an_unknown_command_stops_instead_of_being_skipped() {
-    let state = Memory::default();
-    let mut command = Commands::new().bare(Action::Tick(v1::Tick {}));
-    command.version = 2;
-    assert!(super::apply::apply_batch(&state, &[command.clone()]).is_err());
-    command.version = 1;
-    command.action = Some(v1::Action::decode([0xfa, 0x07, 0x00].as_slice()).unwrap());
-    assert!(super::apply::apply_batch(&state, &[command]).is_err());
-}
-#[test]
 fn a_list_is_emptied_by_its_name_alone() {
     let (mut state, mut commands) = (Memory::default(), Commands::new());
     let full = VclusterPolicy {
@@ -512,3 +489,26 @@ fn a_list_is_emptied_by_its_name_alone() {
     assert_eq!(stored(&state), VclusterPolicy::default());
 }
 
+#[test]
+fn members_are_announced_when_they_change() {
+    let (mut state, mut commands) = (Memory::default(), Commands::new());
+    let announce = |address: &str| {
+        Action::AnnounceMembers(v1::AnnounceMembers {
+            members: vec![v1::MemberAddress { id: 1, address: address.to_owned(), joined: false }],
+        })
+    };
+    assert_eq!(committed(&one(&mut state, commands.bare(announce("a:9444")))), (1, 1, false));
+    assert_eq!(committed(&one(&mut state, commands.bare(announce("a:9444")))), (0, 0, false));
+    assert_eq!(committed(&one(&mut state, commands.bare(announce("b:9444")))), (2, 2, false));
+}
+
+#[test]
+fn an_unknown_command_stops_instead_of_being_skipped() {
+    let state = Memory::default();
+    let mut command = Commands::new().bare(Action::Tick(v1::Tick {}));
+    command.version = 2;
+    assert!(super::apply::apply_batch(&state, &[command.clone()]).is_err());
+    command.version = 1;
+    command.action = Some(v1::Action::decode([0xfa, 0x07, 0x00].as_slice()).unwrap());
+    assert!(super::apply::apply_batch(&state, &[command]).is_err());
+}

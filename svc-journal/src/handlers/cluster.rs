@@ -1,5 +1,7 @@
 //! `cluster`: who leads, how far everybody is.
 
+use std::time::Duration;
+
 use pact_schemas::ErrorCode;
 use pact_schemas::v1::{self, ClusterReply, ClusterRequest, MemberStatus};
 
@@ -26,11 +28,16 @@ pub async fn cluster(
         let replication = metrics.replication.as_ref()?;
         replication.get(&id).copied().flatten().map(|log_id| log_id.index)
     };
+    // Every member asks every other one for its time every few seconds, so this is known on all of them.
+    let contact = |id: u64| {
+        let ago = if id == member.id() { Some(Duration::ZERO) } else { member.last_contact(id) };
+        ago.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
+    };
     let members = member.config().members.iter().map(|(id, address)| MemberStatus {
         id,
         address: address.to_owned(),
         matched_index: matched(id),
-        last_contact_milliseconds: None,
+        last_contact_milliseconds: contact(id),
         voter: voters.contains(&id),
     });
     let (head_seq, head_hash) = member.head();

@@ -18,7 +18,8 @@ const GRANT_VERSION: u32 = 1;
 /// Signs the grant of a committed exec. The entry is applied here: the caller has its outcome from this member.
 ///
 /// # Errors
-/// `PACT_GRANT_EXPIRED` when the entry is older than a grant lives.
+/// `PACT_GRANT_EXPIRED` when the entry is older than a grant lives; `PACT_CLOCK_UNKNOWN` while this member's clock is not to be
+/// believed.
 pub(super) fn sign(
     context: &Context,
     command: &Command,
@@ -33,7 +34,7 @@ pub(super) fn sign(
     let memory = query::request(&state, &id).ok_or_else(lost)?;
     let payload = payload(context, entry, memory).ok_or_else(lost)?;
     let expires = convert::unix_nanos(payload.expires.as_ref(), "GrantPayload.expires")?;
-    if context.inner.clock.now() >= Timestamp::from_unix_nanos(expires) {
+    if context.signing_time()? >= Timestamp::from_unix_nanos(expires) {
         return Err(ErrorCode::GrantExpired
             .error(format!("the request was committed as entry {seq}, and its grant has expired"))
             .because("it was answered more than 60 s ago; nothing is started by this retry")

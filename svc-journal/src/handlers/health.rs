@@ -4,16 +4,20 @@ use pact_schemas::v1::{self, HealthItem, HealthReply, HealthRequest, HealthState
 
 use crate::context::Context;
 
-/// Whether the journal commits, and whether this member has room.
+/// Whether the journal commits, and whether this member has room and a clock to be believed.
 ///
 /// # Errors
 /// None; the form is that of every handler.
 pub async fn health(context: &Context, _request: HealthRequest) -> Result<HealthReply, v1::Error> {
     let member = context.member();
-    let (state, detail) = match (context.current(false).await, member.has_room()) {
-        (Err(error), _) => (HealthState::Down, error.message),
-        (Ok(()), false) => (HealthState::Degraded, "the disk is nearly full: read-only".to_owned()),
-        (Ok(()), true) => {
+    let (room, clock) = (member.has_room(), member.clocks().now());
+    let (state, detail) = match (context.current(false).await, room, clock) {
+        (Err(error), _, _) => (HealthState::Down, error.message),
+        (Ok(()), false, _) => {
+            (HealthState::Degraded, "the disk is nearly full: read-only".to_owned())
+        }
+        (Ok(()), true, Err(fault)) => (HealthState::Degraded, fault.to_string()),
+        (Ok(()), true, Ok(_)) => {
             let leader = member
                 .leader()
                 .map_or_else(|| "nobody".to_owned(), |leader| format!("member {leader}"));

@@ -1,6 +1,7 @@
 //! `m.<member>.propose`: commands of attested principals.
 
 use pact_identity::{Attestation, PrincipalKind, SignerRole};
+use pact_runtime::Timestamp;
 use pact_schemas::v1::{
     self, Action, AssignMode, Command, Outcome, Proposal, ProposalResult, ProposeReply,
     ProposeRequest, action, outcome,
@@ -33,8 +34,10 @@ pub async fn propose(
     if !context.member().is_leader() {
         return Err(ProposeError::NotLeader { leader: context.member().leader() }.into());
     }
+    // A wrong clock would also believe attestations that have expired.
+    let now = context.member().clocks().now().map_err(ProposeError::Clock)?;
     let checked: Vec<Result<Command, v1::Error>> =
-        request.proposals.iter().map(|proposal| check(context, proposal)).collect();
+        request.proposals.iter().map(|proposal| check(context, proposal, now)).collect();
     let commands: Vec<Command> =
         checked.iter().filter_map(|command| command.as_ref().ok()).cloned().collect();
     let outcomes =
@@ -61,9 +64,8 @@ fn refused(error: v1::Error) -> ProposalResult {
 }
 
 /// The command of a proposal whose attestation holds.
-fn check(context: &Context, proposal: &Proposal) -> Result<Command, v1::Error> {
+fn check(context: &Context, proposal: &Proposal, now: Timestamp) -> Result<Command, v1::Error> {
     let signed = convert::required(proposal.attestation.as_ref(), "Proposal.attestation")?;
-    let now = context.inner.clock.now();
     let attestation = Attestation::verify(signed, &context.inner.verifier, &proposal.action, now)
         .map_err(|error| {
         error.code().error("the proposal's attestation is refused").because(error.to_string())
@@ -146,10 +148,10 @@ mod tests {
             action::Action::AnnounceMembers(v1::AnnounceMembers::default()),
             action::Action::Tick(v1::Tick {}),
             action::Action::SetPolicy(v1::SetPolicy::default()),
-        ];
-        let allowed = |signer, operation: &str| -> Vec<bool> {
             action::Action::RevokeNode(v1::RevokeNode::default()),
             action::Action::PutBlob(v1::PutBlob::default()),
+        ];
+        let allowed = |signer, operation: &str| -> Vec<bool> {
             actions.iter().map(|action| may_propose(signer, operation, action)).collect()
         };
         assert_eq!(

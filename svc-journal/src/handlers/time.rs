@@ -10,7 +10,7 @@ use crate::context::Context;
 /// Answers a node's challenge with this member's time.
 ///
 /// # Errors
-/// For a challenge that is not 32 bytes long.
+/// For a challenge that is not 32 bytes long; `PACT_CLOCK_UNKNOWN` while this member's clock is not to be believed.
 pub fn time(
     context: &Context,
     node: &NodeId,
@@ -18,6 +18,6 @@ pub fn time(
 ) -> Result<SignedTime, v1::Error> {
     let challenge: [u8; CHALLENGE_BYTES] =
         convert::bytes(&request.challenge, "TimeRequest.challenge")?;
-    let signer = context.inner.issuer.signer();
-    Ok(sign_time(signer, node, &challenge, context.inner.clock.now()))
+    let now = context.signing_time()?;
+    Ok(sign_time(context.inner.issuer.signer(), node, &challenge, now))
 }

@@ -3,7 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::time::Duration;
 
+use pact_runtime::Clock;
+use pact_runtime::clock::TimedOut;
 use pact_schemas::v1::{SnapshotFile, SnapshotFrame, SnapshotHeader, snapshot_frame::Frame};
 use ring::digest::{Context, SHA256};
 use tokio::fs::{self, File};
@@ -21,6 +24,10 @@ const FRAME_BYTES: usize = 1024 * 1024;
 const QUEUE: usize = 4;
 /// Files of one snapshot; RocksDB's are 64 MiB each.
 const MAX_FILES: usize = 100_000;
+
+/// Longest wait for the next frame. The sender reads a whole file for its hash first, which takes a second or two for 64 MiB on a
+/// slow disk; a sender that is gone, or cut off, must not hold the place for others.
+pub(crate) const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Incoming<'a> = Pin<Box<dyn Stream<Item = Result<SnapshotFrame, Status>> + Send + 'a>>;
 
@@ -152,11 +159,20 @@ fn path_of(name: &str, folder: &Path) -> Result<PathBuf, Status> {
     }
 }
 
+/// The answer to a sender that has fallen silent.
+pub(crate) fn silent(late: TimedOut) -> Status {
+    Status::deadline_exceeded(format!("the frames of the snapshot stopped: {late}"))
+}
+
 /// Writes the files of a snapshot, after its header, into an empty folder.
-pub(crate) async fn receive(mut frames: Incoming<'_>, folder: &Path) -> Result<(), Status> {
+pub(crate) async fn receive(
+    mut frames: Incoming<'_>,
+    folder: &Path,
+    clock: &Clock,
+) -> Result<(), Status> {
     let mut arriving: Option<Arriving> = None;
     let mut files = 0;
-    while let Some(next) = frames.next().await {
+    while let Some(next) = clock.timeout(FRAME_TIMEOUT, frames.next()).await.map_err(silent)? {
         match (next?.frame, &mut arriving) {
             (Some(Frame::File(announced)), _) => {
                 if let Some(before) = arriving.take() {
@@ -188,7 +204,8 @@ mod tests {
 
     async fn received(frames: Vec<SnapshotFrame>) -> Result<Vec<String>, Status> {
         let folder = tempfile::tempdir().unwrap();
-        receive(Box::pin(tokio_stream::iter(frames.into_iter().map(Ok))), folder.path()).await?;
+        let frames = Box::pin(tokio_stream::iter(frames.into_iter().map(Ok)));
+        receive(frames, folder.path(), &Clock::system()).await?;
         let names = std::fs::read_dir(folder.path())
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -223,6 +240,21 @@ mod tests {
         cut.retain(|frame| !matches!(frame.frame, Some(Frame::Data(_))));
         assert_eq!(received(cut).await.unwrap_err().code(), tonic::Code::DataLoss);
         assert!(received(Vec::new()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_falls_silent_gives_its_place_up() {
+        let (clock, hand) = Clock::manual(pact_runtime::Timestamp::from_unix_nanos(0));
+        let begun = sent().await.into_iter().take(2).map(Ok);
+        let frames = tokio_stream::iter(begun).chain(tokio_stream::pending());
+        let receiving = tokio::spawn(async move {
+            let folder = tempfile::tempdir().unwrap();
+            receive(Box::pin(frames), folder.path(), &clock).await
+        });
+        hand.wait_for_sleepers(1).await;
+        hand.advance(FRAME_TIMEOUT);
+        let refused = receiving.await.unwrap().unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::DeadlineExceeded);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tonic::transport::Server;
 
 use super::PeerService;
 use crate::raft::members::Members;
-use crate::raft::network::MAX_MESSAGE_BYTES;
+use crate::raft::network::{KEEP_ALIVE, MAX_MESSAGE_BYTES};
 use crate::raft::tls::PeerConfigs;
 
 /// Handshakes at once: members have one connection each, everything beyond is a mistake or an attack.
@@ -66,6 +66,9 @@ impl PeerListener {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let server = Server::builder()
             .tcp_nodelay(true)
+            // A member that vanished says nothing: its calls, a snapshot on its way in among them, end with its connection.
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE))
             .add_service(service)
             .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.cancelled_owned());
         let ((), served) = tokio::join!(accept, server);

@@ -11,6 +11,7 @@ use pact_schemas::{ErrorCode, convert};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
+use super::clocks::{ClockFault, Clocks};
 use super::types::{CommandBatch, Raft};
 use crate::store::space::Space;
 
@@ -41,6 +42,9 @@ pub(crate) enum ProposeError {
     /// Not committed in time: it may still be.
     #[error("the journal did not commit the command in time")]
     Timeout,
+    /// The time that it would stamp is not to be believed.
+    #[error("{0}")]
+    Clock(ClockFault),
     /// The member is stopping.
     #[error("this member is stopping")]
     Stopping,
@@ -64,6 +68,8 @@ impl From<ProposeError> for v1::Error {
             ProposeError::StorageFull => {
                 ErrorCode::StorageFull.error(text).next("make room on the journal's hosts")
             }
+            // Clients try again, and find another leader or a corrected clock.
+            ProposeError::Clock(fault) => fault.error(ErrorCode::Unreachable),
             ProposeError::Timeout => ErrorCode::Timeout.error(text).next(retry),
             ProposeError::Stopping => ErrorCode::NoLeader.error(text).next(retry),
         }
@@ -85,9 +91,9 @@ pub(crate) struct Batcher {
 
 impl Batcher {
     /// A batcher, and its loop, which must run.
-    pub(crate) fn new(raft: Raft, clock: Clock, space: Space) -> (Self, BatchLoop) {
+    pub(crate) fn new(raft: Raft, clock: Clock, clocks: Clocks, space: Space) -> (Self, BatchLoop) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue, space }, BatchLoop { raft, clock, waiting, next: None })
+        (Self { queue, space }, BatchLoop { raft, clock, clocks, waiting, next: None })
     }
 
     /// Proposes commands; each gets its outcome once it is committed and applied here.
@@ -125,6 +131,7 @@ impl Batcher {
 pub(crate) struct BatchLoop {
     raft: Raft,
     clock: Clock,
+    clocks: Clocks,
     waiting: mpsc::Receiver<Waiting>,
     /// Taken from the queue, but too large for the batch before.
     next: Option<Waiting>,
@@ -165,13 +172,17 @@ impl BatchLoop {
     async fn commit(&self, batch: Vec<Waiting>) {
         let started = self.clock.monotonic();
         metrics::histogram!("pact_journal_batch_commands").record(to_f64(batch.len()));
-        let time = convert::timestamp(self.clock.now().unix_nanos());
         let (mut commands, mut replies) =
             (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for waiting in batch {
-            commands.push(Command { time: Some(time), ..waiting.command });
+            commands.push(waiting.command);
             replies.push(waiting.reply);
         }
+        let time = match self.clocks.now() {
+            Ok(now) => convert::timestamp(now.unix_nanos()),
+            Err(fault) => return answer(replies, Err(ProposeError::Clock(fault))),
+        };
+        commands.iter_mut().for_each(|command| command.time = Some(time));
         let encoded = CommandBatch::encode(&v1::CommandBatch { commands });
         let written = self.clock.timeout(COMMIT_TIMEOUT, self.raft.client_write(encoded)).await;
         let outcomes = match written {

@@ -7,28 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{Fatal, InitializeError, RaftError};
-use openraft::{Config, ServerState, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use pact_runtime::{CancellationToken, Clock, OnFailure, Supervisor};
-use pact_schemas::v1::{
-    self, Action, AnnounceMembers, Command, ForwardRequest, Outcome, Principal, Tick, action,
-};
+use pact_schemas::v1::{self, Command, ForwardRequest, Outcome};
 use pact_schemas::{ErrorCode, SiteName};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
+use super::admission::{Admission, JoinedBefore, Newcomer};
 use super::batcher::{Batcher, ProposeError};
+use super::clocks::Clocks;
 use super::members::Members;
 use super::network::{Network, Peers};
 use super::read_index::ReadGate;
 use super::tls::{PeerConfigs, PeerTls, TlsError};
 use super::types::Raft;
-use crate::core::apply::COMMAND_VERSION;
-use crate::peer::PeerService;
 use crate::peer::listener::PeerListener;
+use crate::peer::{Parts, PeerService};
 use crate::store::identity::{FolderLock, Identity, IdentityError};
 use crate::store::log::LogStore;
 use crate::store::machine::StateMachine;
-use crate::store::query;
 use crate::store::rows::OpenError;
 use crate::store::space::Space;
 use crate::store::state::{StateCell, StateDb};
@@ -45,14 +43,6 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_PAYLOAD_ENTRIES: u64 = 16;
 /// Entries that stay in the log behind a snapshot, so that a member that was away for a moment needs none.
 const LOG_KEPT: u64 = 500;
-/// Snapshots are at least this far apart.
-const SNAPSHOT_PAUSE: Duration = Duration::from_secs(60);
-/// A log of this size is cut by a snapshot, however few its entries are.
-const MAX_LOG_BYTES: u64 = 256 * 1024 * 1024;
-/// How often the housekeeping of a member looks whether there is something to do.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// Request ids are looked after this often.
-const TICK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a member needs to start.
 #[derive(Debug, Clone)]
@@ -102,22 +92,33 @@ pub enum StartError {
     Initialize(#[source] RaftError<u64, InitializeError<u64, openraft::BasicNode>>),
 }
 
+/// Why a member without a log does not take part.
+#[derive(Debug, thiserror::Error)]
+enum JoinError {
+    #[error(transparent)]
+    JoinedBefore(#[from] JoinedBefore),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
 /// A running member. Clones are one member.
 #[derive(Clone)]
 pub struct Member {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: MemberConfig,
-    raft: Raft,
-    peers: Peers,
-    batcher: Batcher,
+pub(super) struct Inner {
+    pub(super) config: MemberConfig,
+    pub(super) raft: Raft,
+    pub(super) peers: Peers,
+    pub(super) batcher: Batcher,
     reads: ReadGate,
-    cell: Arc<StateCell>,
-    log: LogStore,
+    pub(super) cell: Arc<StateCell>,
+    pub(super) log: LogStore,
     space: Space,
-    clock: Clock,
+    pub(super) clock: Clock,
+    pub(super) clocks: Clocks,
+    admission: Admission,
     halt: CancellationToken,
     _lock: FolderLock,
 }
@@ -148,19 +149,39 @@ impl Member {
         let log =
             LogStore::open(&config.data_dir.join("raft"), Some(Arc::clone(&cell)), clock.clone())?;
         let machine = StateMachine::open(Arc::clone(&cell), &config.data_dir.join("snapshot"))?;
-        if log.is_pristine()? && cell.applied().borrow().is_some() {
+        let is_new = log.is_pristine()?;
+        if is_new && cell.applied().borrow().is_some() {
             // A state without the votes and the log that led to it.
             return Err(OpenError::Missing { path: config.data_dir.join("raft") }.into());
         }
-        let peers = Peers::new(&config.members, cluster_id, &tls)?;
+        let peers = Peers::new(&config.members, cluster_id, &tls, clock.clone())?;
+        let clocks = Clocks::new(clock.clone(), config.members.iter().count());
         let settings = Arc::new(raft_config(&config).validate()?);
         let raft =
             Raft::new(own.get(), settings, Network(peers.clone()), log.clone(), machine).await?;
         let space = Space::default();
-        let (batcher, batches) = Batcher::new(raft.clone(), clock.clone(), space.clone());
-        let (reads, rounds) =
-            ReadGate::new(raft.clone(), peers.clone(), cell.applied(), clock.clone());
-        let service = PeerService::new(raft.clone(), peers.clone(), batcher.clone(), space.clone());
+        let (batcher, batches) =
+            Batcher::new(raft.clone(), clock.clone(), clocks.clone(), space.clone());
+        let (reads, rounds) = ReadGate::new(
+            raft.clone(),
+            peers.clone(),
+            cell.applied(),
+            clock.clone(),
+            clocks.clone(),
+        );
+        let admission = Admission::default();
+        let service = PeerService::new(Parts {
+            raft: raft.clone(),
+            peers: peers.clone(),
+            batcher: batcher.clone(),
+            space: space.clone(),
+            reads: reads.clone(),
+            cell: Arc::clone(&cell),
+            log: log.clone(),
+            clock: clock.clone(),
+            clocks: clocks.clone(),
+            admission: admission.clone(),
+        });
         let inner = Inner {
             config,
             raft,
@@ -171,6 +192,8 @@ impl Member {
             log,
             space,
             clock,
+            clocks,
+            admission,
             halt: halt.clone(),
             _lock: lock,
         };
@@ -181,9 +204,35 @@ impl Member {
         supervisor.spawn_owned("batcher", move |_| finished(batches.run(for_batches)));
         supervisor.spawn_owned("reads", move |_| finished(rounds.run(for_rounds)));
         member.spawn_loops(supervisor);
-        member.initialize().await?;
+        if is_new && member.inner.config.members.iter().count() > 1 {
+            let newcomer = member.clone();
+            supervisor.spawn_finite("admission", |stop| Box::pin(newcomer.join(stop)));
+        } else {
+            member.take_part().await?;
+        }
         unless_started.disarm();
         Ok(member)
+    }
+
+    /// Takes part once the others have said that nothing depends on what this member does not have.
+    async fn join(self, stop: CancellationToken) -> Result<(), JoinError> {
+        let inner = &self.inner;
+        let newcomer = Newcomer {
+            own: self.id(),
+            members: inner.config.members.iter().count(),
+            data_dir: inner.config.data_dir.clone(),
+            peers: inner.peers.clone(),
+            clock: inner.clock.clone(),
+        };
+        if newcomer.ask(stop).await? {
+            self.take_part().await?;
+        }
+        Ok(())
+    }
+
+    async fn take_part(&self) -> Result<(), StartError> {
+        self.inner.admission.admit();
+        self.initialize().await
     }
 
     fn spawn_loops(&self, supervisor: &Supervisor) {
@@ -199,6 +248,11 @@ impl Member {
         let kept = self.clone();
         supervisor.spawn("housekeeping", OnFailure::Shutdown, move |stop| {
             finished(kept.clone().housekeeping(stop))
+        });
+        let asking = self.clone();
+        supervisor.spawn("clocks", OnFailure::Shutdown, move |stop| {
+            let inner = &asking.inner;
+            finished(inner.clocks.clone().watch(inner.peers.clone(), inner.raft.clone(), stop))
         });
         let raft = self.clone();
         supervisor.spawn_owned("raft", move |_| raft.guard());
@@ -275,102 +329,6 @@ impl Member {
         }
     }
 
-    async fn housekeeping(self, stop: CancellationToken) {
-        let clock = &self.inner.clock;
-        let start = clock.monotonic();
-        let (mut snapshot_at, mut tick_at) = (start, start);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return, // cancel-safe
-                () = clock.sleep(HOUSEKEEPING) => {} // cancel-safe
-            }
-            let now = clock.monotonic();
-            self.record_metrics();
-            if now.saturating_sub(snapshot_at) >= SNAPSHOT_PAUSE && self.needs_snapshot() {
-                snapshot_at = now;
-                // Fails only when Raft has ended, which the guard sees.
-                drop(self.inner.raft.trigger().snapshot().await);
-            }
-            if self.is_leader() {
-                let ticks = now.saturating_sub(tick_at) >= TICK_INTERVAL;
-                if ticks {
-                    tick_at = now;
-                }
-                self.lead(ticks).await;
-            }
-        }
-    }
-
-    fn needs_snapshot(&self) -> bool {
-        let metrics = self.inner.raft.metrics().borrow().clone();
-        let applied = metrics.last_applied.map_or(0, |id| id.index);
-        let covered = metrics.snapshot.map_or(0, |id| id.index);
-        applied.saturating_sub(covered) >= self.inner.config.snapshot_interval
-            || (applied > covered && self.inner.log.size_bytes() > MAX_LOG_BYTES)
-    }
-
-    /// What only the leader proposes: who the members are, and the end of what time alone ends.
-    async fn lead(&self, ticks: bool) {
-        let members = self.inner.config.members.to_wire();
-        let mut actions = Vec::new();
-        if self.announced() != members {
-            actions.push(action::Action::AnnounceMembers(AnnounceMembers { members }));
-        }
-        if ticks && self.has_old_requests() {
-            actions.push(action::Action::Tick(Tick {}));
-        }
-        let commands: Vec<Command> =
-            actions.into_iter().map(|action| self.own_command(action)).collect();
-        if commands.is_empty() {
-            return;
-        }
-        if let Err(error) = self.inner.batcher.propose(commands).await {
-            tracing::debug!(%error, "housekeeping was not committed; it is tried again");
-        }
-    }
-
-    fn announced(&self) -> Vec<v1::MemberAddress> {
-        query::members(&self.inner.cell.load())
-    }
-
-    fn has_old_requests(&self) -> bool {
-        let state = self.inner.cell.load();
-        let now = self.inner.clock.now().unix_nanos() / 1_000_000;
-        query::requests_to_forget(&state, u64::try_from(now).unwrap_or(0))
-    }
-
-    fn own_command(&self, action: action::Action) -> Command {
-        Command {
-            version: COMMAND_VERSION,
-            time: None,
-            author: Some(self.principal()),
-            acting_role: String::new(),
-            request_id: None,
-            policy_ref: String::new(),
-            action: Some(Action { action: Some(action) }),
-        }
-    }
-
-    fn principal(&self) -> Principal {
-        Principal {
-            subject: format!("service:journal/{}", self.inner.config.members.own()),
-            issuer: format!("pact://{}", self.inner.config.site),
-            kind: v1::PrincipalKind::Service.into(),
-            roles: Vec::new(),
-        }
-    }
-
-    fn record_metrics(&self) {
-        let raft = self.inner.raft.metrics().borrow().clone();
-        let is_leader = u32::from(raft.state == ServerState::Leader);
-        metrics::gauge!("pact_journal_is_leader").set(f64::from(is_leader));
-        metrics::gauge!("pact_journal_term").set(to_f64(raft.current_term));
-        metrics::gauge!("pact_journal_applied_index")
-            .set(to_f64(raft.last_applied.map_or(0, |id| id.index)));
-        metrics::gauge!("pact_journal_head_seq").set(to_f64(*self.inner.cell.head_seq().borrow()));
-        metrics::gauge!("pact_journal_log_bytes").set(to_f64(self.inner.log.size_bytes()));
-    }
-
     /// Proposes here; [`ProposeError::NotLeader`] names who leads instead.
     pub(crate) async fn propose(
         &self,
@@ -431,6 +389,16 @@ impl Member {
         &self.inner.raft
     }
 
+    /// How long ago another member answered this one; `None` when it never did.
+    pub(crate) fn last_contact(&self, member: u64) -> Option<Duration> {
+        self.inner.peers.last_contact(member)
+    }
+
+    /// Whether its clock may be believed.
+    pub(crate) fn clocks(&self) -> &Clocks {
+        &self.inner.clocks
+    }
+
     /// Whether new commands may be written to its disk.
     pub(crate) fn has_room(&self) -> bool {
         self.inner.space.takes_proposals()
@@ -461,11 +429,6 @@ impl Member {
         let head = crate::store::view::read_head(&self.state());
         (head.seq, head.hash)
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a gauge")]
-fn to_f64(value: u64) -> f64 {
-    value as f64
 }
 
 async fn finished(work: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {

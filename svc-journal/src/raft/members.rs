@@ -136,9 +136,13 @@ impl Members {
         self.iter().map(|(id, address)| (id, BasicNode::new(address))).collect()
     }
 
-    pub(crate) fn to_wire(&self) -> Vec<MemberAddress> {
+    pub(crate) fn to_wire(&self, joined: impl Fn(u64) -> bool) -> Vec<MemberAddress> {
         self.iter()
-            .map(|(id, address)| MemberAddress { id, address: address.to_owned(), joined: false })
+            .map(|(id, address)| MemberAddress {
+                id,
+                address: address.to_owned(),
+                joined: joined(id),
+            })
             .collect()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -16,6 +16,7 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::{AnyError, BasicNode, OptionalSend, RaftNetwork, RaftNetworkFactory};
+use pact_runtime::Clock;
 use pact_schemas::MemberId;
 use pact_schemas::v1::peer_client::PeerClient;
 use pact_schemas::v1::{self, RaftMessage};
@@ -37,7 +38,7 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection on which nothing comes back for this long is given up and made again.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Pause before an unreachable member is called again: a third of an election, so that a member that returns hears its leader
 /// before it becomes a candidate.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
@@ -53,12 +54,15 @@ pub(crate) struct Peers {
 struct Inner {
     cluster_id: [u8; 32],
     channels: BTreeMap<u64, Peer>,
+    clock: Clock,
 }
 
 struct Peer {
     channel: Channel,
     /// Whether the last call was answered; for the log, which tells changes only.
     answers: AtomicBool,
+    /// Monotonic milliseconds of the last answer, and one; 0 before the first.
+    answered: AtomicU64,
 }
 
 impl Peers {
@@ -67,15 +71,17 @@ impl Peers {
         members: &Members,
         cluster_id: [u8; 32],
         tls: &PeerConfigs,
+        clock: Clock,
     ) -> Result<Self, TlsError> {
         let mut channels = BTreeMap::new();
         for (id, address) in members.iter().filter(|(id, _)| *id != members.own().get()) {
             if let Ok(target) = MemberId::new(id) {
                 let channel = channel(address, TlsConnector::from(tls.client(target)?));
-                channels.insert(id, Peer { channel, answers: AtomicBool::new(true) });
+                let (answers, answered) = (AtomicBool::new(true), AtomicU64::new(0));
+                channels.insert(id, Peer { channel, answers, answered });
             }
         }
-        Ok(Self { inner: Arc::new(Inner { cluster_id, channels }) })
+        Ok(Self { inner: Arc::new(Inner { cluster_id, channels, clock }) })
     }
 
     /// What tells this cluster from others.
@@ -94,9 +100,25 @@ impl Peers {
         )
     }
 
+    /// The other members.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.inner.channels.keys().copied()
+    }
+
+    /// How long ago another member answered; `None` when it never did.
+    pub(crate) fn last_contact(&self, member: u64) -> Option<Duration> {
+        let answered = self.inner.channels.get(&member)?.answered.load(Ordering::Relaxed);
+        let at = Duration::from_millis(answered.checked_sub(1)?);
+        Some(self.inner.clock.monotonic().saturating_sub(at))
+    }
+
     /// Takes note of whether a member answered.
-    fn note(&self, member: u64, failure: Option<&Status>) {
+    pub(crate) fn note(&self, member: u64, failure: Option<&Status>) {
         let Some(peer) = self.inner.channels.get(&member) else { return };
+        if failure.is_none() {
+            let now = u64::try_from(self.inner.clock.monotonic().as_millis()).unwrap_or(0);
+            peer.answered.store(now.saturating_add(1), Ordering::Relaxed);
+        }
         let answered = peer.answers.swap(failure.is_none(), Ordering::Relaxed);
         match (answered, failure) {
             (true, Some(status)) => tracing::warn!(member, %status, "a member does not answer"),

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batcher::ProposeError;
+use super::clocks::Clocks;
 use super::network::Peers;
 use super::types::Raft;
 
@@ -38,9 +39,10 @@ impl ReadGate {
         peers: Peers,
         applied: watch::Receiver<Option<u64>>,
         clock: Clock,
+        clocks: Clocks,
     ) -> (Self, ReadLoop) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, ReadLoop { raft, peers, applied, clock, waiting })
+        (Self { queue }, ReadLoop { raft, peers, applied, clock, clocks, waiting })
     }
 
     /// Returns once this member has applied everything that was acknowledged before the call.
@@ -55,7 +57,16 @@ impl ReadGate {
 }
 
 /// The leader's committed index, confirmed by a majority. `Err` names the leader, if another member is.
-pub(crate) async fn confirmed_index(raft: &Raft) -> Result<Option<u64>, ProposeError> {
+pub(crate) async fn confirmed_index(
+    raft: &Raft,
+    clocks: &Clocks,
+) -> Result<Option<u64>, ProposeError> {
+    if clocks.is_outvoted() {
+        // To confirm is to send heartbeats, which would keep it the leader that it must not be.
+        let metrics = raft.metrics().borrow().clone();
+        let leader = metrics.current_leader.filter(|leader| *leader != metrics.id);
+        return Err(ProposeError::NotLeader { leader });
+    }
     match raft.get_read_log_id().await {
         Ok((read, _)) => Ok(read.map(|id| id.index)),
         Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => {
@@ -74,6 +85,7 @@ pub(crate) struct ReadLoop {
     peers: Peers,
     applied: watch::Receiver<Option<u64>>,
     clock: Clock,
+    clocks: Clocks,
     waiting: mpsc::Receiver<Reply>,
 }
 
@@ -109,7 +121,7 @@ impl ReadLoop {
     }
 
     async fn index(&self) -> Result<Option<u64>, ProposeError> {
-        match confirmed_index(&self.raft).await {
+        match confirmed_index(&self.raft, &self.clocks).await {
             Err(ProposeError::NotLeader { leader: Some(leader) }) => self.ask(leader).await,
             other => other,
         }

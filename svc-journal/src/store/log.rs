@@ -98,6 +98,11 @@ impl LogStore {
         read_meta(&self.shared.db, &self.shared.path, VOTE).map(|row| row.is_none())
     }
 
+    /// Index of its last entry.
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        lock(&self.shared.ends).last.map(|last| last.index)
+    }
+
     /// Bytes of the log on disk, about.
     pub(crate) fn size_bytes(&self) -> u64 {
         let sizes = ["rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"];
@@ -115,11 +120,6 @@ impl LogStore {
         self.shared.db.put_cf(log, log_key(index), row).unwrap();
     }
 
-    /// Entries in `[start, end)`, from memory where they are there, else from disk.
-    fn read(&self, start: u64, end: u64, limit: usize) -> Vec<Entry> {
-        let end =
-            end.min(lock(&self.shared.ends).last.map_or(0, |last| last.index.saturating_add(1)));
-        if start >= end {
     /// Loses a row, as a failing disk would.
     #[cfg(test)]
     pub(super) fn delete_for_test(&self, index: u64) {
@@ -127,6 +127,11 @@ impl LogStore {
         self.shared.db.delete_cf(log, log_key(index)).unwrap();
     }
 
+    /// Entries in `[start, end)`, from memory where they are there, else from disk.
+    fn read(&self, start: u64, end: u64, limit: usize) -> Vec<Entry> {
+        let end =
+            end.min(lock(&self.shared.ends).last.map_or(0, |last| last.index.saturating_add(1)));
+        if start >= end {
             return Vec::new();
         }
         let (in_memory, mut newer) = {

@@ -1,0 +1,155 @@
+//! What is acknowledged is there, once, on every member.
+
+use pact_identity::{DegradedGrants, Grant, Verifier};
+use pact_runtime::Supervisor;
+use pact_schemas::v1::{self, outcome::Outcome};
+use pact_schemas::{ErrorCode, NodeId};
+use pact_svc_journal::{Member, MemberConfig, handlers};
+use prost::Message as _;
+
+use super::cluster::{Cluster, all_entries, capability, committed, exec, register};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_through_every_member_and_survive_each() {
+    let mut cluster = Box::pin(Cluster::start()).await;
+    let node = NodeId::new("node-1").unwrap();
+    committed(
+        &cluster
+            .propose(cluster.proposal("node.enroll", register("node-1", 1), cluster.id()))
+            .await,
+    );
+
+    // Only the leader takes proposals; the others name it.
+    let leader = cluster.leader().await;
+    let follower = cluster.running.keys().copied().find(|id| *id != leader).unwrap();
+    let request = v1::ProposeRequest {
+        proposals: vec![cluster.proposal("exec", exec("node-1"), cluster.id())],
+    };
+    let hint = handlers::propose(&cluster.running[&follower].context, request).await.unwrap_err();
+    assert_eq!((hint.known_code(), hint.leader), (ErrorCode::NotLeader, Some(leader)));
+
+    // Nodes may ask anyone, and are who the subject says.
+    for (number, running) in (1..).zip(cluster.running.values()) {
+        let ack = handlers::event(&running.context, &node, capability(number)).await.unwrap();
+        assert_eq!(ack.committed_number, number);
+    }
+    let any = &cluster.running[&follower].context;
+    assert_eq!(handlers::event(any, &node, capability(3)).await.unwrap().committed_number, 3);
+    let gap = handlers::event(any, &node, capability(9)).await.unwrap_err();
+    assert_eq!((gap.known_code(), gap.expected_number), (ErrorCode::SpoolGap, Some(4)));
+
+    // Each member is stopped in turn, the leader among them; what was acknowledged is there afterwards.
+    let mut acknowledged = Vec::new();
+    for id in 1..=3 {
+        cluster.stop_member(id).await;
+        for _ in 0..5 {
+            let result =
+                cluster.propose(cluster.proposal("exec", exec("node-1"), cluster.id())).await;
+            acknowledged.push(committed(&result).first_seq);
+        }
+        cluster.start_member(id).await;
+        // A linearizable read of the member that was away sees all of it.
+        let entries = all_entries(&cluster.running[&id].context).await;
+        let seqs: Vec<u64> =
+            entries.iter().map(|r| v1::Entry::decode(r.entry.as_slice()).unwrap().seq).collect();
+        assert!(acknowledged.iter().all(|seq| seqs.contains(seq)), "{acknowledged:?} in {seqs:?}");
+    }
+    let (head, _) = cluster.same_head().await;
+    let logs: Vec<_> = {
+        let mut logs = Vec::new();
+        for running in cluster.running.values() {
+            logs.push(all_entries(&running.context).await);
+        }
+        logs
+    };
+    assert_eq!(u64::try_from(logs[0].len()).unwrap(), head);
+    assert!(logs.iter().all(|log| *log == logs[0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_of_an_exec_gets_the_same_grant_which_a_node_believes() {
+    let cluster = Box::pin(Cluster::start()).await;
+    let node = NodeId::new("node-1").unwrap();
+    committed(
+        &cluster
+            .propose(cluster.proposal("node.enroll", register("node-1", 1), cluster.id()))
+            .await,
+    );
+    let id = cluster.id();
+    let first = cluster.propose(cluster.proposal("exec", exec("node-1"), id)).await;
+    let again = cluster.propose(cluster.proposal("exec", exec("node-1"), id)).await;
+    assert_eq!(committed(&first).first_seq, committed(&again).first_seq);
+    assert!(!committed(&first).repeated_request && committed(&again).repeated_request);
+    let grant = first.grant.clone().unwrap();
+    assert_eq!(grant.payload, again.grant.unwrap().payload);
+
+    let verifier = Verifier::from_pem(cluster.root.certificate_pem()).unwrap();
+    let issued = v1::GrantPayload::decode(grant.payload.as_slice()).unwrap().issued.unwrap();
+    let issued = pact_schemas::convert::unix_nanos(Some(&issued), "issued").unwrap();
+    let issued = pact_runtime::Timestamp::from_unix_nanos(issued);
+    let granted =
+        Grant::verify(&grant, &verifier, &node, issued, issued, DegradedGrants::Refuse).unwrap();
+    assert_eq!(granted.seq().get(), committed(&first).first_seq);
+
+    // An attestation for one thing carries no other, and what only nodes report is nobody's to propose.
+    let result = cluster.propose(cluster.proposal("status", exec("node-1"), cluster.id())).await;
+    assert!(
+        matches!(result.outcome.unwrap().outcome, Some(Outcome::Rejected(e)) if e.known_code() == ErrorCode::NotAuthorised)
+    );
+    let mut altered = cluster.proposal("exec", exec("node-1"), cluster.id());
+    altered.action = v1::Action { action: Some(exec("node-2")) }.encode_to_vec();
+    let result = cluster.propose(altered).await;
+    assert!(
+        matches!(result.outcome.unwrap().outcome, Some(Outcome::Rejected(e)) if e.known_code() == ErrorCode::BadSignature)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_away_for_too_long_gets_a_snapshot() {
+    let mut cluster = Box::pin(Cluster::start()).await;
+    committed(
+        &cluster
+            .propose(cluster.proposal("node.enroll", register("node-1", 1), cluster.id()))
+            .await,
+    );
+    let leader = cluster.leader().await;
+    let away = cluster.running.keys().copied().find(|id| *id != leader).unwrap();
+    cluster.stop_member(away).await;
+    for _ in 0..20 {
+        committed(&cluster.propose(cluster.proposal("exec", exec("node-1"), cluster.id())).await);
+    }
+    for running in cluster.running.values() {
+        running.member.compact().await.unwrap();
+    }
+    committed(&cluster.propose(cluster.proposal("exec", exec("node-1"), cluster.id())).await);
+    cluster.start_member(away).await;
+    let (head, _) = cluster.same_head().await;
+    assert!(head >= 22);
+    let state = cluster.data_dir(away).join("state");
+    assert_eq!(
+        std::fs::read_to_string(state.join("CURRENT")).unwrap(),
+        "2\n",
+        "the state came as a snapshot"
+    );
+    // It starts from what it was given, and goes on.
+    cluster.stop_member(away).await;
+    cluster.start_member(away).await;
+    committed(&cluster.propose(cluster.proposal("exec", exec("node-1"), cluster.id())).await);
+    assert!(cluster.same_head().await.0 > head);
+    let entries = all_entries(&cluster.running[&away].context).await;
+    assert_eq!(u64::try_from(entries.len()).unwrap(), cluster.same_head().await.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_members_folder_is_refused_and_left_alone() {
+    let mut cluster = Box::pin(Cluster::start()).await;
+    cluster.stop_member(1).await;
+    let before = std::fs::read(cluster.data_dir(1).join("IDENTITY")).unwrap();
+    cluster.stop_member(2).await;
+    let config = MemberConfig { data_dir: cluster.data_dir(1), ..cluster.config(2) };
+    let supervisor = Supervisor::new(cluster.clock.clone());
+    let error =
+        Box::pin(Member::start(config, cluster.clock.clone(), &supervisor)).await.err().unwrap();
+    assert!(matches!(error, pact_svc_journal::StartError::Identity(_)), "{error}");
+    assert_eq!(std::fs::read(cluster.data_dir(1).join("IDENTITY")).unwrap(), before);
+}
