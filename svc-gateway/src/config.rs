@@ -135,7 +135,7 @@ pub static SCHEMA: Schema = Schema {
             "gateway.enrollment.per_hardware_id_per_minute",
             KeyKind::Integer { min: 1, max: 100_000 },
             When::Value("12"),
-            "First contacts with one hardware identity in a minute.",
+            "First contacts with one hardware identity from one address in a minute.",
         ),
     ],
 };
@@ -251,7 +251,7 @@ pub struct ExecSettings {
 pub struct EnrollmentSettings {
     /// By source address.
     pub per_address_per_minute: u32,
-    /// By hardware identity.
+    /// By hardware identity, for each source address on its own.
     pub per_hardware_id_per_minute: u32,
 }
 

@@ -2,16 +2,20 @@
 //!
 //! The gateway knows nothing about hardware; it bounds how often one may ask, says where the question came from, and
 //! passes it on. What is refused and why is svc-enroll's to say.
+//!
+//! Whoever asks can name any hardware, so every bound counts by where the question came from first: a flood from one
+//! address costs that address its turn, and no other, not even with the hardware identity of somebody else's node.
+
+mod places;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
 use pact_schemas::v1::{EnrollReply, EnrollRequest, enrollment_server::Enrollment};
 use pact_schemas::{ErrorCode, NodeId, convert, v1};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::config::EnrollmentSettings;
@@ -19,9 +23,7 @@ use crate::context::service_subject;
 use crate::error::{Answer, bad_request};
 use crate::listener::Peer;
 use crate::rate::Rates;
-
-/// First contacts that are with svc-enroll at once; each is a probe of up to 3 s and a signature.
-const AT_ONCE: usize = 128;
+use places::{Full, Places};
 
 /// How long svc-enroll may take: a probe of an old connection, a proposal, a signature.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -37,8 +39,9 @@ pub(crate) struct Door {
     bus: Bus,
     clock: Clock,
     addresses: Mutex<Rates<IpAddr>>,
-    hardware: Mutex<Rates<String>>,
-    slots: Arc<Semaphore>,
+    /// Of each address on its own.
+    hardware: Mutex<Rates<(IpAddr, String)>>,
+    places: Places,
 }
 
 impl Door {
@@ -48,16 +51,19 @@ impl Door {
             clock,
             addresses: Mutex::new(Rates::new(settings.per_address_per_minute)),
             hardware: Mutex::new(Rates::new(settings.per_hardware_id_per_minute)),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Places::default(),
         }
     }
 
     async fn pass(&self, peer: Option<Peer>, mut request: EnrollRequest) -> Answer<EnrollReply> {
         let peer =
             peer.ok_or_else(|| ErrorCode::Internal.error("the caller's address is not known"))?;
-        self.limit(&peer, &request)?;
-        check(&request)?;
-        let _slot = self.slots.try_acquire().map_err(|_| limited("this gateway"))?;
+        let address = network(peer.0.ip());
+        self.limit(address, &request)?;
+        let _place = self.places.take(address).map_err(|full| match full {
+            Full::Address => limited(&format!("the address {address}")),
+            Full::Gateway => limited("all addresses together"),
+        })?;
         request.source_address = peer.0.ip().to_canonical().to_string();
         let subject = service_subject("enroll", "enroll")?;
         self.bus.request(&subject, &request, DEADLINE).await.map_err(|error| match error {
@@ -69,18 +75,18 @@ impl Door {
         })
     }
 
-    fn limit(&self, peer: &Peer, request: &EnrollRequest) -> Answer<()> {
+    fn limit(&self, address: IpAddr, request: &EnrollRequest) -> Answer<()> {
         let now = self.clock.monotonic();
-        let address = network(peer.0.ip());
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if !addresses.take(address, now) {
             return Err(limited(&format!("the address {address}")));
         }
         drop(addresses);
+        check(request)?;
         let mut hardware = self.hardware.lock().unwrap_or_else(PoisonError::into_inner);
         for id in hardware_ids(request) {
-            if !hardware.take(id.clone(), now) {
-                return Err(limited("this hardware identity"));
+            if !hardware.take((address, id), now) {
+                return Err(limited(&format!("the address {address} with this hardware identity")));
             }
         }
         Ok(())

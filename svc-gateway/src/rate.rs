@@ -7,7 +7,12 @@ use std::time::Duration;
 /// Keys that are remembered: more addresses than a site has nodes would be an attack.
 const MAX_KEYS: usize = 131_072;
 
+/// Keys of a full table that are compared to find the one to forget: all of them would be a search for each new key.
+const COMPARED: usize = 16;
+
 /// Allows `per_minute` events for each key, as many at once.
+///
+/// A full table forgets a key, and never refuses a new one: else whoever fills it would keep everybody else out.
 #[derive(Debug)]
 pub(crate) struct Rates<K> {
     per_minute: f64,
@@ -20,7 +25,7 @@ struct Bucket {
     at: Duration,
 }
 
-impl<K: Hash + Eq> Rates<K> {
+impl<K: Hash + Eq + Clone> Rates<K> {
     pub(crate) fn new(per_minute: u32) -> Self {
         Self { per_minute: f64::from(per_minute), buckets: HashMap::new() }
     }
@@ -28,10 +33,7 @@ impl<K: Hash + Eq> Rates<K> {
     /// Takes one event of this key at `now`; `false`: too many.
     pub(crate) fn take(&mut self, key: K, now: Duration) -> bool {
         if self.buckets.len() >= MAX_KEYS && !self.buckets.contains_key(&key) {
-            self.forget_idle(now);
-            if self.buckets.len() >= MAX_KEYS {
-                return false; // a table full of busy keys is a flood
-            }
+            self.forget_one(now);
         }
         let full = self.per_minute;
         let bucket = self.buckets.entry(key).or_insert(Bucket { left: full, at: now });
@@ -44,10 +46,18 @@ impl<K: Hash + Eq> Rates<K> {
         true
     }
 
-    /// A key that has its whole minute back says nothing.
-    fn forget_idle(&mut self, now: Duration) {
-        let full = self.per_minute;
-        self.buckets.retain(|_, bucket| refilled(bucket, full, now) < full);
+    /// Of some keys in no order, the one with the most left: it says the least.
+    fn forget_one(&mut self, now: Duration) {
+        let left = |bucket: &Bucket| refilled(bucket, self.per_minute, now);
+        let idlest = self
+            .buckets
+            .iter()
+            .take(COMPARED)
+            .max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b)))
+            .map(|(key, _)| key.clone());
+        if let Some(key) = idlest {
+            self.buckets.remove(&key);
+        }
     }
 }
 
@@ -71,13 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_forgets_the_idle_first() {
-        let mut rates = Rates::new(60);
+    fn a_full_table_stays_bounded_and_keeps_nobody_out() {
+        let mut rates = Rates::new(2);
         for key in 0..MAX_KEYS {
-            assert!(rates.take(key, Duration::ZERO));
+            assert!(rates.take(key, Duration::ZERO) && rates.take(key, Duration::ZERO));
         }
-        assert!(!rates.take(MAX_KEYS, Duration::ZERO), "all are busy");
-        assert!(rates.take(MAX_KEYS, Duration::from_secs(60)));
-        assert_eq!(rates.buckets.len(), 1);
+        for key in MAX_KEYS..MAX_KEYS + 1_000 {
+            assert!(rates.take(key, Duration::ZERO), "a new key is not refused by others' events");
+            assert_eq!(rates.buckets.len(), MAX_KEYS);
+        }
     }
 }

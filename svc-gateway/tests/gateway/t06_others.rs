@@ -1,14 +1,18 @@
 //! Enrolment, unbuilt operations, health of the service, reflection, and records of reading.
 
-use pact_bus::Service;
+use std::time::Duration;
+
+use pact_bus::{MethodLimits, Service};
 use pact_identity::ServiceRole;
+use pact_runtime::CancellationToken;
 use pact_schemas::ErrorCode;
 use pact_schemas::operation::{Operation, Owner};
 use pact_schemas::v1::enrollment_client::EnrollmentClient;
 use pact_schemas::v1::{self, EnrollReply, EnrollRequest, HardwareIdentity, InvokeRequest};
 use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
 
-use crate::world::{World, code, request_id, with_token};
+use crate::world::{PATIENCE, World, code, request_id, with_token};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t06_first_contact_needs_no_token_and_has_a_rate() {
@@ -44,6 +48,64 @@ async fn t06_first_contact_needs_no_token_and_has_a_rate() {
     client.enroll(request("00:00:00:00:00:02")).await.unwrap();
     let nameless = EnrollRequest { node: "*".into(), ..request("00:00:00:00:00:03") };
     assert_eq!(code(&client.enroll(nameless).await.unwrap_err()), ErrorCode::InvalidArgument);
+}
+
+/// A first contact that names this hardware.
+fn contact(mac: &str) -> EnrollRequest {
+    EnrollRequest {
+        node: "n1".into(),
+        identity: Some(HardwareIdentity { macs: vec![mac.into()], ..HardwareIdentity::default() }),
+        csr: vec![1],
+        bus_user: "U".into(),
+        ..EnrollRequest::default()
+    }
+}
+
+/// A client whose connections come from this address.
+async fn from(world: &World, address: [u8; 4]) -> EnrollmentClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", world.address)).unwrap();
+    let channel = endpoint.local_address(Some(address.into())).connect().await.unwrap();
+    EnrollmentClient::new(channel)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_a_flood_from_one_address_keeps_no_other_address_out() {
+    const FLOOD: usize = 300;
+    let world = World::start_with(|s| s.allow_plaintext_loopback = true).await;
+    let bus = world.service(ServiceRole::Enroll, "1").await;
+    let released = CancellationToken::new();
+    let waits = released.clone();
+    let service = Service::new("enroll", "0.1.0", "enroll-1")
+        .limits(MethodLimits { workers: 512, longest: Duration::from_secs(20) })
+        .method("enroll", move |_, request: EnrollRequest| {
+            let waits = waits.clone();
+            async move {
+                if request.source_address == "127.0.0.1" {
+                    waits.cancelled().await; // a probe that takes its time
+                }
+                Ok(EnrollReply { site: request.source_address, ..EnrollReply::default() })
+            }
+        });
+    bus.serve(service).await.unwrap();
+    let mut flood = tokio::task::JoinSet::new();
+    let attacker = from(&world, [127, 0, 0, 1]).await;
+    for number in 0..FLOOD {
+        let mut attacker = attacker.clone();
+        // The hardware of the node that is to enrol, and any other.
+        let mac = format!("00:00:00:00:00:{:02x}", number % 16);
+        flood.spawn(async move { attacker.enroll(contact(&mac)).await.map(drop) });
+    }
+    // More than the gateway passes on at once: most are refused while the others wait.
+    for _ in 0..FLOOD - 100 {
+        let refused = flood.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(code(&refused), ErrorCode::RateLimited);
+    }
+
+    let mut node = from(&world, [127, 0, 0, 2]).await;
+    let asked = tokio::time::timeout(PATIENCE, node.enroll(contact("00:00:00:00:00:00"))).await;
+    assert_eq!(asked.unwrap().unwrap().into_inner().site, "127.0.0.2");
+    released.cancel();
+    while flood.join_next().await.is_some() {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
