@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing is sent to a node before the grant is there. The client's stream is the command's life: when it is dropped,
-//! the receivers are dropped, and each tells its agent to kill the process group.
+//! the receivers are dropped, and each tells its agent to kill the process group. The same happens when the client's
+//! token ends, when it takes nothing for too long, and when the gateway stops; see `outlet`.
 
 mod admission;
 mod begin;
@@ -20,17 +21,16 @@ use pact_identity::grant;
 use pact_schemas::operation::Operation;
 use pact_schemas::v1::{self, ExecInput, ExecOutput, action::Action as Act, exec_output::Output};
 use pact_schemas::{ErrorCode, NodeId};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
 use crate::access::attest;
 use crate::auth::Caller;
 use crate::authorise::Asked;
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
-use crate::sessions::Session;
+use crate::outlet::{self, LastWord, Outflow};
 use crate::targets::Targets;
 use admission::{Admission, GRANT_RESERVE};
 use begin::Begin;
@@ -47,10 +47,10 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) const RECHECK: Duration = Duration::from_secs(60);
 
 /// What open commands get of the grace period when the gateway stops; after it they are cancelled.
-const DRAIN_GRACE: Duration = Duration::from_secs(15);
+pub(crate) const DRAIN_GRACE: Duration = Duration::from_secs(15);
 
-/// The client's end of the stream.
-pub(crate) type Outlet = mpsc::Sender<Result<ExecOutput, Status>>;
+/// The stream to the client.
+pub(crate) type Outlet = outlet::Outlet<ExecOutput>;
 
 /// A committed command, ready to be sent.
 struct Committed {
@@ -67,7 +67,7 @@ impl Gateway {
         &self,
         caller: Caller,
         mut inputs: Streaming<ExecInput>,
-    ) -> Answer<mpsc::Receiver<Result<ExecOutput, Status>>> {
+    ) -> Answer<Outflow<ExecOutput>> {
         let session = self.sessions.open(&caller.principal)?;
         let first = self.clock.timeout(BEGIN_LIMIT, inputs.message()).await;
         let first = first.map_err(|late| {
@@ -77,7 +77,7 @@ impl Gateway {
         let targets = self.resolve(&begin.targets, &begin.exclude).await?;
         begin.check_stdin(targets.set.len())?;
         let committed = self.commit_exec(&caller, &begin, targets).await?;
-        let (outlet, outputs) = mpsc::channel(OUTPUT_QUEUE);
+        let (outlet, last, outputs) = outlet::outlet(OUTPUT_QUEUE, Some(session));
         let gateway = self.clone();
         // Ends with its nodes or its client; its failure is said on the stream.
         tokio::spawn(async move {
@@ -86,7 +86,7 @@ impl Gateway {
                 begin.stdin.then_some(inputs),
                 committed,
                 outlet,
-                session,
+                last,
             ))
             .await;
         });
@@ -126,24 +126,31 @@ impl Gateway {
         inputs: Option<Streaming<ExecInput>>,
         committed: Committed,
         outlet: Outlet,
-        _session: Session,
+        last: LastWord<ExecOutput>,
     ) {
+        let work = self.carry_out(inputs, committed, outlet.clone());
+        let stop = async {
+            tokio::select! {
+                error = self.until_refused(&caller) => error, // holds nothing
+                () = self.until_drained() => stopping(), // holds nothing
+            }
+        };
+        outlet::serve(&self.clock, outlet, last, work, stop).await;
+    }
+
+    async fn carry_out(
+        &self,
+        inputs: Option<Streaming<ExecInput>>,
+        committed: Committed,
+        outlet: Outlet,
+    ) -> Option<v1::Error> {
         let nodes: Vec<String> = committed.targets.set.iter().map(ToString::to_string).collect();
         let accepted = v1::ExecAcceptedBy { seq: committed.seq, nodes };
         let accepted = ExecOutput { node: String::new(), output: Some(Output::Accepted(accepted)) };
-        if outlet.send(Ok(accepted)).await.is_err() {
-            return; // the client is gone, and nothing was started
-        }
+        outlet.send(Ok(accepted)).await.ok()?; // the client is gone, and nothing was started
         metrics::counter!("pact_gateway_execs_total").increment(1);
-        let fan_out = self.fan_out(inputs, committed, &outlet);
-        tokio::pin!(fan_out);
-        let ended = tokio::select! {
-            () = &mut fan_out => return, // everything was said by the nodes
-            () = outlet.closed() => return, // cancel-safe; dropping the fan-out cancels on the nodes
-            error = self.until_refused(&caller) => error, // holds nothing
-            () = self.until_drained() => stopping(), // holds nothing
-        };
-        let _gone = outlet.send(Err(ended.into_status())).await;
+        self.fan_out(inputs, committed, &outlet).await;
+        None
     }
 
     /// Returns when the caller's token is no longer accepted.
@@ -156,7 +163,8 @@ impl Gateway {
         }
     }
 
-    async fn until_drained(&self) {
+    /// Returns when the gateway stops and has waited long enough for what is open.
+    pub(crate) async fn until_drained(&self) {
         self.draining.cancelled().await;
         self.clock.sleep(DRAIN_GRACE).await;
     }

@@ -17,7 +17,6 @@ use std::time::Duration;
 use pact_schemas::v1::pact_server::Pact;
 use pact_schemas::v1::{self, EntryRecord, ExecInput, ExecOutput, ReadOutputReply};
 use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::auth::Caller;
@@ -76,7 +75,7 @@ macro_rules! api {
                         Ok(caller) => Box::pin(Gateway::$stream(self, caller, request.into_inner())).await,
                         Err(error) => Err(error),
                     };
-                    let stream = answer.map(|items| Box::pin(ReceiverStream::new(items)) as Self::$kind);
+                    let stream = answer.map(|items| Box::pin(items) as Self::$kind);
                     self.answered(stringify!($stream), started, stream)
                 }
             )*

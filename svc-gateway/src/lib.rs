@@ -7,6 +7,7 @@
 //!
 //! - [`config`], [`service`], `context`: how it is set up, served and drained, and what every handler holds.
 //! - `handlers`: the methods of `pact.v1.Pact`, one file for each area; `handlers/invoke.rs` passes on what is not built.
+//! - `outlet`: streams to clients, which may stop reading at any time.
 //! - `enrollment`: first contact of nodes, the only call without a token; `rate` and `sessions` bound it and the rest.
 //!
 //! Invariants, as absences: nothing is stored here; no principal, role or scope is taken from a message body; no node is
@@ -31,6 +32,7 @@ mod exec;
 mod fanout;
 mod handlers;
 mod journal;
+mod outlet;
 mod rate;
 mod sessions;
 mod targets;

@@ -28,7 +28,7 @@ use crate::config::{Config, KeyFiles, OidcSettings, SCHEMA, Settings};
 use crate::context::Gateway;
 use crate::enrollment::Door;
 use crate::error::StartError;
-use crate::exec::MAX_NODE_STREAMS;
+use crate::exec::{DRAIN_GRACE, MAX_NODE_STREAMS};
 use crate::journal::Journal;
 use crate::listener::{self, Acceptor, Socket};
 use crate::sessions::Sessions;
@@ -52,6 +52,9 @@ const STREAMS_PER_CONNECTION: u32 = 1_024;
 
 /// A client that is gone without a word is noticed within twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// What is open when commands are cancelled gets this long to be read.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// The last records get this long when the gateway stops.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
@@ -221,8 +224,21 @@ async fn spawn_api(
         let last = CancellationToken::new();
         let recording = tokio::spawn(inbox.run(journal, signer, clock.clone(), last.clone()));
         let incoming = ReceiverStream::new(sockets);
-        let served =
-            router.serve_with_incoming_shutdown(incoming, say_not_serving(stop, reporter)).await;
+        let open_too_long = {
+            let (stop, clock) = (stop.clone(), clock.clone());
+            async move {
+                stop.cancelled().await;
+                clock.sleep(DRAIN_GRACE + LAST_ANSWERS).await;
+            }
+        };
+        let served = tokio::select! {
+            served = router.serve_with_incoming_shutdown(incoming, say_not_serving(stop, reporter)) => served,
+            // A client that does not read its answers cannot hold up the end; its connection ends with the process.
+            () = open_too_long => {
+                tracing::warn!("some clients did not read their last answers");
+                Ok(())
+            }
+        };
         last.cancel();
         finish(recording, &clock).await;
         bus.drain().await;

@@ -2,16 +2,14 @@
 
 use pact_schemas::v1::{self, BlobReply, BlobRequest, ReadOutputReply, entry::Payload};
 use pact_schemas::{ErrorCode, NodeId};
-use tokio::sync::mpsc;
-use tonic::Status;
 
 use super::log::{decode, node_of};
 use crate::auth::{Caller, sight};
 use crate::authorise::Asked;
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
-use crate::exec::operation;
-use crate::sessions::Session;
+use crate::exec::{operation, stopping};
+use crate::outlet::{self, Outflow};
 
 /// Pieces between the journal and the client; each is at most a chunk.
 const QUEUE: usize = 4;
@@ -19,14 +17,14 @@ const QUEUE: usize = 4;
 /// Largest chunk, uncompressed (docs/formats.md §1).
 const MAX_CHUNK_BYTES: usize = 256 * 1024;
 
-type Pieces = mpsc::Sender<Result<ReadOutputReply, Status>>;
+type Pieces = outlet::Outlet<ReadOutputReply>;
 
 impl Gateway {
     pub(super) async fn read_output(
         &self,
         caller: Caller,
         request: v1::ReadOutputRequest,
-    ) -> Answer<mpsc::Receiver<Result<ReadOutputReply, Status>>> {
+    ) -> Answer<Outflow<ReadOutputReply>> {
         self.authorise(&caller, Asked::of(operation("log.show")?)).await?;
         let session = self.sessions.open(&caller.principal)?;
         let shown = self.visible_entry(&sight(&caller.principal), request.seq).await?;
@@ -44,10 +42,19 @@ impl Gateway {
                 .error(format!("entry {} has no recorded output", request.seq))
                 .because("it is not the request or the outcome of a command, or the command has not ended"));
         }
-        let (pieces, receiver) = mpsc::channel(QUEUE);
+        let (pieces, last, receiver) = outlet::outlet(QUEUE, Some(session));
         let gateway = self.clone();
         // Ends with the output or its client; its failure is said on the stream.
-        tokio::spawn(async move { Box::pin(gateway.send_output(recorded, pieces, session)).await });
+        tokio::spawn(async move {
+            let work = gateway.send_output(recorded, pieces.clone());
+            let stop = async {
+                tokio::select! {
+                    error = gateway.until_refused(&caller) => error, // holds nothing
+                    () = gateway.until_drained() => stopping(), // holds nothing
+                }
+            };
+            Box::pin(outlet::serve(&gateway.clock, pieces, last, work, stop)).await;
+        });
         Ok(receiver)
     }
 
@@ -55,18 +62,16 @@ impl Gateway {
         &self,
         recorded: Vec<(NodeId, Vec<v1::OutputSegment>)>,
         pieces: Pieces,
-        _session: Session,
-    ) {
+    ) -> Option<v1::Error> {
         for (node, segments) in recorded {
             for segment in segments {
-                let piece = self.piece(&node, segment).await;
-                let is_last = piece.is_err();
-                let sent = pieces.send(piece.map_err(v1::Error::into_status)).await;
-                if sent.is_err() || is_last {
-                    return;
+                match self.piece(&node, segment).await {
+                    Ok(piece) => pieces.send(Ok(piece)).await.ok()?, // else the client is gone
+                    Err(error) => return Some(error),
                 }
             }
         }
+        None
     }
 
     async fn piece(&self, node: &NodeId, segment: v1::OutputSegment) -> Answer<ReadOutputReply> {

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord};
-use tokio::sync::mpsc;
-use tonic::Status;
 
 use crate::auth::{Caller, sight};
 use crate::context::Gateway;
 use crate::error::Answer;
 use crate::exec::stopping;
-use crate::sessions::Session;
+use crate::outlet::{self, LastWord, Outflow};
 
 /// Entries between the journal and the client; a slow client is behind, it is not disconnected.
 const QUEUE: usize = 64;
@@ -21,14 +19,14 @@ const POLL: Duration = Duration::from_secs(15);
 /// The wait and the way there and back.
 const POLL_ATTEMPT: Duration = Duration::from_secs(20);
 
-type Entries = mpsc::Sender<Result<EntryRecord, Status>>;
+type Entries = outlet::Outlet<EntryRecord>;
 
 impl Gateway {
     pub(super) async fn watch(
         &self,
         caller: Caller,
         request: v1::WatchRequest,
-    ) -> Answer<mpsc::Receiver<Result<EntryRecord, Status>>> {
+    ) -> Answer<Outflow<EntryRecord>> {
         self.authorise_scope(&caller, "watch", request.scope.as_ref()).await?;
         let session = self.sessions.open(&caller.principal)?;
         let after = match request.after {
@@ -42,11 +40,11 @@ impl Gateway {
             visible: sight(&caller.principal).filter(),
             ..EntriesRequest::default()
         };
-        let (entries, receiver) = mpsc::channel(QUEUE);
+        let (entries, last, receiver) = outlet::outlet(QUEUE, Some(session));
         let gateway = self.clone();
         // Ends with its client; its failure is said on the stream.
         tokio::spawn(
-            async move { Box::pin(gateway.run_watch(caller, first, entries, session)).await },
+            async move { Box::pin(gateway.run_watch(caller, first, entries, last)).await },
         );
         Ok(receiver)
     }
@@ -62,20 +60,19 @@ impl Gateway {
         caller: Caller,
         first: EntriesRequest,
         entries: Entries,
-        _session: Session,
+        last: LastWord<EntryRecord>,
     ) {
-        let ended = tokio::select! {
-            ended = self.follow(first, &entries) => ended, // holds nothing that a drop could lose
-            () = entries.closed() => None, // cancel-safe
-            error = self.until_refused(&caller) => Some(error), // holds nothing
-            () = self.draining.cancelled() => Some(stopping()), // cancel-safe: a token
+        let work = self.follow(first, entries.clone());
+        let stop = async {
+            tokio::select! {
+                error = self.until_refused(&caller) => error, // holds nothing
+                () = self.draining.cancelled() => stopping(), // cancel-safe: a token
+            }
         };
-        if let Some(error) = ended {
-            let _gone = entries.send(Err(error.into_status())).await;
-        }
+        outlet::serve(&self.clock, entries, last, work, stop).await;
     }
 
-    async fn follow(&self, mut request: EntriesRequest, entries: &Entries) -> Option<v1::Error> {
+    async fn follow(&self, mut request: EntriesRequest, entries: Entries) -> Option<v1::Error> {
         loop {
             let reply: EntriesReply =
                 match self.journal.read_for("entries", &request, POLL_ATTEMPT).await {

@@ -18,5 +18,6 @@ mod t04_exec;
 mod t05_journal;
 mod t06_others;
 mod t07_fleets;
+mod t08_readers;
 mod tokens;
 mod world;
