@@ -154,9 +154,14 @@ const CATEGORIES: [&str; 7] =
 fn read_policy(reader: &Reader<'_>, table: &DeTable<'_>) -> Result<VclusterPolicy, v1::Error> {
     let mut policy = VclusterPolicy::default();
     for (key, value) in table {
-        set_policy_key(&mut policy, key.get_ref(), value.get_ref()).map_err(|accepted| {
-            reader.at(value.span(), format!("policy key {:?}: {accepted}", key.get_ref()))
+        let name: &str = key.get_ref();
+        set_policy_key(&mut policy, name, value.get_ref()).map_err(|accepted| {
+            reader.at(value.span(), format!("policy key {name:?}: {accepted}"))
         })?;
+        // On the wire an empty list is no list; that it is to become empty is said beside it.
+        if value.get_ref().as_array().is_some_and(|list| list.is_empty()) {
+            policy.cleared_lists.push(name.to_owned());
+        }
     }
     if policy.regulated == Some(true) {
         if policy.two_person_approval == Some(false) {
@@ -219,6 +224,10 @@ pub const POLICY_KEYS: [&str; 18] = [
     "ai_exec_allowed",
     "degraded_exec",
 ];
+
+/// The keys among them that are lists, which `VclusterPolicy.cleared_lists` may name.
+pub const POLICY_LISTS: [&str; 4] =
+    ["exec_whitelist", "shell_whitelist", "auto_converge_categories", "require_ack_categories"];
 
 fn truth(value: &DeValue<'_>) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| "accepted: true or false".to_owned())
@@ -295,6 +304,20 @@ mod tests {
         assert_eq!(policy.two_person_approval, Some(true));
         assert_eq!(policy.exec_whitelist, ["lstopo"]);
         assert_eq!(policy.drift_sensitivity, Some(2.0));
+    }
+
+    #[test]
+    fn a_list_that_is_given_empty_is_cleared_and_one_that_is_not_given_is_kept() {
+        let policy = |text| Spec::parse_policy("p.toml", text).unwrap();
+        let cleared =
+            policy("exec_whitelist = []\nrequire_ack_categories = []\nregulated = false\n");
+        assert_eq!(cleared.cleared_lists, ["exec_whitelist", "require_ack_categories"]);
+        assert!(cleared.exec_whitelist.is_empty());
+        assert_eq!(policy("exec_whitelist = [\"lstopo\"]\n").cleared_lists, [""; 0]);
+        let every = POLICY_LISTS.map(|name| format!("{name} = []\n")).concat();
+        let mut every = policy(&every).cleared_lists;
+        every.sort_unstable_by_key(|name| POLICY_LISTS.iter().position(|list| list == name));
+        assert_eq!(every, POLICY_LISTS);
     }
 
     #[test]

@@ -23,12 +23,21 @@ pub(crate) struct Asked<'a> {
     pub(crate) argv: &'a [String],
     /// Named vClusters need not exist: the request may make them.
     pub(crate) may_create: bool,
+    /// The entry of another operation, of which this is a part, says that it was done.
+    pub(crate) is_part: bool,
 }
 
 impl<'a> Asked<'a> {
     /// For nothing in particular.
     pub(crate) fn of(operation: &'static Operation) -> Self {
-        Self { operation, targets: None, vclusters: Vec::new(), argv: &[], may_create: false }
+        Self {
+            operation,
+            targets: None,
+            vclusters: Vec::new(),
+            argv: &[],
+            may_create: false,
+            is_part: false,
+        }
     }
 
     pub(crate) fn on(mut self, targets: &'a Targets) -> Self {
@@ -43,6 +52,13 @@ impl<'a> Asked<'a> {
 
     fn records(&self) -> &'a [NodeRecord] {
         self.targets.map_or(&[], |targets| targets.records.as_slice())
+    }
+
+    /// Whether nothing else in the journal says that it was asked for and allowed.
+    fn is_recorded_as_access(&self) -> bool {
+        let leaves_no_entry =
+            self.operation.effect == Effect::Reads || self.operation.rpc == Rpc::Invoke;
+        leaves_no_entry && !self.is_part
     }
 
     /// The scope under which it is recorded.
@@ -115,7 +131,7 @@ impl Gateway {
                     return Err(no_vcluster(missing));
                 }
                 let permit = note.permit.clone();
-                if asked.operation.effect == Effect::Reads || asked.operation.rpc == Rpc::Invoke {
+                if asked.is_recorded_as_access() {
                     self.records.accessed(note, self.clock.now());
                 }
                 return Ok(permit);

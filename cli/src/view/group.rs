@@ -16,7 +16,11 @@ pub(crate) fn policy_json(policy: &v1::VclusterPolicy) -> Value {
 
 /// Every key of the policy that is set, in the order of the specification.
 fn policy_fields(p: &v1::VclusterPolicy) -> Vec<(&'static str, Value)> {
-    let list = |items: &[String]| (!items.is_empty()).then(|| json!(items));
+    // In an update a list may be there to become empty.
+    let list = |name: &'static str, items: &[String]| {
+        let is_given = !items.is_empty() || p.cleared_lists.iter().any(|cleared| cleared == name);
+        (name, is_given.then(|| json!(items)))
+    };
     let all = [
         ("enforcement_mode", p.enforcement_mode.as_ref().map(|v| json!(v))),
         ("drift_sensitivity", p.drift_sensitivity.map(|v| json!(v))),
@@ -28,11 +32,11 @@ fn policy_fields(p: &v1::VclusterPolicy) -> Vec<(&'static str, Value)> {
         ("two_person_approval", p.two_person_approval.map(|v| json!(v))),
         ("approval_timeout_seconds", p.approval_timeout_seconds.map(|v| json!(v))),
         ("exec_requires_approval", p.exec_requires_approval.map(|v| json!(v))),
-        ("exec_whitelist", list(&p.exec_whitelist)),
-        ("shell_whitelist", list(&p.shell_whitelist)),
+        list("exec_whitelist", &p.exec_whitelist),
+        list("shell_whitelist", &p.shell_whitelist),
         ("shell_privileged", p.shell_privileged.map(|v| json!(v))),
-        ("auto_converge_categories", list(&p.auto_converge_categories)),
-        ("require_ack_categories", list(&p.require_ack_categories)),
+        list("auto_converge_categories", &p.auto_converge_categories),
+        list("require_ack_categories", &p.require_ack_categories),
         ("audit_retention_days", p.audit_retention_days.map(|v| json!(v))),
         ("ai_exec_allowed", p.ai_exec_allowed.map(|v| json!(v))),
         ("degraded_exec", p.degraded_exec.map(|v| json!(v))),

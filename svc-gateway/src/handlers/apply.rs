@@ -53,7 +53,9 @@ impl Gateway {
         if spec.policies.is_empty() {
             return Ok(permit);
         }
-        let permit = self.authorise(caller, asked(operation("group.set-policy")?)).await?;
+        let mut set_policy = asked(operation("group.set-policy")?);
+        set_policy.is_part = true;
+        let permit = self.authorise(caller, set_policy).await?;
         Ok(Permit { operation: apply, ..permit })
     }
 }

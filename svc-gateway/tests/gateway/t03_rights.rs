@@ -94,3 +94,38 @@ async fn t03_policy_tables_are_applied_by_platform_admins_alone() {
         client.apply(world.by(&["pact-platform-admin"], apply(false))).await.unwrap().into_inner();
     assert!(reply.first_seq > 0 && set(&world) == 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_applying_a_policy_leaves_its_own_entry_and_no_other() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let apply = v1::ApplyRequest {
+        request_id: request_id(),
+        spec: "[vcluster.ml.policy]\nexec_whitelist = []\n".into(),
+        file_name: "s.toml".into(),
+        dry_run: false,
+    };
+    client.apply(world.by(&["pact-platform-admin"], apply)).await.unwrap();
+    // A reading after it, so that the records of both are there when one is.
+    client.whoami(world.by(&["pact-platform-admin"], v1::WhoamiRequest {})).await.unwrap();
+    drop(client);
+    world.supervisor.shutdown();
+    let accessed = || {
+        world.journal.with(|s| {
+            let read = |act: &Action| match act {
+                Action::RecordAccess(record) => {
+                    record.accessed.as_ref().map(|a| a.operation.clone())
+                }
+                _ => None,
+            };
+            s.proposed.iter().filter_map(|(_, act)| read(act)).collect::<Vec<_>>()
+        })
+    };
+    crate::world::until("the reading is recorded", || !accessed().is_empty()).await;
+    assert_eq!(accessed(), ["whoami"]);
+    let cleared = world.journal.with(|s| match &s.proposed[0].1 {
+        Action::SetPolicy(set) => set.updates[0].policy.clone().unwrap().cleared_lists,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(cleared, ["exec_whitelist"], "that the list becomes empty is passed on");
+}
