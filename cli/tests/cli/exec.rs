@@ -71,8 +71,8 @@ fn several_nodes_have_their_names_in_front_and_one_verdict() {
         run.stdout,
         "node-1: echo\nnode-1: from node-1\nnode-2: echo\nnode-2: from node-2\n"
     );
-    home.run(&["exec", "node-[1-2]", "--", "differ"]).exits(7);
-    home.run(&["exec", "node-[1-2]", "--", "vi"]).exits(6);
+    home.run(&["exec", "--yes", "node-[1-2]", "--", "differ"]).exits(7);
+    home.run(&["exec", "--yes", "node-[1-2]", "--", "vi"]).exits(6);
 }
 
 #[test]
@@ -84,6 +84,16 @@ fn changing_many_nodes_needs_a_yes() {
     assert!(site.seen.exec_requests.lock().unwrap().is_empty());
     home.run(&["exec", "--yes", "node-[1-2]", "--", "systemctl", "restart", "x"]).exits(0);
     home.run(&["exec", "node-1", "--", "systemctl", "restart", "x"]).exits(0);
+}
+
+#[test]
+fn a_program_that_nobody_knows_counts_as_changing() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    let run = home.run(&["exec", "node-[1-2]", "--", "wipe-disks", "--all"]).exits(1);
+    assert!(run.stderr.contains("wipe-disks on 2 nodes needs --yes"), "{}", run.stderr);
+    assert!(site.seen.exec_requests.lock().unwrap().is_empty());
+    home.run(&["exec", "node-[1-2]", "--", "uptime"]).exits(0);
 }
 
 #[test]

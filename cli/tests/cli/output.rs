@@ -19,7 +19,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("group_show", &["group", "show", "ml-training"]),
     ("cluster", &["cluster"]),
     ("health", &["health"]),
-    ("exec", &["exec", "node-[1-2]", "--", "differ"]),
+    ("exec", &["exec", "--yes", "node-[1-2]", "--", "differ"]),
 ];
 
 #[test]
