@@ -1,9 +1,7 @@
 //! The keys of `/etc/pact/approval.toml`.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-
-use pact_runtime::config::{Default, Key, KeyKind, Schema};
+use pact_bus::settings::{BusSettings, InstanceSettings};
+use pact_runtime::config::Schema;
 use serde::Deserialize;
 
 /// Every key of the file.
@@ -12,40 +10,11 @@ pub static SCHEMA: Schema = Schema {
     env_prefix: "PACT_APPROVAL",
     other_environment: &[],
     keys: &[
-        Key::new(
-            "approval.name",
-            KeyKind::String,
-            Default::Required,
-            "Name of this instance; its bus credentials are made for it.",
-        )
-        .example("\"approval-1\""),
-        Key::new(
-            "approval.metrics_listen",
-            KeyKind::Address,
-            Default::Value("\"127.0.0.1:9094\""),
-            "Where metrics and health are served.",
-        ),
-        Key::new(
-            "approval.bus.urls",
-            KeyKind::StringList,
-            Default::Required,
-            "The servers of the bus.",
-        )
-        .example("[\"tls://nats-1.mgmt:4222\"]"),
-        Key::new(
-            "approval.bus.creds",
-            KeyKind::Path,
-            Default::Required,
-            "Bus credentials of this instance, from `pact-enroll bootstrap`.",
-        )
-        .example("\"/etc/pact/creds/approval-1.creds\""),
-        Key::new(
-            "approval.bus.tls_ca",
-            KeyKind::Path,
-            Default::Required,
-            "The site root; the only authority the bus is believed by.",
-        )
-        .example("\"/etc/pact/ca.crt\""),
+        InstanceSettings::name_key("approval.name", "\"approval-1\""),
+        InstanceSettings::metrics_listen_key("approval.metrics_listen", "\"127.0.0.1:9094\""),
+        BusSettings::urls_key("approval.bus.urls"),
+        BusSettings::creds_key("approval.bus.creds", "\"/etc/pact/creds/approval-1.creds\""),
+        BusSettings::tls_ca_key("approval.bus.tls_ca"),
     ],
 };
 
@@ -54,31 +23,7 @@ pub static SCHEMA: Schema = Schema {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The only table.
-    pub approval: Settings,
-}
-
-/// `[approval]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// Name of this instance.
-    pub name: String,
-    /// Where metrics and health are served.
-    pub metrics_listen: SocketAddr,
-    /// The bus.
-    pub bus: BusSettings,
-}
-
-/// `[approval.bus]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BusSettings {
-    /// The servers.
-    pub urls: Vec<String>,
-    /// Credentials file.
-    pub creds: PathBuf,
-    /// The site root.
-    pub tls_ca: PathBuf,
+    pub approval: InstanceSettings,
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pact_bus::{Bus, BusConfig, BusError, Credentials, Service as BusService};
+use pact_bus::{BusError, Service as BusService};
 use pact_runtime::{Context, Service};
-use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::operation::Owner;
 use pact_schemas::v1;
 
 use crate::config::{Config, SCHEMA};
@@ -26,37 +26,14 @@ pub static SERVICE: Service = Service {
 /// [`BusError`] for what no retry can mend: addresses, the CA, the credentials.
 pub async fn build(config: Config, context: Context) -> Result<(), BusError> {
     let settings = config.bridge;
-    let bus = Bus::connect(
-        BusConfig {
-            urls: settings.bus.urls,
-            credentials: Credentials::file(settings.bus.creds),
-            tls_ca: Some(settings.bus.tls_ca),
-            inbox_prefix: format!("_INBOX_s.{}", settings.name),
-            name: settings.name.clone(),
-            allow_plaintext_loopback: false,
-        },
-        context.clock.clone(),
-        Some(context.readiness.check("bus")),
-    )
-    .await?;
-    bus.serve(methods(&settings.name)).await?;
-    context.supervisor.spawn_owned("bus", |stop| async move {
-        stop.cancelled().await;
-        bus.drain().await;
-        Ok::<(), BusError>(())
-    });
-    Ok(())
+    settings.serve(&context, methods(&settings.name)).await
 }
 
 /// What this service answers: its health, and "not built yet" for each operation it owns.
 fn methods(instance: &str) -> BusService {
-    let service = BusService::new("bridge", env!("CARGO_PKG_VERSION"), instance)
-        .method("health", |_, _: v1::HealthRequest| async { Ok(health()) });
-    Operation::unbuilt(Owner::Bridge).fold(service, |service, operation| {
-        service.method(operation.method, move |_, _: v1::InvokeRequest| async move {
-            Err::<v1::InvokeReply, _>(operation.unimplemented())
-        })
-    })
+    BusService::new("bridge", env!("CARGO_PKG_VERSION"), instance)
+        .method("health", |_, _: v1::HealthRequest| async { Ok(health()) })
+        .unbuilt(Owner::Bridge)
 }
 
 /// What lies behind the bridge, by the names that `pact health` shows.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pact_bus::settings::BusSettings;
 use pact_runtime::config::{Default as When, Key, KeyKind, Schema, seconds};
 use serde::Deserialize;
 
@@ -55,16 +56,9 @@ pub static SCHEMA: Schema = Schema {
         .example("\"/etc/pact/signing/gateway-1.crt\""),
         required("gateway.signing.key", KeyKind::Path, "Its key, PEM.")
             .example("\"/etc/pact/signing/gateway-1.key\""),
-        required("gateway.bus.urls", KeyKind::StringList, "The servers of the bus.")
-            .example("[\"tls://nats-1.mgmt:4222\"]"),
-        required("gateway.bus.creds", KeyKind::Path, "Bus credentials of this instance.")
-            .example("\"/etc/pact/creds/gateway-1.creds\""),
-        required(
-            "gateway.bus.tls_ca",
-            KeyKind::Path,
-            "The site root; the only authority the bus is believed by.",
-        )
-        .example("\"/etc/pact/ca.crt\""),
+        BusSettings::urls_key("gateway.bus.urls"),
+        BusSettings::creds_key("gateway.bus.creds", "\"/etc/pact/creds/gateway-1.creds\""),
+        BusSettings::tls_ca_key("gateway.bus.tls_ca"),
         required(
             "gateway.oidc.issuer",
             KeyKind::String,
@@ -191,18 +185,6 @@ pub struct KeyFiles {
     pub cert: PathBuf,
     /// PEM.
     pub key: PathBuf,
-}
-
-/// `[gateway.bus]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BusSettings {
-    /// The servers.
-    pub urls: Vec<String>,
-    /// Credentials file.
-    pub creds: PathBuf,
-    /// The site root.
-    pub tls_ca: PathBuf,
 }
 
 /// `[gateway.oidc]`

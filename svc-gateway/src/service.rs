@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_bus::{Bus, BusConfig, Credentials};
+use pact_bus::Bus;
 use pact_identity::x509::SecretPem;
 use pact_identity::{
     OidcConfig, ServiceInstance, ServiceRole, Signer, SignerName, TokenVerifier, nats_jwt,
@@ -145,14 +145,7 @@ async fn connect(
         }
         _ => format!("_INBOX_s.{}", settings.name), // `signer` lets gateways through alone
     };
-    let config = BusConfig {
-        urls: settings.bus.urls.clone(),
-        credentials: Credentials::file(&settings.bus.creds),
-        tls_ca: Some(settings.bus.tls_ca.clone()),
-        inbox_prefix,
-        name: settings.name.clone(),
-        allow_plaintext_loopback: false,
-    };
+    let config = settings.bus.config(&settings.name, inbox_prefix);
     Ok(Bus::connect(config, context.clock.clone(), Some(context.readiness.check("bus"))).await?)
 }
 

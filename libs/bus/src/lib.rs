@@ -7,6 +7,7 @@
 //! Parts
 //! - [`Bus`]: one connection with credentials, TLS by the site's CA alone, endless reconnects, typed requests.
 //! - [`BusConfig`], [`Credentials`]: where to, as whom, trusting what.
+//! - [`settings`]: the same as the configuration of every service says it.
 //! - [`Service`], [`Responder`]: the answering side: bounded workers, deadlines that are obeyed, a reply always.
 //! - [`Deadline`], [`ClockTrust`]: how long a message may be acted upon, and by whose clock.
 //! - [`Subscription`]: messages without a reply, with a [`Delivery::Resync`] wherever some may be missing.
@@ -26,6 +27,7 @@
 )]
 
 pub mod server;
+pub mod settings;
 pub mod stream;
 
 mod bus;

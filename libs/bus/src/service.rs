@@ -5,6 +5,7 @@
 
 use std::future::Future;
 
+use pact_schemas::operation::{Operation, Owner};
 use pact_schemas::subject::pattern;
 use pact_schemas::{MemberId, ServiceName, v1};
 
@@ -40,6 +41,16 @@ impl Service {
     pub fn limits(mut self, limits: MethodLimits) -> Self {
         self.endpoints.limits = limits;
         self
+    }
+
+    /// Declares each operation that this owner has not built yet: it answers so, instead of leaving its caller waiting.
+    #[must_use]
+    pub fn unbuilt(self, owner: Owner) -> Self {
+        Operation::unbuilt(owner).fold(self, |service, operation| {
+            service.method(operation.method, move |_, _: v1::InvokeRequest| async move {
+                Err::<v1::InvokeReply, _>(operation.unimplemented())
+            })
+        })
     }
 
     /// Declares `pact.v1.rpc.<service>.<name>`; any instance answers.
