@@ -16,7 +16,6 @@ mod cordon;
 mod dag;
 mod diag;
 mod diff;
-mod drain;
 mod emergency;
 mod enroll;
 mod exec;
@@ -32,14 +31,13 @@ mod nodes;
 mod policy;
 mod promote;
 mod queue;
-mod reboot;
-mod reimage;
 mod rollback;
 mod service;
 mod services;
 mod session;
 mod shell;
 mod status;
+mod take_down;
 mod uncordon;
 mod undrain;
 mod watch;
@@ -100,7 +98,8 @@ pub(crate) enum Command {
     /// Register a node, or replace its hardware identity (short for `node enroll`)
     Enroll(enroll::Args),
     /// Move workloads off nodes (lattice)
-    Drain(drain::Args),
+    #[command(after_help = take_down::DRAIN)]
+    Drain(take_down::Args),
     /// Cancel a drain (lattice)
     Undrain(undrain::Args),
     /// Keep new workloads off nodes (lattice)
@@ -108,9 +107,11 @@ pub(crate) enum Command {
     /// Let new workloads on nodes again (lattice)
     Uncordon(uncordon::Args),
     /// Reboot nodes through their management controller
-    Reboot(reboot::Args),
+    #[command(after_help = take_down::REBOOT)]
+    Reboot(take_down::Args),
     /// Install nodes anew through the node management
-    Reimage(reimage::Args),
+    #[command(after_help = take_down::REIMAGE)]
+    Reimage(take_down::Args),
     /// Show vCluster groups and set their policy
     Group(group::Args),
     /// Patterns that drift detection leaves out
@@ -168,12 +169,12 @@ impl Command {
             Self::Approve(args) => Box::pin(args.run(session)).await,
             Self::Node(args) => Box::pin(args.run(session)).await,
             Self::Enroll(args) => Box::pin(args.run(session)).await,
-            Self::Drain(args) => Box::pin(args.run(session)).await,
+            Self::Drain(args) => Box::pin(args.run(session, "drain")).await,
             Self::Undrain(args) => Box::pin(args.run(session)).await,
             Self::Cordon(args) => Box::pin(args.run(session)).await,
             Self::Uncordon(args) => Box::pin(args.run(session)).await,
-            Self::Reboot(args) => Box::pin(args.run(session)).await,
-            Self::Reimage(args) => Box::pin(args.run(session)).await,
+            Self::Reboot(args) => Box::pin(args.run(session, "reboot")).await,
+            Self::Reimage(args) => Box::pin(args.run(session, "reimage")).await,
             Self::Group(args) => Box::pin(args.run(session)).await,
             Self::Blacklist(args) => Box::pin(args.run(session)).await,
             Self::Jobs(args) => Box::pin(args.run(session)).await,
