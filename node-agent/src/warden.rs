@@ -181,7 +181,6 @@ impl Warden {
 
     fn launch(orders: Orders) -> io::Result<(SignalFd, Pid)> {
         set_child_subreaper(true)?;
-        // std gives the child an empty mask again.
         SigSet::all().thread_block()?;
         let mut child_ended = SigSet::empty();
         child_ended.add(Signal::SIGCHLD);
@@ -298,6 +297,12 @@ fn prepare(command: &mut std::process::Command) {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
             libc::umask(UMASK);
+            // The warden's mask is the warden's; std leaves it to the child.
+            let mut none = std::mem::zeroed::<libc::sigset_t>();
+            libc::sigemptyset(&raw mut none);
+            if libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) == -1 {
+                return Err(io::Error::last_os_error());
+            }
             Ok(())
         });
     }

@@ -12,13 +12,13 @@ use crate::plane::{Plane, exec, rest, runs, until};
 /// The first line that a command prints, which is a process id.
 async fn pid(receiver: &mut StreamReceiver) -> i32 {
     let mut line = Vec::new();
-    while !line.ends_with(b"\n") {
+    while !line.contains(&b'\n') {
         match receiver.recv().await.unwrap() {
             Some(Body::Output(output)) => line.extend(output.data),
             other => panic!("{other:?}"),
         }
     }
-    String::from_utf8(line).unwrap().trim().parse().unwrap()
+    String::from_utf8(line).unwrap().lines().next().unwrap().parse().unwrap()
 }
 
 /// Starts something in the background that ignores SIGTERM, in a session of its own and with nothing in its environment, and
@@ -26,7 +26,10 @@ async fn pid(receiver: &mut StreamReceiver) -> i32 {
 const STUBBORN: &str = "(trap '' TERM; exec env -i setsid sleep 1000) & echo $!; wait";
 
 /// Ends at once; what it leaves behind holds the pipe and fills it for ever.
-const FLOOD: &str = "(sleep 0.2; exec yes) & echo $!; exit 7";
+///
+/// It begins when the command itself is gone, and prints its process id first.
+const FLOOD: &str =
+    "sh -c 'while kill -0 $1 2>/dev/null; do sleep 0.02; done; echo $$; exec yes' sh $$ & exit 7";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_comes_as_it_is_produced_and_is_cut_at_its_limit() {
@@ -117,6 +120,19 @@ async fn whatever_ends_a_command_ends_all_that_it_started() {
     assert_eq!((finished.exit_status, finished.code.as_str()), (Some(4), ""));
     assert!(finished.reason.contains("was killed (processes: 1)"), "{}", finished.reason);
     assert!(!runs(String::from_utf8(shown).unwrap().trim().parse().unwrap()));
+
+    // What obeys SIGTERM has time to.
+    let script = "trap 'echo bye; exit 0' TERM; echo $$; while :; do sleep 0.1; done";
+    let (mut receiver, _) =
+        plane.present(plane.sign(&plane.payload(6, &["sh", "-c", script]))).await;
+    pid(&mut receiver).await;
+    receiver.cancel().await.unwrap();
+    let outcome = plane.outcome(6).await;
+    assert_eq!((outcome.outcome(), outcome.exit_status), (ExecOutcome::Cancelled, Some(0)));
+    assert!(plane.told.lock().unwrap().recorded(&outcome).ends_with(b"bye\n"));
+    let script = "grep '^SigBlk' /proc/self/status";
+    let (shown, _) = plane.run(&plane.payload(7, &["sh", "-c", script])).await;
+    assert_eq!(shown, b"SigBlk:\t0000000000000000\n");
 
     // And a command sees nothing of the agent.
     let (shown, _) =
