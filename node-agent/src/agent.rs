@@ -13,6 +13,7 @@ use pact_identity::Verifier;
 use pact_identity::signing::SetupError;
 use pact_runtime::{CancellationToken, Context, OnFailure, Timestamp};
 use pact_schemas::v1;
+use tokio::sync::watch;
 
 use crate::blobs::{BlobError, Blobs};
 use crate::boot::{BootId, NoBootId};
@@ -25,6 +26,7 @@ use crate::exec::launcher::Launcher;
 use crate::exec::{self, Engine, Ledger, LedgerError, Parts, RecoveryError, causes};
 use crate::hello::{self, Greeting};
 use crate::owner::Owner;
+use crate::reload::{self, Live, Reloader, Source};
 use crate::report::{self, Reporter};
 use crate::rpc;
 use crate::spool::{self, Spool, SpoolError};
@@ -96,7 +98,10 @@ pub enum AgentError {
 
 /// Everything that was opened before the first connection.
 struct Opened {
+    /// As at the start.
     config: AgentConfig,
+    /// What SIGHUP may have changed since.
+    live: watch::Receiver<Live>,
     context: Context,
     boot: BootId,
     verifier: Arc<Verifier>,
@@ -114,15 +119,18 @@ struct Opened {
 ///
 /// # Errors
 /// [`AgentError`] for what no retry mends.
-pub async fn build(config: Config, context: Context) -> Result<(), AgentError> {
-    for key in &config.without_effect {
-        tracing::warn!(
-            key,
-            "this key is set and has no effect yet: its part of the agent is not built"
-        );
-    }
-    let opened = open(config.agent, context.clone()).await?;
+pub async fn build(config: Config, source: Source, context: Context) -> Result<(), AgentError> {
+    reload::warn_without_effect(&config);
+    let reloader = Reloader::new(source, context.reload.clone(), config.clone());
+    let opened = open(config.agent, reloader.live(), context.clone()).await?;
     let supervisor = context.supervisor;
+    supervisor.spawn("configuration", OnFailure::Shutdown, move |stop| {
+        let reloader = reloader.clone();
+        async move {
+            reloader.run(stop).await;
+            Ok::<(), AgentError>(())
+        }
+    });
     let spool = opened.spool.clone();
     supervisor.spawn("spool", OnFailure::Shutdown, move |stop| {
         let spool = spool.clone();
@@ -155,7 +163,11 @@ pub async fn build(config: Config, context: Context) -> Result<(), AgentError> {
     Ok(())
 }
 
-async fn open(config: AgentConfig, context: Context) -> Result<Opened, AgentError> {
+async fn open(
+    config: AgentConfig,
+    live: watch::Receiver<Live>,
+    context: Context,
+) -> Result<Opened, AgentError> {
     let clock = context.clock.clone();
     let state = config.state_dir.clone();
     let io = |path: &Path| {
@@ -195,6 +207,7 @@ async fn open(config: AgentConfig, context: Context) -> Result<Opened, AgentErro
     };
     Ok(Opened {
         config,
+        live,
         context,
         boot,
         verifier: Arc::new(verifier),
@@ -351,17 +364,12 @@ impl Opened {
             launcher: self.launcher.clone(),
             uplink: uplink.clone(),
             whitelist: Whitelist::builtin(),
-            mode: self.config.shell.whitelist_mode,
+            live: self.live.clone(),
         }
     }
 
     fn greeting(&self) -> Greeting {
-        Greeting {
-            boot: self.boot.clone(),
-            version: VERSION,
-            enforcement_mode: self.config.enforcement_mode.clone(),
-            whitelist_mode: self.config.shell.whitelist_mode.as_str(),
-        }
+        Greeting { boot: self.boot.clone(), version: VERSION, live: self.live.clone() }
     }
 
     fn responder(&self, engine: &Engine) -> pact_bus::Responder {

@@ -2,6 +2,7 @@
 
 mod keys;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub struct Config {
     /// Keys that somebody set although nothing reads them yet.
     #[serde(skip)]
     pub without_effect: Vec<&'static str>,
+    /// The effective value of each key that has one, as `--print-config` shows it; to tell what a reload changes.
+    #[serde(skip)]
+    pub values: BTreeMap<String, String>,
 }
 
 /// `[agent]`
@@ -180,6 +184,7 @@ impl Config {
     pub fn new(loaded: &Loaded) -> Result<Self, ConfigError> {
         let mut config: Self = loaded.parse()?;
         config.without_effect = without_effect(loaded);
+        config.values = values(&loaded.print());
         if config.agent.enforcement_mode == "enforce" {
             config.without_effect.push("agent.enforcement_mode");
         }
@@ -207,6 +212,16 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// The values of printed lines `key = value   # origin`.
+fn values(printed: &str) -> BTreeMap<String, String> {
+    let value = |line: &str| {
+        let (key, rest) = line.split_once(" = ")?;
+        let (value, _origin) = rest.rsplit_once("   # ")?;
+        Some((key.to_owned(), value.to_owned()))
+    };
+    printed.lines().filter(|line| !line.starts_with('#')).filter_map(value).collect()
 }
 
 fn without_effect(loaded: &Loaded) -> Vec<&'static str> {

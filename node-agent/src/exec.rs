@@ -33,17 +33,18 @@ use pact_identity::{DegradedGrants, Grant, GrantedAction, GrantedExec, Verifier}
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::{ErrorCode, NodeId, StreamId, v1};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::blobs::Blobs;
 use crate::boot::BootId;
 use crate::nonces::NonceError;
 use crate::owner::Owner;
+use crate::reload::Live;
 use crate::spool::Spool;
 use crate::time::{PlaneClock, PlaneTime};
 use crate::uplink::Uplink;
-use crate::whitelist::{Mode, Whitelist};
+use crate::whitelist::Whitelist;
 
 use judge::Judges;
 use launcher::Launcher;
@@ -75,7 +76,8 @@ pub(crate) struct Parts {
     pub(crate) launcher: Launcher,
     pub(crate) uplink: Uplink,
     pub(crate) whitelist: Whitelist,
-    pub(crate) mode: Mode,
+    /// The whitelist mode is among it.
+    pub(crate) live: watch::Receiver<Live>,
 }
 
 /// Runs commands; cheap to clone.

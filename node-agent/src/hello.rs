@@ -1,4 +1,4 @@
-//! The agent's sign of life: `up.hello` on each connection and every 60 s ± 20 %.
+//! The agent's sign of life: `up.hello` on each connection, every 60 s ± 20 %, and when a reload changed what it says.
 //!
 //! svc-enroll calls the node inactive when none came for its grace period. A hello that fails costs nothing: the next
 //! connection or the next minute brings another.
@@ -9,8 +9,10 @@ use pact_bus::CallError;
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::id::IdError;
 use pact_schemas::v1;
+use tokio::sync::watch;
 
 use crate::boot::BootId;
+use crate::reload::Live;
 use crate::spool::Spool;
 use crate::uplink::{Uplink, names};
 
@@ -31,13 +33,12 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(crate) struct Greeting {
     pub(crate) boot: BootId,
     pub(crate) version: &'static str,
-    pub(crate) enforcement_mode: String,
-    pub(crate) whitelist_mode: &'static str,
+    pub(crate) live: watch::Receiver<Live>,
 }
 
 /// Says hello until `stop`.
 pub(crate) async fn run(
-    greeting: Greeting,
+    mut greeting: Greeting,
     uplink: Uplink,
     spool: Spool,
     clock: Clock,
@@ -50,6 +51,7 @@ pub(crate) async fn run(
         tokio::select! {
             () = stop.cancelled() => return, // cancel-safe: a token
             () = connections.next() => {} // cancel-safe
+            () = changed(&mut greeting.live) => {} // cancel-safe: a watch
             () = clock.sleep(wait) => {} // cancel-safe: nothing is lost when it starts again
         }
         let heard = say(&greeting, &uplink, &spool).await;
@@ -69,6 +71,14 @@ pub(crate) async fn run(
     }
 }
 
+/// Waits until there is something new to say.
+async fn changed(live: &mut watch::Receiver<Live>) {
+    if live.changed().await.is_err() {
+        // Nothing changes any more.
+        std::future::pending::<()>().await;
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum HelloError {
     #[error("the hello was not answered")]
@@ -78,13 +88,14 @@ enum HelloError {
 }
 
 async fn say(greeting: &Greeting, uplink: &Uplink, spool: &Spool) -> Result<(), HelloError> {
+    let live = greeting.live.borrow().clone();
     let hello = v1::Hello {
         boot_id: greeting.boot.to_string(),
         spool_id: spool.id().to_string(),
         spool_head: spool.progress().head,
         agent_version: greeting.version.to_owned(),
-        enforcement_mode: greeting.enforcement_mode.clone(),
-        whitelist_mode: greeting.whitelist_mode.to_owned(),
+        enforcement_mode: live.enforcement_mode,
+        whitelist_mode: live.whitelist_mode.as_str().to_owned(),
     };
     let _heard: v1::HelloReply = uplink.call(names::method("hello")?, &hello, CALL_LIMIT).await?;
     Ok(())

@@ -1,7 +1,7 @@
 //! The agent on every node: the only thing that acts there, and only on what the journal has committed.
 //!
 //! Parts
-//! - [`agent`]: the life: open, recover, enrol, connect, serve, stop. [`config`]: its keys.
+//! - [`agent`]: the life: open, recover, enrol, connect, serve, stop. [`config`]: its keys. [`reload`]: SIGHUP.
 //! - `enrol`: first contact, identity on disk, renewal. `uplink`: the current bus connection. `hello`: signs of life.
 //! - `time`: plane time from signed answers. `nonces`: which grants were used.
 //! - `exec`: commands, from grant to outcome. [`whitelist`]: which of them may run. [`warden`]: what ends all of a command.
@@ -25,6 +25,7 @@
 pub mod agent;
 pub mod capability;
 pub mod config;
+pub mod reload;
 pub mod warden;
 pub mod whitelist;
 

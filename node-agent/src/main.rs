@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use pact_node_agent::config::{Config, SCHEMA};
+use pact_node_agent::reload::Source;
 use pact_node_agent::{agent, warden};
 use pact_runtime::{CommonArgs, Service, main_entry, parse_args};
 
@@ -36,7 +37,13 @@ fn main() -> ExitCode {
         return warden::main(arguments);
     }
     match parse_args::<Args>() {
-        Ok(args) => main_entry(&SERVICE, &args.common, Config::new, agent::build),
+        Ok(args) => {
+            let again = args.common.clone();
+            let source = Source::new(move || Config::new(&again.load(&SCHEMA)?));
+            main_entry(&SERVICE, &args.common, Config::new, |config, context| {
+                agent::build(config, source, context)
+            })
+        }
         Err(code) => code,
     }
 }

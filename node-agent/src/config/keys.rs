@@ -25,7 +25,8 @@ pub static SCHEMA: Schema = Schema {
             "agent.enforcement_mode",
             KeyKind::Enum(&["observe", "enforce"]),
             Default::Value("\"observe\""),
-            "Whether drift that nobody commits is undone when its window ends. A vCluster's policy wins.",
+            "Whether drift that nobody commits is undone when its window ends. A vCluster's policy wins. Read again on \
+             SIGHUP.",
         ),
         Key::new(
             "agent.enforce_keys",
@@ -103,7 +104,7 @@ pub static SCHEMA: Schema = Schema {
             KeyKind::Enum(WHITELIST_MODES),
             Default::Required,
             "Which commands run: strict (the list only), learning (all; what is off the list is marked), bypass \
-             (all, development only). There is no default: the choice is the site's.",
+             (all, development only). There is no default: the choice is the site's. Read again on SIGHUP.",
         )
         .example("\"strict\""),
         Key::new(

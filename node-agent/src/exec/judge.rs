@@ -76,11 +76,12 @@ pub(super) async fn judge(
     exec: &GrantedExec,
 ) -> Result<whitelist::Admitted, NotRun> {
     let parts = &engine.parts;
-    if exec.require_strict && parts.mode != Mode::Strict {
-        return Err(NotRun::not_strict(parts.mode));
+    let mode = parts.live.borrow().whitelist_mode;
+    if exec.require_strict && mode != Mode::Strict {
+        return Err(NotRun::not_strict(mode));
     }
     // Both run everything; only `Learning` says what strict mode would have refused, and that is always reported.
-    let mode = if parts.mode == Mode::Bypass { Mode::Learning } else { parts.mode };
+    let mode = if mode == Mode::Bypass { Mode::Learning } else { mode };
     let (engine, argv, additions) =
         (engine.clone(), exec.argv.clone(), exec.exec_whitelist.clone());
     let judges = engine.judges.clone();

@@ -16,3 +16,4 @@ mod t02_grants;
 mod t03_commands;
 mod t04_crashes;
 mod t05_renewal;
+mod t06_reload;

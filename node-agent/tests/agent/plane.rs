@@ -213,19 +213,25 @@ impl Plane {
         agent
     }
 
-    /// Starts the agent.
-    pub(crate) fn launch(&self, whitelist_mode: &str) -> Agent {
+    /// Writes the agent's file; `more` are keys of `[agent]`.
+    pub(crate) fn configure(&self, whitelist_mode: &str, more: &str) -> PathBuf {
         let folder = self.folder.path().display();
         let config = format!(
             "[agent]\nnode_id = \"{NODE}\"\nstate_dir = \"{folder}/state\"\n\
              run_dir = \"{folder}/run\"\ncertificate_path = \"{folder}/agent.crt\"\n\
-             [agent.journal]\nendpoints = [\"localhost:{}\"]\ntls_ca = \"{folder}/ca.crt\"\n\
+             {more}\n[agent.journal]\nendpoints = [\"localhost:{}\"]\ntls_ca = \"{folder}/ca.crt\"\n\
              [agent.shell]\nwhitelist_mode = \"{whitelist_mode}\"\n\
              [agent.identity]\nmacs = [\"{MAC}\"]\n",
             self.endpoint.port()
         );
         let path = self.folder.path().join("agent.toml");
         std::fs::write(&path, config).unwrap();
+        path
+    }
+
+    /// Starts the agent.
+    pub(crate) fn launch(&self, whitelist_mode: &str) -> Agent {
+        let path = self.configure(whitelist_mode, "");
         let log = self.folder.path().join("agent.log");
         let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_pact-agent"))
