@@ -2,8 +2,11 @@
 
 mod call;
 mod changes;
+mod fold;
 mod screen;
 mod verdict;
+
+use std::time::Duration;
 
 use pact_schemas::error_code::ErrorCode;
 
@@ -18,6 +21,9 @@ use verdict::Verdict;
 
 /// pact's own failures under `-S`, where every other code belongs to the remote command.
 const OWN_FAILURE: u8 = 255;
+
+/// After Ctrl-C, what was held is shown, but a reader who paused is not waited for.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,12 +67,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let own_status = self.status;
-        let result = tokio::select! {
-            // Dropping the call ends the stream, and with it the process group on every node.
-            result = self.carry_out(session) => result,
-            _interrupt = tokio::signal::ctrl_c() => Err(interrupted()),
-        };
-        match result {
+        match self.carry_out(session).await {
             Err(failure @ Failure::Reported(_))
                 if own_status && failure.code() != Some(ErrorCode::Interrupted) =>
             {
@@ -81,7 +82,8 @@ impl Args {
         let targets = Targets::new(&self.node, &self.exclude)?;
         if changes_state(&self.command) {
             let program = self.command.first().map(String::as_str).unwrap_or_default();
-            confirm::fleet(session, &targets, &self.yes, program).await?;
+            let confirmed = Box::pin(confirm::fleet(session, &targets, &self.yes, program));
+            until_interrupted(confirmed).await?;
         }
         let call = call::Call {
             session,
@@ -91,12 +93,28 @@ impl Args {
             timeout_seconds: self.timeout.unwrap_or(0),
         };
         let mut verdict = Verdict::new();
-        let mut screen = ExecScreen::new(session.format(), session.screen, self.raw);
-        let result = call.run(&mut verdict, &mut screen).await;
-        screen.flush_all(verdict.is_fleet()).await?;
+        let mut screen =
+            ExecScreen::new(session.format(), session.screen, self.raw, session.clock.clone());
+        // Dropping the call ends the stream, and with it the process group on every node.
+        let result = until_interrupted(Box::pin(call.run(&mut verdict, &mut screen))).await;
+        let flush = screen.flush_all(verdict.is_fleet());
+        if result.as_ref().is_err_and(|failure| failure.code() == Some(ErrorCode::Interrupted)) {
+            let _shown = session.clock.timeout(LAST_OUTPUT, flush).await;
+        } else {
+            until_interrupted(flush).await?;
+        }
         result?;
-        screen.end(&verdict).await?;
+        until_interrupted(screen.end(&verdict)).await?;
         verdict.exit(self.status)
+    }
+}
+
+async fn until_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => result, // dropped when interrupted: that is what ends it
+        _interrupt = tokio::signal::ctrl_c() => Err(interrupted()), // cancel-safe
     }
 }
 

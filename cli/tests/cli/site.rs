@@ -393,6 +393,9 @@ async fn one_node(caller: &Caller, node: &str, begin: &v1::ExecBegin, seen: &See
             finished.output_bytes = 50_000_000;
             finished.discarded_bytes = 39_514_240;
         }
+        "same" => {
+            caller.out(node, b"alike\n").await;
+        }
         "slow" => {
             while caller.out(node, b"tick\n").await {
                 tokio::time::sleep(Duration::from_millis(20)).await;

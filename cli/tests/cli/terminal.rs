@@ -61,6 +61,30 @@ fn control_characters_of_a_node_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn identical_output_of_many_nodes_is_shown_once() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint).with("NO_COLOR", "1");
+    let same = on_terminal(&home, "exec --yes node-[1-2] -- same", "", "");
+    assert_eq!(same.text, "--- node-[1-2] (2) ---\r\nalike\r\n");
+    let differs = on_terminal(&home, "exec node-[1-2] -- echo", "", "");
+    let lines = ["node-1: echo", "node-1: from node-1", "node-2: echo", "node-2: from node-2"];
+    assert_eq!(differs.text, lines.map(|line| format!("{line}\r\n")).concat());
+    // Where it goes into a file or a program, every line has its node.
+    let run = home.run(&["exec", "--yes", "node-[1-2]", "--", "same"]).exits(0);
+    assert_eq!(run.stdout, "node-1: alike\nnode-2: alike\n");
+}
+
+#[test]
+fn held_output_is_shown_when_the_wait_is_interrupted_or_long() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint).with("NO_COLOR", "1");
+    // Never ends; its lines come although nothing can be compared yet. The typed character is Ctrl-C.
+    let slow = on_terminal(&home, "exec --yes node-[1-2] -- slow", "node-1: tick", "\u{3}");
+    assert_eq!(slow.code, Some(130), "{}", slow.text);
+    assert!(slow.text.contains("node-1: tick\r\n"), "{}", slow.text);
+}
+
+#[test]
 fn colour_is_for_terminals_that_want_it() {
     let site = Site::start();
     let home = Home::new(&site.endpoint);

@@ -95,10 +95,13 @@ impl Call<'_> {
             Err(Opening::Failure(failure)) => return Err(failure),
         };
         loop {
-            let message = if verdict.seq.is_none() {
-                self.first_answer(&mut outputs).await?
-            } else {
-                outputs.message().await
+            let due = screen.until_due();
+            let message = tokio::select! {
+                message = self.next(&mut outputs, verdict.seq.is_none()) => message?, // cancel-safe: takes nothing until it is ready
+                () = self.session.clock.sleep(due.unwrap_or_default()), if due.is_some() => { // cancel-safe: a timer
+                    screen.show_due().await?;
+                    continue;
+                }
             };
             match message {
                 Ok(Some(output)) => {
@@ -119,10 +122,14 @@ impl Call<'_> {
     }
 
     /// Streams have no time limit, but a gateway that does not even accept has one.
-    async fn first_answer(
+    async fn next(
         &self,
         outputs: &mut tonic::Streaming<v1::ExecOutput>,
+        is_first: bool,
     ) -> Result<Result<Option<v1::ExecOutput>, Status>, Failure> {
+        if !is_first {
+            return Ok(outputs.message().await);
+        }
         let limit = self.session.settings.timeout;
         self.session.clock.timeout(limit, outputs.message()).await.map_err(|_late| late(limit))
     }

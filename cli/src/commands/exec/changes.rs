@@ -33,8 +33,11 @@ const ALWAYS_LOOK: &[&str] = &[
     "wc",
 ];
 
+/// Whether a program only looks with these arguments.
+type Looks = fn(&[&str]) -> bool;
+
 /// Programs of the built-in list that look in some forms, and how to tell.
-const SOMETIMES_LOOK: &[(&str, fn(&[&str]) -> bool)] = &[
+const SOMETIMES_LOOK: &[(&str, Looks)] = &[
     ("date", date_looks),
     ("dmesg", |a| {
         !has_short(a, "CcDEn") && !has_long(a, &["--clear", "--read-clear", "--console"])

@@ -1,10 +1,13 @@
 //! What the user sees of a running command.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use pact_runtime::Clock;
 use pact_schemas::{convert, v1};
 use serde_json::json;
 
+use super::fold::{Fold, Group, heading};
 use super::verdict::{Ended, Verdict, error_of};
 use crate::failure::{self, Failure};
 use crate::output::{
@@ -18,13 +21,18 @@ const SCHEMA: &str = "pact/v1/Exec";
 const MAX_PARTIAL_LINE_BYTES: usize = 64 * 1024;
 
 /// Writes output as it comes: byte for byte where it is redirected, neutralised on a terminal,
-/// line by line with the node's name where there are several.
+/// line by line with the node's name where there are several; on a terminal, what several nodes
+/// wrote alike is shown once (`fold`).
 pub(super) struct ExecScreen {
     format: Format,
     screen: Screen,
     raw: bool,
     writer: StreamWriter,
     sources: BTreeMap<(String, bool), Source>,
+    clock: Clock,
+    fold: Fold,
+    /// How nodes ended whose output is still held: said after it.
+    endings: String,
 }
 
 /// One stream of one node.
@@ -36,9 +44,72 @@ struct Source {
 }
 
 impl ExecScreen {
-    pub(super) fn new(format: Format, screen: Screen, raw: bool) -> Self {
-        let writer = StreamWriter::new();
-        Self { format, screen, raw, writer, sources: BTreeMap::new() }
+    pub(super) fn new(format: Format, screen: Screen, raw: bool, clock: Clock) -> Self {
+        Self {
+            format,
+            screen,
+            raw,
+            writer: StreamWriter::new(),
+            sources: BTreeMap::new(),
+            clock,
+            fold: Fold::default(),
+            endings: String::new(),
+        }
+    }
+
+    /// Whether output is compared before it is shown.
+    fn folds(&self, is_stderr: bool, is_fleet: bool) -> bool {
+        is_fleet && self.format == Format::Text && self.screen.is_terminal(is_stderr)
+    }
+
+    /// How long until [`ExecScreen::show_due`] has something to do.
+    pub(super) fn until_due(&self) -> Option<Duration> {
+        Some(self.fold.due()?.saturating_sub(self.clock.monotonic()))
+    }
+
+    /// Shows what was held for long enough.
+    pub(super) async fn show_due(&mut self) -> Result<(), Failure> {
+        let now = self.clock.monotonic();
+        for ((node, is_stderr), held) in self.fold.overdue_streams(now) {
+            self.prefixed(&node, is_stderr, &held).await?;
+        }
+        let groups = self.fold.overdue_groups(now);
+        self.show(groups).await
+    }
+
+    async fn show(&mut self, groups: Vec<Group>) -> Result<(), Failure> {
+        for group in groups {
+            match group.nodes.as_slice() {
+                [only] => {
+                    self.prefixed(only, group.is_stderr, &group.bytes).await?;
+                    self.last_line(only, group.is_stderr).await?;
+                }
+                nodes => {
+                    let mut text = heading(nodes).into_bytes();
+                    text.extend_from_slice(&group.bytes);
+                    if !group.bytes.ends_with(b"\n") {
+                        text.push(b'\n');
+                    }
+                    self.writer.write(group.is_stderr, &text).await?;
+                }
+            }
+        }
+        let endings = std::mem::take(&mut self.endings);
+        if endings.is_empty() { Ok(()) } else { self.stderr_text(&endings).await }
+    }
+
+    /// Whole lines with the node's name in front; the beginning of a line waits.
+    async fn prefixed(&mut self, node: &str, is_stderr: bool, bytes: &[u8]) -> Result<(), Failure> {
+        let source = self.sources.entry((node.to_owned(), is_stderr)).or_default();
+        let shown = source.whole_lines(node, bytes);
+        if shown.is_empty() { Ok(()) } else { self.writer.write(is_stderr, &shown).await }
+    }
+
+    /// What is left of a line.
+    async fn last_line(&mut self, node: &str, is_stderr: bool) -> Result<(), Failure> {
+        let source = self.sources.remove(&(node.to_owned(), is_stderr));
+        let shown = source.map(|mut source| source.last_line(node)).unwrap_or_default();
+        if shown.is_empty() { Ok(()) } else { self.writer.write(is_stderr, &shown).await }
     }
 
     /// The command is on its way.
@@ -74,8 +145,14 @@ impl ExecScreen {
             true => source.sanitizer.feed(&bytes.data).into_bytes(),
             false => bytes.data.clone(),
         };
-        let shown = if is_fleet { source.whole_lines(node, &safe) } else { safe };
-        if shown.is_empty() { Ok(()) } else { self.writer.write(is_stderr, &shown).await }
+        if self.folds(is_stderr, is_fleet) {
+            let shown = self.fold.take(node, is_stderr, &safe, self.clock.monotonic());
+            return self.prefixed(node, is_stderr, &shown).await;
+        }
+        if is_fleet {
+            return self.prefixed(node, is_stderr, &safe).await;
+        }
+        if safe.is_empty() { Ok(()) } else { self.writer.write(is_stderr, &safe).await }
     }
 
     async fn output_item(
@@ -99,6 +176,7 @@ impl ExecScreen {
         for is_stderr in [false, true] {
             self.flush(node, is_stderr, is_fleet).await?;
         }
+        let is_held = self.fold.end(node, self.clock.monotonic());
         if self.format == Format::Json {
             if let Ended::Finished(finished) = ended {
                 let item = json!({
@@ -110,15 +188,20 @@ impl ExecScreen {
             }
             return Ok(());
         }
+        let mut text = String::new();
         if let Ended::Finished(finished) = ended {
             for note in notes(node, finished) {
-                self.stderr_text(&format!("{}\n", clean_line(&note))).await?;
+                text.push_str(&format!("{}\n", clean_line(&note)));
             }
         }
         if let Some(error) = error_of(node, ended) {
-            self.stderr_text(&failure::text(&error, self.screen)).await?;
+            text.push_str(&failure::text(&error, self.screen));
         }
-        Ok(())
+        if is_held {
+            self.endings.push_str(&text);
+            return Ok(());
+        }
+        if text.is_empty() { Ok(()) } else { self.stderr_text(&text).await }
     }
 
     async fn flush(&mut self, node: &str, is_stderr: bool, is_fleet: bool) -> Result<(), Failure> {
@@ -134,6 +217,17 @@ impl ExecScreen {
             };
         }
         let tail = source.sanitizer.finish().into_bytes();
+        if self.folds(is_stderr, is_fleet) {
+            // Of a stream that is held, the source holds nothing but the sanitizer.
+            let shown = self.fold.take(node, is_stderr, &tail, self.clock.monotonic());
+            let mut lines = source.whole_lines(node, &shown);
+            lines.extend(source.last_line(node));
+            return if lines.is_empty() {
+                Ok(())
+            } else {
+                self.writer.write(is_stderr, &lines).await
+            };
+        }
         let shown = if is_fleet {
             let mut shown = source.whole_lines(node, &tail);
             shown.extend(source.last_line(node));
@@ -149,8 +243,10 @@ impl ExecScreen {
         let open: Vec<(String, bool)> = self.sources.keys().cloned().collect();
         for (node, is_stderr) in open {
             self.flush(&node, is_stderr, is_fleet).await?;
+            self.fold.end(&node, self.clock.monotonic());
         }
-        Ok(())
+        let groups = self.fold.groups();
+        self.show(groups).await
     }
 
     /// After the last node.
