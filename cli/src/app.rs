@@ -12,6 +12,7 @@ use pact_schemas::operation::OPERATIONS;
 
 use crate::commands::Command;
 use crate::failure::Failure;
+use crate::help;
 use crate::output::{Format, Screen};
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
@@ -56,7 +57,7 @@ pub fn command(lattice_configured: bool) -> clap::Command {
             }
         }
     }
-    tree
+    help::grouped(tree)
 }
 
 /// Runs `pact` with this process' arguments and environment.

@@ -36,6 +36,7 @@ mod confirm;
 mod entry;
 mod failure;
 mod gateway;
+mod help;
 mod invoke;
 mod output;
 mod session;
