@@ -35,7 +35,8 @@ async fn a_wiped_member_is_refused_and_the_others_go_on() {
     let supervisor = Supervisor::new(cluster.clock.clone());
     let config = cluster.config(wiped);
     let member = Box::pin(Member::start(config, cluster.clock.clone(), &supervisor)).await.unwrap();
-    supervisor.token().cancelled().await;
+    let ended = supervisor.token();
+    cluster.until("the start is refused", async || ended.is_cancelled().then_some(())).await;
     member.halt();
     let error = supervisor.run_until_shutdown(PATIENCE).await.unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
