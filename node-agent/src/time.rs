@@ -10,6 +10,7 @@
 mod hearing;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use pact_identity::{SignatureError, SignerName, SignerRole, Verifier, verify_tim
 use pact_runtime::{CancellationToken, Clock, Timestamp};
 use pact_schemas::id::IdError;
 use pact_schemas::v1;
+use tokio::sync::Notify;
 
 use crate::boot::BootId;
 use crate::durable::{self, PRIVATE};
@@ -41,8 +43,14 @@ const RETRY: Pause = Pause::new(Duration::from_millis(500), Duration::from_secs(
 /// 2025-01-01, before this program existed: no answer can be earlier.
 const FLOOR: Timestamp = Timestamp::from_unix_nanos(1_735_689_600_000_000_000);
 
-/// Between two questions while the answers do not suffice: a journal of one member is believed after two seconds of them.
+/// Between two questions while the answers do not suffice: they span what one member alone needs to move a clock that runs.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
+
+/// And while there is no time at all, for the first [`HURRIED`] questions: nothing is granted to a node that has none.
+const ASK_AT_ONCE: Duration = Duration::from_millis(10);
+
+/// Twice what one member needs to be believed.
+const HURRIED: u32 = 16;
 
 /// Questions in a row before the journal is left in peace for a while.
 const MAX_QUESTIONS: u32 = 40;
@@ -79,6 +87,8 @@ pub(crate) struct PlaneClock {
     boot: BootId,
     path: Arc<Path>,
     state: Arc<Mutex<Known>>,
+    /// Told when a fix was taken.
+    settled: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -130,7 +140,7 @@ impl PlaneClock {
             None => (None, None),
         };
         let state = Arc::new(Mutex::new(Known { fix, seen_before, hearing: Hearing::default() }));
-        Ok(Self { clock, boot, path: path.into(), state })
+        Ok(Self { clock, boot, path: path.into(), state, settled: Arc::new(Notify::new()) })
     }
 
     /// The time, or `None` when no fix of the last 24 hours is known.
@@ -143,6 +153,19 @@ impl PlaneClock {
             now: Timestamp::from_unix_nanos(boot_time.saturating_add(fix.offset)),
             first_fix: Timestamp::from_unix_nanos(fix.first_fix),
         })
+    }
+
+    /// The time; where there is none, the fix that is on its way is waited for, at most this long.
+    pub(crate) async fn known_within(&self, limit: Duration) -> Option<PlaneTime> {
+        let mut settled = pin!(self.settled.notified());
+        settled.as_mut().enable();
+        match self.now() {
+            Some(time) => Some(time),
+            None => {
+                self.clock.timeout(limit, settled).await.ok()?;
+                self.now()
+            }
+        }
     }
 
     /// The time for records: plane time, or the wall clock where it is not known.
@@ -192,6 +215,7 @@ impl PlaneClock {
         let text = serde_json::to_vec(&fix).map_err(|error| store(error.into()))?;
         durable::replace(&self.path, &text, PRIVATE).map_err(store)?;
         let before = self.lock().fix.replace(fix);
+        self.settled.notify_waiters();
         if let Some(moved) = before.filter(|before| !hearing::agree(before.offset, offset)) {
             let seconds = offset.saturating_sub(moved.offset) / 1_000_000_000;
             tracing::warn!(
@@ -251,7 +275,8 @@ pub(crate) async fn run(
             }
             Ok(false) if questions < MAX_QUESTIONS => {
                 questions += 1;
-                ASK_AGAIN
+                let is_hurried = plane.now().is_none() && questions <= HURRIED;
+                if is_hurried { ASK_AT_ONCE } else { ASK_AGAIN }
             }
             Ok(false) => {
                 questions = 0;
@@ -385,6 +410,22 @@ mod tests {
         assert_eq!(plane.now().unwrap().first_fix, PLANE);
         world.hand.advance(Duration::from_nanos(1));
         assert_eq!(plane.now(), None);
+    }
+
+    #[tokio::test]
+    async fn a_fix_that_is_on_its_way_is_waited_for_and_not_for_ever() {
+        let world = World::new();
+        let plane = world.open(BootId::read().unwrap());
+        let (late, ()) = tokio::join!(plane.known_within(HOUR), async {
+            world.hand.wait_for_sleepers(1).await;
+            world.hand.advance(HOUR);
+        });
+        assert_eq!(late, None);
+        let (known, ()) = tokio::join!(plane.known_within(HOUR), async {
+            world.hand.wait_for_sleepers(1).await;
+            world.fix(&plane, PLANE);
+        });
+        assert_eq!(known.map(|time| time.first_fix), Some(PLANE));
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub const MAX_LIFETIME: Duration = Duration::from_secs(60);
 /// Tolerance between plane time on the node and the leader's time in the grant.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 
+/// How much older than this boot's first time fix a grant may be: the command of somebody who was quicker than the agent's
+/// first answers. Far less than any machine takes to boot, so nothing that an earlier boot ran is let in.
+pub const FIRST_FIX_LEEWAY: Duration = Duration::from_secs(2);
+
 /// Longest extension of a commit window at once: a day.
 pub const MAX_EXTEND_MINUTES: u32 = 1_440;
 
@@ -358,7 +362,7 @@ impl Content {
         if after(issued, now, LEEWAY) {
             return Err(GrantError::NotYet { issued, now });
         }
-        if issued < first_fix {
+        if after(first_fix, issued, FIRST_FIX_LEEWAY) {
             return Err(GrantError::BeforeFirstFix { issued, first_fix });
         }
         Ok(())

@@ -54,15 +54,16 @@ impl Session {
     /// Kills what is surely the command's, wherever it moved to. Blocks: looks at every process of the machine.
     /// Returns how many were killed.
     pub(crate) fn sweep(&self) -> usize {
-        let mut killed = 0;
+        // One that was killed may be seen again before it is gone; it is one all the same.
+        let mut killed = BTreeSet::new();
         for _round in 0..SWEEP_ROUNDS {
             let found = self.survivors(&processes::all());
             if found.is_empty() {
                 break;
             }
-            killed += found.into_iter().filter(|identity| processes::end(*identity)).count();
+            killed.extend(found.into_iter().filter(|identity| processes::end(*identity)));
         }
-        killed
+        killed.len()
     }
 
     fn survivors(&self, all: &[Process]) -> BTreeSet<Identity> {

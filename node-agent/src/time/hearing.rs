@@ -3,8 +3,9 @@
 //! An answer that agrees with the clock (to [`TOLERANCE`]) sets it. One that contradicts it, and any answer while there is no
 //! clock yet, is only heard: the clock moves when
 //! - two different members agree with each other, or
-//! - one member, alone, has given [`ALONE_ANSWERS`] consecutive answers that agree, over at least [`ALONE_SPAN`]: a journal of one
-//!   member, or one that is all that is left.
+//! - one member, alone, has given [`ALONE_ANSWERS`] consecutive answers that agree: a journal of one member, or one that is all
+//!   that is left. To move a clock that runs they must span at least [`ALONE_SPAN`]; for the first fix of a boot they need not,
+//!   since answers come from members at random and a node that has no time can do nothing.
 //!
 //! Until then the clock stays. So one member with a wrong clock does not move it, neither forward nor back, as long as another
 //! one is heard. Offsets against CLOCK_BOOTTIME are compared, so it does not matter when an answer came.
@@ -25,7 +26,7 @@ pub(crate) const TOLERANCE: Duration = Duration::from_secs(2);
 /// Consecutive answers after which one member is believed by itself.
 const ALONE_ANSWERS: usize = 8;
 
-/// And over at least this time.
+/// And, where a clock runs already, over at least this time.
 const ALONE_SPAN: Duration = Duration::from_secs(2);
 
 /// How far one member alone may set the clock back behind what was seen before: a member that was a day wrong was noticed.
@@ -77,7 +78,7 @@ impl Hearing {
             .heard
             .iter()
             .any(|other| other.signer != answer.signer && agree(other.offset, answer.offset));
-        if seconded || self.is_enough_alone(&answer, seen) {
+        if seconded || self.is_enough_alone(&answer, clock.is_some(), seen) {
             self.heard.clear();
             return Verdict::Set;
         }
@@ -88,7 +89,7 @@ impl Hearing {
         Verdict::Wait
     }
 
-    fn is_enough_alone(&self, answer: &Answer, seen: Option<i64>) -> bool {
+    fn is_enough_alone(&self, answer: &Answer, is_running: bool, seen: Option<i64>) -> bool {
         let back = seen.map_or(0, |seen| seen.saturating_sub(answer.offset));
         if back > nanos(ALONE_BACK) {
             return false;
@@ -101,7 +102,8 @@ impl Hearing {
             before += 1;
             first = other.at;
         }
-        before + 1 >= ALONE_ANSWERS && answer.at.saturating_sub(first) >= nanos(ALONE_SPAN)
+        let spans = answer.at.saturating_sub(first) >= nanos(ALONE_SPAN);
+        before + 1 >= ALONE_ANSWERS && (spans || !is_running)
     }
 }
 
@@ -189,17 +191,23 @@ mod tests {
     }
 
     #[test]
-    fn one_member_alone_is_believed_after_eight_answers_over_two_seconds() {
+    fn one_member_alone_is_believed_after_eight_answers() {
         let mut journal = Journal::new();
         for _answer in 0..7 {
             assert_eq!(journal.say(1, RIGHT, None), Verdict::Wait);
         }
         assert_eq!(journal.say(1, RIGHT, None), Verdict::Set);
-        // Eight in a hurry are not enough.
-        let mut journal = Journal::new();
-        for _answer in 0..10 {
-            journal.at -= 200_000_000;
-            assert_eq!(journal.say(1, RIGHT, None), Verdict::Wait);
+        // Eight in a hurry are enough for a first fix, and do not move a clock that runs.
+        let mut hurried = Journal::new();
+        let mut running = Journal::new();
+        for answer in 0..10 {
+            hurried.at -= 200_000_000;
+            running.at -= 200_000_000;
+            assert_eq!(running.say(1, RIGHT, Some(WRONG)), Verdict::Wait);
+            if answer < 8 {
+                let wanted = if answer < 7 { Verdict::Wait } else { Verdict::Set };
+                assert_eq!(hurried.say(1, RIGHT, None), wanted, "{answer}");
+            }
         }
         // Nor are eight that are not consecutive, or do not agree with each other.
         let mut journal = Journal::new();
