@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_bus::{Bus, BusConfig, BusError, ClockTrust, Credentials};
+use pact_bus::{Bus, BusConfig, BusError, Credentials};
 use pact_identity::nats_jwt::service_inbox_prefix;
 use pact_runtime::{Backoff, Context, OnFailure, Service};
 
@@ -49,8 +49,6 @@ pub async fn build(config: Config, context: Context) -> Result<(), StartError> {
     let readiness = Some(context.readiness.check("bus"));
     let bus = Bus::connect(bus_config(&settings, &inbox), clock.clone(), readiness).await?;
     let system = Bus::connect(system_config(&settings, &inbox), clock.clone(), None).await?;
-    // nats-server takes a header for a part of the token: requests to it must carry no deadline.
-    system.set_clock_trust(ClockTrust::Unknown);
     let grace = settings.liveness.grace;
     let agent_urls = settings.bus.agent_urls.unwrap_or(settings.bus.urls);
     let signing_ends = keys.signer.not_after();
