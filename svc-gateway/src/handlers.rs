@@ -8,6 +8,7 @@ mod invoke;
 mod log;
 mod nodes;
 mod output;
+mod soon;
 mod status;
 mod watch;
 
@@ -112,7 +113,16 @@ api! {
         inspect_node(v1::InspectNodeRequest) -> v1::InspectNodeReply;
         list_groups(v1::ListGroupsRequest) -> v1::ListGroupsReply;
         show_group(v1::ShowGroupRequest) -> v1::ShowGroupReply;
+        diff(v1::DiffNodesRequest) -> v1::DiffNodesReply;
+        commit(v1::CommitRequest) -> v1::CommitReply;
+        rollback(v1::RollbackScopeRequest) -> v1::RollbackScopeReply;
+        extend(v1::ExtendWindowRequest) -> v1::ExtendWindowReply;
+        promote(v1::PromoteRequest) -> v1::PromoteReply;
         apply(v1::ApplyRequest) -> v1::ApplyReply;
+        set_policy(v1::SetPolicyRequest) -> v1::SetPolicyReply;
+        blacklist_list(v1::BlacklistListRequest) -> v1::BlacklistListReply;
+        blacklist_add(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
+        blacklist_remove(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
         cluster(v1::ClusterStatusRequest) -> v1::ClusterStatusReply;
         health(v1::HealthRequest) -> v1::HealthReply;
         invoke(v1::InvokeRequest) -> v1::InvokeReply;

@@ -55,6 +55,7 @@ impl Args {
             spec: read_bounded(&self.spec, "specification")?,
             file_name: self.spec.display().to_string(),
             dry_run: self.dry_run,
+            ..v1::ApplyRequest::default()
         };
         let reply = gateway::unary(session, |mut client| {
             let request = request.clone();

@@ -159,7 +159,11 @@ impl Pact for Gateway {
         let entry = found
             .ok_or_else(|| ErrorCode::NotFound.error(format!("no entry {seq}")).into_status())?;
         let outcomes = entries.iter().filter(|e| e.parent == Some(seq)).map(data::record).collect();
-        Ok(Response::new(v1::ShowEntryReply { entry: Some(data::record(entry)), outcomes }))
+        Ok(Response::new(v1::ShowEntryReply {
+            entry: Some(data::record(entry)),
+            outcomes,
+            change_chunks: Vec::new(),
+        }))
     }
 
     async fn read_output(
@@ -281,7 +285,60 @@ impl Pact for Gateway {
         let policy = Some(v1::VclusterPolicy { regulated: Some(true), ..Default::default() });
         let update = v1::PolicyUpdate { vcluster: "ml-training".into(), policy };
         let seq = if request.dry_run { 0 } else { 47 };
-        Ok(Response::new(v1::ApplyReply { first_seq: seq, last_seq: seq, policies: vec![update] }))
+        Ok(Response::new(v1::ApplyReply {
+            first_seq: seq,
+            last_seq: seq,
+            policies: vec![update],
+            ..v1::ApplyReply::default()
+        }))
+    }
+
+    async fn diff(&self, _: Request<v1::DiffNodesRequest>) -> Reply<v1::DiffNodesReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn commit(&self, _: Request<v1::CommitRequest>) -> Reply<v1::CommitReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn rollback(
+        &self,
+        _: Request<v1::RollbackScopeRequest>,
+    ) -> Reply<v1::RollbackScopeReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn extend(&self, _: Request<v1::ExtendWindowRequest>) -> Reply<v1::ExtendWindowReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn promote(&self, _: Request<v1::PromoteRequest>) -> Reply<v1::PromoteReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn set_policy(&self, _: Request<v1::SetPolicyRequest>) -> Reply<v1::SetPolicyReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn blacklist_list(
+        &self,
+        _: Request<v1::BlacklistListRequest>,
+    ) -> Reply<v1::BlacklistListReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn blacklist_add(
+        &self,
+        _: Request<v1::BlacklistChangeRequest>,
+    ) -> Reply<v1::BlacklistChangeReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
+    }
+
+    async fn blacklist_remove(
+        &self,
+        _: Request<v1::BlacklistChangeRequest>,
+    ) -> Reply<v1::BlacklistChangeReply> {
+        Err(ErrorCode::Unimplemented.error("not built yet").into_status())
     }
 
     async fn cluster(

@@ -32,13 +32,18 @@ impl Gateway {
             })
             .collect();
         if request.dry_run {
-            return Ok(v1::ApplyReply { first_seq: 0, last_seq: 0, policies });
+            return Ok(v1::ApplyReply { policies, ..v1::ApplyReply::default() });
         }
         let set = SetPolicy { updates: policies.clone() };
         let action = v1::Action { action: Some(Act::SetPolicy(set)) };
         let proposal = attest(&self.signer, &self.clock, &permit, request_id, &action)?;
         let (done, _) = self.journal.propose_one(proposal).await?;
-        Ok(v1::ApplyReply { first_seq: done.first_seq, last_seq: done.last_seq, policies })
+        Ok(v1::ApplyReply {
+            first_seq: done.first_seq,
+            last_seq: done.last_seq,
+            policies,
+            ..v1::ApplyReply::default()
+        })
     }
 
     /// The right to apply, and for policy tables the right to set policies: both, before anything is done.

@@ -122,7 +122,7 @@ impl Gateway {
         let reply: EntryReply = self.journal.read("entry", &request).await?;
         let entry = reply.entry.ok_or_else(|| no_entry(seq))?;
         let outcomes = self.visible_outcomes(sight, reply.outcomes).await?;
-        Ok(v1::ShowEntryReply { entry: Some(entry), outcomes })
+        Ok(v1::ShowEntryReply { entry: Some(entry), outcomes, change_chunks: Vec::new() })
     }
 
     /// Asks the journal with the caller's filter: which vCluster an entry belonged to is the journal's to know.

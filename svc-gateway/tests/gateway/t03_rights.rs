@@ -80,6 +80,7 @@ async fn t03_policy_tables_are_applied_by_platform_admins_alone() {
         spec: "[vcluster.new.policy]\nregulated = false\n".into(),
         file_name: "s.toml".into(),
         dry_run,
+        ..v1::ApplyRequest::default()
     };
     let status = client.apply(world.by(&["pact-ops-new"], apply(false))).await.unwrap_err();
     assert_eq!(code(&status), ErrorCode::NotAuthorised);

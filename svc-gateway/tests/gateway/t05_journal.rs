@@ -11,7 +11,7 @@ fn apply() -> v1::ApplyRequest {
         request_id: request_id(),
         spec: "[vcluster.ml.policy]\nregulated = false\n".into(),
         file_name: "s.toml".into(),
-        dry_run: false,
+        ..v1::ApplyRequest::default()
     }
 }
 
