@@ -9,6 +9,7 @@
 //! - [`Provider::readiness`] gives a descriptor that is readable when `poll` has something; besides, `poll` wants to be
 //!   called after [`Provider::next_poll`].
 //! - [`Poll::Changed`] names keys that may have changed; `read` tells. What a provider itself applied shows up as well.
+//! - `satisfies`, not `==`, compares what is wanted with what is.
 //! - `keep` before a value is promised to be restorable: for every file of a capture, and for a key's `base`.
 //!
 //! Invariants, as absences: nothing here follows a link out of the roots, nothing deletes the only copy of a file, no
@@ -42,6 +43,12 @@ pub(crate) trait Provider: Send {
 
     /// The actual value of one key now. A key that is not under watch is read as well.
     fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError>;
+
+    /// Whether `actual`, as `read` gave it, is what is wanted. Not plain equality: a file declared with mode 0600 reads
+    /// as [`Value::Withheld`], and only the provider can tell that it is the declared one.
+    fn satisfies(&mut self, _key: &ResourceKey, want: &Value, actual: &Value) -> bool {
+        want == actual
+    }
 
     /// What an undeclared key should be: the baseline value, [`Value::Absent`] for what was not there; `None`: not
     /// under watch.
