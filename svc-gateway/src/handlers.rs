@@ -1,16 +1,25 @@
 //! The API, one file for each area. This file only takes requests apart and puts answers together.
 
 mod apply;
+mod blacklist;
 mod capability;
+mod commit;
+mod diff;
+mod extend;
 mod groups;
 mod health;
 mod invoke;
 mod log;
 mod nodes;
 mod output;
-mod soon;
+mod policy;
+mod promote;
+mod rollback;
+mod settle;
 mod status;
 mod watch;
+
+pub(crate) use log::decode;
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -63,7 +63,7 @@ impl Gateway {
     }
 }
 
-fn file_name(given: &str) -> String {
+pub(super) fn file_name(given: &str) -> String {
     let plain: String =
         given.chars().map(|c| if c.is_control() { '?' } else { c }).take(MAX_NAME_CHARS).collect();
     if plain.is_empty() { "spec".to_owned() } else { plain }

@@ -174,7 +174,7 @@ pub(super) fn node_of(entry: &Entry) -> Option<NodeId> {
 }
 
 /// An entry's bytes, read. They are handed on as they are.
-pub(super) fn decode(record: &EntryRecord) -> Answer<Entry> {
+pub(crate) fn decode(record: &EntryRecord) -> Answer<Entry> {
     Entry::decode(record.entry.as_slice())
         .map_err(|_| bad_reply("pact-journal", convert::WireError::Decode { what: "Entry" }))
 }
