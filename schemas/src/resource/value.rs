@@ -260,7 +260,7 @@ impl TryFrom<v1::FileValue> for FileValue {
         if let Some(target) = &wire.link_target
             && (target.is_empty()
                 || target.len() > MAX_LINK_BYTES
-                || !super::unescape(target).is_some_and(|plain| super::escape(&plain) == *target))
+                || super::unescape(target).is_none_or(|plain| super::escape(&plain) != *target))
         {
             return bounds("FileValue.link_target", "is not an escaped path");
         }
