@@ -25,7 +25,7 @@ impl Gateway {
         let asked = Asked::of(operation("group.set-policy")?).within([vcluster.clone()]);
         let permit = self.authorise(&caller, asked).await?;
         let file = file_name(&request.file_name);
-        let policy = Spec::parse_policy(&file, &request.policy)?;
+        let policy = Spec::parse_policy(&file, &request.policy, &vcluster)?;
         let update = PolicyUpdate { vcluster: vcluster.to_string(), policy: Some(policy) };
         let set = SetPolicy { updates: vec![update.clone()] };
         let action = v1::Action { action: Some(Act::SetPolicy(set)) };

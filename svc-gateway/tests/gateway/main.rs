@@ -10,12 +10,17 @@
     missing_docs
 )]
 
+mod declared;
 mod journal;
+mod node;
 mod t01_connections;
 mod t02_tokens;
 mod t03_rights;
 mod t04_exec;
 mod t05_journal;
 mod t06_others;
+mod t07_drift;
+mod t08_rollback;
+mod t09_specifications;
 mod tokens;
 mod world;

@@ -86,7 +86,7 @@ async fn t03_policy_tables_are_applied_by_platform_admins_alone() {
     assert_eq!(code(&status), ErrorCode::NotAuthorised);
     let set = |world: &World| {
         world.journal.with(|s| {
-            s.proposed.iter().filter(|(_, act)| matches!(act, Action::SetPolicy(_))).count()
+            s.proposed.iter().filter(|(_, act)| matches!(act, Action::ApplySpec(_))).count()
         })
     };
     client.apply(world.by(&["pact-platform-admin"], apply(true))).await.unwrap();

@@ -25,7 +25,7 @@ async fn t05_the_leader_is_found_again_wherever_it_is() {
     }
     let set = world
         .journal
-        .with(|s| s.proposed.iter().filter(|(_, act)| matches!(act, Action::SetPolicy(_))).count());
+        .with(|s| s.proposed.iter().filter(|(_, act)| matches!(act, Action::ApplySpec(_))).count());
     assert_eq!(set, 3, "each was proposed to the leader once");
 }
 
