@@ -1736,6 +1736,11 @@ pub struct OverlayUpdate {
     /// Present: replaces the vCluster's patterns.
     #[prost(message, optional, tag = "4")]
     pub blacklist: ::core::option::Option<Blacklist>,
+    /// Keys whose differing node deltas end, and keys whose stay, whatever `on_conflict` says.
+    #[prost(string, repeated, tag = "5")]
+    pub overwrite: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub keep: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Blacklist {
