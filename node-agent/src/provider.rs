@@ -26,12 +26,13 @@ use pact_schemas::{ErrorCode, v1};
 
 pub(crate) mod files;
 pub(crate) mod kernel;
+mod secret;
 mod unbuilt;
 
 pub(crate) use unbuilt::Unbuilt;
 
 /// Largest contents that are kept, sent and restored; larger files are known by their digest only.
-pub(crate) const MAX_CONTENTS_BYTES: u64 = 256 * 1024;
+pub(crate) const MAX_CONTENTS_BYTES: u64 = pact_schemas::resource::MAX_CONTENT_BYTES;
 
 /// The way to the actual state of one dimension. Synchronous: called on a thread that may block.
 pub(crate) trait Provider: Send {
@@ -300,6 +301,16 @@ pub(crate) enum ProviderError {
 }
 
 impl ProviderError {
+    /// A failed system call, under the variant that says most about it.
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            _ => Self::Io { what, path, source },
+        }
+    }
+
     /// Whether undoing is put off until an admin or time has changed something, not wrong in itself.
     pub(crate) const fn is_deferred(&self) -> bool {
         matches!(
