@@ -12,6 +12,7 @@
 //!
 //! Nothing here decides who may do what, reads a clock of its own, or starts anything without a grant.
 
+mod acting;
 pub(crate) mod launcher;
 mod ledger;
 mod outcome;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::blobs::Blobs;
 use crate::boot::BootId;
+use crate::drift::Sessions;
 use crate::nonces::NonceError;
 use crate::owner::Owner;
 use crate::spool::Spool;
@@ -70,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) uplink: Uplink,
     pub(crate) whitelist: Whitelist,
     pub(crate) mode: Mode,
+    pub(crate) sessions: Sessions,
 }
 
 /// Runs commands; cheap to clone.

@@ -31,7 +31,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(crate) struct Greeting {
     pub(crate) boot: BootId,
     pub(crate) version: &'static str,
-    pub(crate) enforcement_mode: String,
+    /// The mode that is in force: the vCluster's policy wins over the agent's file.
+    pub(crate) enforcement_mode: tokio::sync::watch::Receiver<&'static str>,
     pub(crate) whitelist_mode: &'static str,
 }
 
@@ -83,7 +84,7 @@ async fn say(greeting: &Greeting, uplink: &Uplink, spool: &Spool) -> Result<(), 
         spool_id: spool.id().to_string(),
         spool_head: spool.progress().head,
         agent_version: greeting.version.to_owned(),
-        enforcement_mode: greeting.enforcement_mode.clone(),
+        enforcement_mode: (*greeting.enforcement_mode.borrow()).to_owned(),
         whitelist_mode: greeting.whitelist_mode.to_owned(),
     };
     let _heard: v1::HelloReply = uplink.call(names::method("hello")?, &hello, CALL_LIMIT).await?;

@@ -32,7 +32,13 @@ struct Args {
 
 fn main() -> ExitCode {
     match parse_args::<Args>() {
-        Ok(args) => main_entry(&SERVICE, &args.common, Config::new, agent::build),
+        Ok(args) => {
+            let common = args.common.clone();
+            let reread = Box::new(move || Config::new(&common.load(&SCHEMA)?));
+            main_entry(&SERVICE, &args.common, Config::new, move |config, context| {
+                agent::build(config, context, reread)
+            })
+        }
         Err(code) => code,
     }
 }

@@ -1,4 +1,5 @@
-//! What this node answers on `pact.v1.node.<node>.rpc.*`: `exec` and `ping`. Everything else is `PACT_UNIMPLEMENTED`.
+//! What this node answers on `pact.v1.node.<node>.rpc.*`: `exec`, `ping`, and what `drift` answers. Everything else is
+//! `PACT_UNIMPLEMENTED`.
 
 use std::time::Duration;
 
@@ -6,7 +7,9 @@ use pact_bus::{MethodLimits, Responder};
 use pact_schemas::{NodeId, v1};
 
 use crate::boot::BootId;
+use crate::drift::{self, Drift};
 use crate::exec::Engine;
+use crate::uplink::Uplink;
 
 /// Requests at work: twice the commands that may run, for those that are told so.
 const WORKERS: usize = 32;
@@ -18,12 +21,15 @@ const LONGEST: Duration = Duration::from_secs(15);
 pub(crate) fn responder(
     node: &NodeId,
     engine: &Engine,
+    drift: &Drift,
+    uplink: &Uplink,
     boot: &BootId,
     version: &'static str,
 ) -> Responder {
+    let commands = engine.clone();
     let engine = engine.clone();
     let boot = boot.clone();
-    Responder::node(node)
+    let responder = Responder::node(node)
         .limits(MethodLimits { workers: WORKERS, longest: LONGEST })
         .method("exec", move |_context, start: v1::ExecStart| {
             let engine = engine.clone();
@@ -33,5 +39,6 @@ pub(crate) fn responder(
             let reply =
                 v1::PingReply { boot_id: boot.to_string(), agent_version: version.to_owned() };
             std::future::ready(Ok(reply))
-        })
+        });
+    drift::methods(responder, drift, &commands, uplink)
 }
