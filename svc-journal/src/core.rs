@@ -5,6 +5,7 @@
 //! log gives the same bytes on every member and after every restart.
 
 pub(crate) mod apply;
+mod declared;
 mod events;
 mod exec;
 mod nodes;
@@ -17,14 +18,20 @@ mod view;
 mod working;
 
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use declared::plan::{DeltaBeside, Plan, Planned, plan};
+#[cfg(test)]
+pub(crate) use declared::samples;
+pub(crate) use declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
 pub(crate) use events::check_blob;
-pub(crate) use records::{Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow};
+pub(crate) use records::{
+    Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow, sha256,
+};
 pub(crate) use requests::{RequestHorizon, forgets};
 pub(crate) use tree::{TILE_LEAVES, Tree};
 pub(crate) use view::{Changes, StateView};
