@@ -6,6 +6,7 @@ use pact_identity::{GrantIssuer, Verifier};
 use pact_runtime::Clock;
 use pact_schemas::SiteName;
 
+use crate::handlers::Documents;
 use crate::raft::member::Member;
 
 /// Everything that a handler needs. Clones are one.
@@ -22,13 +23,16 @@ pub(crate) struct Inner {
     /// This member's key for grants and plane time.
     pub(crate) issuer: GrantIssuer,
     pub(crate) clock: Clock,
+    /// Documents of declared state that nodes ask for.
+    pub(crate) documents: Documents,
 }
 
 impl Context {
     /// A context of a running member.
     pub fn new(member: Member, verifier: Verifier, issuer: GrantIssuer, clock: Clock) -> Self {
         let site = member.config().site.clone();
-        Self { inner: Arc::new(Inner { member, site, verifier, issuer, clock }) }
+        let documents = Documents::default();
+        Self { inner: Arc::new(Inner { member, site, verifier, issuer, clock, documents }) }
     }
 
     pub(crate) fn member(&self) -> &Member {

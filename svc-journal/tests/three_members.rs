@@ -7,6 +7,9 @@
     missing_docs
 )]
 
+#[path = "three_members/declared.rs"]
+mod declared;
+
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;

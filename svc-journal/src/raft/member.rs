@@ -13,7 +13,7 @@ use pact_schemas::v1::{
     self, Action, AnnounceMembers, Command, ForwardRequest, Outcome, Principal, Tick, action,
 };
 use pact_schemas::{ErrorCode, SiteName};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::DropGuard;
 
 use super::batcher::{Batcher, ProposeError};
@@ -25,13 +25,14 @@ use super::types::Raft;
 use crate::core::apply::COMMAND_VERSION;
 use crate::peer::PeerService;
 use crate::peer::listener::PeerListener;
+use crate::store::declared;
 use crate::store::identity::{FolderLock, Identity, IdentityError};
 use crate::store::log::LogStore;
 use crate::store::machine::StateMachine;
 use crate::store::query;
 use crate::store::rows::OpenError;
 use crate::store::space::Space;
-use crate::store::state::{StateCell, StateDb};
+use crate::store::state::{Configured, StateCell, StateDb};
 
 /// The time limit of a replication call, too: openraft uses one number for both.
 const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -316,7 +317,9 @@ impl Member {
         if self.announced() != members {
             actions.push(action::Action::AnnounceMembers(AnnounceMembers { members }));
         }
-        if ticks && self.has_old_requests() {
+        if declared::is_due(&self.state(), self.inner.clock.now())
+            || (ticks && self.has_old_requests())
+        {
             actions.push(action::Action::Tick(Tick {}));
         }
         let commands: Vec<Command> =
@@ -424,6 +427,11 @@ impl Member {
     /// Sequence of the last entry, as it moves.
     pub(crate) fn head_seq(&self) -> watch::Receiver<u64> {
         self.inner.cell.head_seq()
+    }
+
+    /// Whose configuration changes, from now on.
+    pub(crate) fn configured(&self) -> broadcast::Receiver<Configured> {
+        self.inner.cell.configured()
     }
 
     /// Raft's own view.
