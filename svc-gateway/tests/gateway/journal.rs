@@ -230,7 +230,7 @@ fn decide(
 ) -> Result<v1::Committed, v1::Error> {
     let id = attestation.request_id().to_string();
     if let Some(first) = state.requests.get(&id) {
-        return Ok(v1::Committed { repeated_request: true, ..first.clone() });
+        return Ok(v1::Committed { repeated_request: true, ..*first });
     }
     let (first_seq, last_seq) = match declared::apply(state, &id, &act) {
         Some(done) => done?,
@@ -238,6 +238,6 @@ fn decide(
     };
     state.proposed.push((attestation, act));
     let committed = v1::Committed { first_seq, last_seq, ..v1::Committed::default() };
-    state.requests.insert(id, committed.clone());
+    state.requests.insert(id, committed);
     Ok(committed)
 }
