@@ -109,7 +109,7 @@ impl Files {
         durable::private_folder(&folder).map_err(failed("make"))?;
         let key = NodeKey::open(&folder.join("key"), &clock)?;
         Ok(Self {
-            scope: Scope::new(&roots, ignored),
+            scope: Scope::new(&roots, ignored).without(&folder),
             baseline: Baseline::open(&folder)?,
             keep: Keep::open(&folder).map_err(failed("open the kept contents in"))?,
             quarantine: Quarantine::open(&folder.join("quarantine"), &clock)

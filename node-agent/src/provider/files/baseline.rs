@@ -132,7 +132,8 @@ impl Baseline {
 
     /// Whether a scan should write a new file on its way.
     pub(super) fn wants_rewrite(&self, scope: &Scope) -> bool {
-        self.scope() != Some(scope) || self.changes.len() >= MERGE_CHANGES / 2
+        !self.scope().is_some_and(|taken| taken.is_same(scope))
+            || self.changes.len() >= MERGE_CHANGES / 2
     }
 
     /// All records from this path on, in order.

@@ -16,6 +16,8 @@ pub(super) struct Scope {
     /// Sorted; absolute, without links.
     roots: Vec<Box<[u8]>>,
     ignored: KeyPatterns,
+    /// The provider's own folder: looking at it would change it.
+    own: Option<Box<[u8]>>,
 }
 
 impl Scope {
@@ -32,7 +34,23 @@ impl Scope {
     pub(super) fn of_bytes(mut roots: Vec<Box<[u8]>>, ignored: KeyPatterns) -> Self {
         roots.sort_by(|left, right| super::order::compare(left, right));
         roots.dedup();
-        Self { roots, ignored }
+        Self { roots, ignored, own: None }
+    }
+
+    /// Leaves out a folder, whatever the roots are.
+    pub(super) fn without(mut self, own: &Path) -> Self {
+        let own = std::fs::canonicalize(own).unwrap_or_else(|_| own.to_owned());
+        self.own = Some(bytes_of(&own).into());
+        self
+    }
+
+    fn is_own(&self, path: &[u8]) -> bool {
+        self.own.as_ref().is_some_and(|own| is_within(path, own))
+    }
+
+    /// Whether both watch the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.roots == other.roots && self.ignored == other.ignored
     }
 
     pub(super) fn roots(&self) -> &[Box<[u8]>] {
@@ -66,18 +84,19 @@ impl Scope {
 
     /// Whether changes of this path count.
     pub(super) fn watches(&self, path: &[u8], key: &ResourceKey) -> bool {
-        self.covers(path) && !self.ignored.matches(key)
+        self.covers(path) && !self.is_own(path) && !self.ignored.matches(key)
     }
 
     /// Whether a walk enters this folder: not where everything below is ignored.
     pub(super) fn enters(&self, path: &[u8], key: &ResourceKey) -> bool {
-        !self.ignored.as_slice().iter().any(|pattern| {
+        let is_shut = self.ignored.as_slice().iter().any(|pattern| {
             let Some(before) = pattern.as_str().strip_suffix(EVERYTHING_BELOW) else {
                 return false;
             };
             let named = before.strip_prefix("file/").unwrap_or(before).strip_suffix('/');
             pattern.matches(key) || named.is_some_and(|folder| folder.as_bytes() == path)
-        })
+        });
+        !is_shut && !self.is_own(path)
     }
 }
 
@@ -118,6 +137,15 @@ mod tests {
         assert_eq!(asked(&scope, "/srv/a"), (false, true), "what is in it counts");
         assert_eq!(asked(&scope, "/srv/a/b"), (true, true));
         assert_eq!(asked(&scope, "/etc"), (true, true));
+    }
+
+    #[test]
+    fn the_providers_own_folder_is_never_watched() {
+        let scope = scope(&["/"], &[]).without(Path::new("/no/such/folder"));
+        assert_eq!(asked(&scope, "/no/such/folder"), (false, false));
+        assert_eq!(asked(&scope, "/no/such/folder/kept"), (false, false));
+        assert_eq!(asked(&scope, "/no/such"), (true, true));
+        assert!(scope.is_same(&self::scope(&["/"], &[])));
     }
 
     #[test]
