@@ -19,6 +19,7 @@ const MAX_HOLDERS: usize = 256;
 /// Longest text of a holder, or key that is named.
 const MAX_TEXT_BYTES: usize = 4_096;
 /// Bytes of a drift report without its changes: it stands in the node's record, of which pages are made.
+/// Holders that do not fit are left out.
 const MAX_DRIFT_BYTES: usize = 64 * 1024;
 
 /// The node's drift or its window is another: recorded, and shown in its record.
@@ -31,6 +32,10 @@ pub(crate) fn drift_changed(
 ) -> Result<(), Refusal> {
     let mut drift = required(report.drift.as_ref(), "DriftChanged.drift")?.clone();
     check_drift(&drift)?;
+    // A refusal would hold up the node's spool for ever; the node itself says who all of them are.
+    while drift.encoded_len() > MAX_DRIFT_BYTES
+        && drift.window.as_mut().and_then(|window| window.holders.pop()).is_some()
+    {}
     let changes = read(&report.changes)?;
     // A node without plane time does not say when.
     drift.reported = drift.reported.or(Some(convert::timestamp(time_nanos)));
@@ -174,9 +179,6 @@ fn read(changes: &[v1::Change]) -> Result<Vec<Change>, Refusal> {
 }
 
 fn check_drift(drift: &NodeDrift) -> Result<(), Refusal> {
-    if drift.encoded_len() > MAX_DRIFT_BYTES {
-        return Err(bounds("NodeDrift", "has more than 64 KiB"));
-    }
     // Without any difference there is nothing to have a digest of.
     let is_clean = drift.keys == 0 && drift.report_only_keys == 0;
     if !(is_clean && drift.digest.is_empty()) {
