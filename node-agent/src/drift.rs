@@ -3,8 +3,8 @@
 //! drift = actual − effective declared − blacklist. What nobody declares should be as the baseline of its provider has it.
 //!
 //! - `core`: the rules, pure. `settings`: what is configured.
-//! - `engine`: one thread owns providers, drift set, window and files, and does all blocking work; `act` is the only code that
-//!   changes the node, `adopt` takes new declarations, `report` tells the journal, `answers` tells who asks.
+//! - `engine`: one thread owns providers, drift set, window and files, and does all blocking work; `look` compares, `act` is
+//!   the only code that changes the node, `adopt` takes new declarations, `report` tells the journal, `answers` who asks.
 //! - `store`: what survives a crash. `providers`: which provider has which key. `sessions`: which commands ran.
 //! - `task`: wakes the engine. `rpc`: `diff`, `capture`, `settle`, `rollback_check`, `rollback`, `extend`.
 //!
@@ -21,6 +21,7 @@ mod core;
 mod engine;
 #[cfg(test)]
 mod fake;
+mod look;
 mod opening;
 mod providers;
 mod report;

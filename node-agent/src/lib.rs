@@ -38,7 +38,7 @@ mod exec;
 mod hello;
 mod nonces;
 mod owner;
-#[allow(dead_code, reason = "driven by the drift task")]
+#[allow(dead_code, reason = "some of it serves its tests only")]
 mod provider;
 mod records;
 pub mod reload;

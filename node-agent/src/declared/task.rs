@@ -46,6 +46,8 @@ pub(crate) struct Known {
     pub(crate) declared: Arc<Declared>,
     /// The bus is there, and the journal has confirmed `declared` on this connection.
     pub(crate) is_confirmed: bool,
+    /// How often the bus was lost.
+    pub(crate) losses: u64,
 }
 
 /// What everybody else sees of it; cheap to clone.
@@ -111,7 +113,7 @@ pub(crate) fn begin(kept: Option<Kept>) -> (Publishing, Watching) {
         Some(kept) => (Some(kept.head), kept.declared),
         None => (None, Declared::default()),
     };
-    let known = Known { declared: Arc::new(declared), is_confirmed: false };
+    let known = Known { declared: Arc::new(declared), is_confirmed: false, losses: 0 };
     let (sender, receiver) = watch::channel(known);
     let ask = Arc::new(Notify::new());
     let watching = Watching { known: receiver, ask: Arc::clone(&ask) };
@@ -188,7 +190,10 @@ impl Publishing {
     }
 
     fn away(&self) {
-        self.known.send_modify(|known| known.is_confirmed = false);
+        self.known.send_modify(|known| {
+            known.is_confirmed = false;
+            known.losses += 1;
+        });
     }
 
     /// Asks once; what is new counts when this returns.
@@ -206,7 +211,10 @@ impl Publishing {
                     "new declared state"
                 );
                 let declared = Arc::new(declared);
-                self.known.send_replace(Known { declared, is_confirmed: true });
+                self.known.send_modify(|known| {
+                    known.declared = declared;
+                    known.is_confirmed = true;
+                });
             }
             None => {
                 let head = self.head.as_ref().map(ConfigHead::head_seq);

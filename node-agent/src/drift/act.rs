@@ -4,7 +4,7 @@
 //! What a crash interrupts is finished at the next start, from the intent: a key that is neither what it was nor what it was to
 //! become has been changed by somebody else, and stays.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use pact_schemas::ErrorCode;
 use pact_schemas::resource::{Change, Kind, ResourceKey, Value};
@@ -35,9 +35,11 @@ pub(crate) struct Problem {
 impl Problem {
     /// What a provider said.
     pub(super) fn new(key: &ResourceKey, error: &ProviderError) -> Self {
-        let cause = causes(error);
-        let reason = if cause.is_empty() { error.to_string() } else { format!("{error}: {cause}") };
-        Self { key: key.clone(), code: error.code(), reason, is_deferred: error.is_deferred() }
+        let said = error.to_wire();
+        let parts = [said.message, said.cause, said.next_step].into_iter();
+        let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+        let (code, is_deferred) = (error.code(), error.is_deferred());
+        Self { key: key.clone(), code, reason: parts.join("; "), is_deferred }
     }
 
     /// As it travels.
@@ -72,6 +74,13 @@ impl Outcome {
     /// Something waits for somebody, or for something, to go away.
     pub(super) fn is_held(&self) -> bool {
         !self.held.is_empty() || self.problems.iter().any(|problem| problem.is_deferred)
+    }
+
+    /// The keys that wait.
+    pub(super) fn left(&self) -> BTreeSet<ResourceKey> {
+        let held = self.held.iter().filter_map(|holder| holder.key.parse().ok());
+        let deferred = self.problems.iter().filter(|problem| problem.is_deferred);
+        held.chain(deferred.map(|problem| problem.key.clone())).collect()
     }
 
     fn refuse(&mut self, key: &ResourceKey, code: ErrorCode, reason: impl Into<String>) {

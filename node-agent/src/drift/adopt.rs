@@ -12,14 +12,9 @@ use crate::exec::causes;
 impl Engine {
     /// Another state is declared and in force.
     pub(super) fn adopt_state(&mut self, state: State) {
-        let found = conflict::detect(&self.set, &self.wanted, &state);
         let differing = changes(&self.wanted, &state);
         self.wanted = state;
         self.problems.retain(|key, _| self.wanted.contains_key(key));
-        for (key, conflict) in found {
-            tracing::warn!(%key, "node and journal both changed this key; it waits for a decision");
-            self.conflicts.insert(key, conflict);
-        }
         let mut restore = Vec::new();
         for change in &differing {
             match (&change.old, &change.new) {
@@ -30,11 +25,26 @@ impl Engine {
         }
         self.keep_bases();
         self.watch_declared();
-        self.pause_conflicts();
         let keys: Vec<ResourceKey> = differing.into_iter().map(|change| change.key).collect();
         keys.iter().for_each(|key| self.look(key));
         self.carry_out(Why::Declared, restore);
         self.bring_about(keys);
+    }
+
+    /// The journal is back: which keys both sides have changed.
+    pub(super) fn find_conflicts(&mut self, state: &State) {
+        // What changed a moment ago was not looked at yet.
+        self.look_around();
+        for (key, conflict) in conflict::detect(&self.set, &self.wanted, state) {
+            tracing::warn!(%key, "node and journal both changed this key; it waits for a decision");
+            self.conflicts.insert(key, conflict);
+        }
+        if !self.conflicts.is_empty() {
+            // However long ago the change was: nobody could decide before now.
+            let length = self.settings.limits.length(magnitude(&self.set));
+            let now = self.now();
+            self.window.reopen(now, length);
+        }
     }
 
     /// Makes declared keys what they should be, as far as this node does that by itself.
@@ -52,11 +62,13 @@ impl Engine {
             })
             .collect();
         let outcome = self.carry_out(Why::Declared, due);
+        let left = outcome.left();
         for problem in outcome.problems {
             self.problems.insert(problem.key.clone(), problem);
         }
-        if !outcome.held.is_empty() {
-            self.put_off(outcome.held);
+        // Where a window runs, its end tries again.
+        if !outcome.held.is_empty() && self.window.is_idle() {
+            self.put_off(outcome.held, left);
         }
     }
 
@@ -105,28 +117,25 @@ impl Engine {
         }
     }
 
-    /// Conflicts get a window of their own, and are told.
-    fn pause_conflicts(&mut self) {
-        let keys: Vec<ResourceKey> = self.conflicts.keys().cloned().collect();
-        let news: Vec<_> = keys
-            .iter()
-            .filter_map(|key| Some((key, self.conflicts.get(key)?)))
-            .filter(|(key, _)| !self.told_conflicts.contains(*key))
-            .map(|(key, conflict)| conflict.change(key))
-            .collect();
+    /// Tells which keys wait for a decision.
+    pub(super) fn tell_pending(&mut self) {
+        let is_news = |key: &&ResourceKey| !self.told_conflicts.contains(*key);
+        let news: Vec<ResourceKey> = self.conflicts.keys().filter(is_news).cloned().collect();
         if news.is_empty() {
             return;
         }
-        self.told_conflicts.extend(news.iter().map(|change| change.key.clone()));
-        let (changes, _) = told_changes(news.into_iter());
+        let changes =
+            news.iter().filter_map(|key| self.conflicts.get(key).map(|found| found.change(key)));
+        let (changes, omitted) = told_changes(changes);
+        if omitted > 0 {
+            tracing::warn!(omitted, "more keys are in conflict than one event names");
+        }
         let decision = ConflictDecision::Pending.into();
         let event = v1::ConflictChanged { decision, changes };
-        if let Err(error) = self.reports.report(Body::ConflictChanged(event)) {
-            super::report::not_told(&error);
+        match self.reports.report(Body::ConflictChanged(event)) {
+            Ok(()) => self.told_conflicts.extend(news),
+            Err(error) => super::report::not_told(&error),
         }
-        let length = self.settings.limits.length(magnitude(&self.set));
-        let now = self.now();
-        self.window.reopen(now, length);
     }
 
     /// Tells which conflicts are over, and how.

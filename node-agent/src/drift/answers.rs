@@ -225,7 +225,7 @@ impl Engine {
         self.look_around();
         let (wishes, mut problems) = self.wishes(plan)?;
         let outcome = self.carry_out(Why::Rollback { seq: seq.get() }, wishes);
-        let is_held = outcome.is_held();
+        let (is_held, left) = (outcome.is_held(), outcome.left());
         problems.extend(outcome.problems);
         let restored = outcome.done.len() + outcome.already;
         let reply = v1::RollbackReply {
@@ -234,7 +234,7 @@ impl Engine {
             problems: problems.iter().take(MAX_PROBLEMS).map(Problem::to_wire).collect(),
         };
         if is_held {
-            self.put_off(outcome.held);
+            self.put_off(outcome.held, left);
         }
         self.finish();
         Ok(reply)

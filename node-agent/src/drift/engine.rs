@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_runtime::{Clock, Timestamp};
-use pact_schemas::resource::{Kind, ResourceKey, State, Value};
+use pact_schemas::resource::{ResourceKey, State, Value};
 use pact_schemas::v1;
 
 use super::act::{Problem, Unfinished};
-use super::core::conflict::{self, Conflict, Conflicts};
+use super::core::conflict::{Conflict, Conflicts};
 use super::core::magnitude::magnitude;
-use super::core::set::{DriftSet, MAX_ITEMS, Seen};
+use super::core::set::DriftSet;
 use super::core::snapshots::Snapshots;
 use super::core::window::{Boot, Now, Saved, Tick, Window};
+use super::look::RESCAN_INTERVAL;
 use super::providers::Providers;
 use super::report::{Ledger, Reports};
 use super::sessions::Sessions;
@@ -22,20 +23,14 @@ use super::store::{Base, MAX_REMEMBERED, Remembered, SavedState, Store, StoreErr
 use crate::boot::BootId;
 use crate::declared::{ContentsFolder, Declared, Known};
 use crate::exec::causes;
-use crate::provider::{Poll, Provider, ProviderError};
+use crate::provider::{Poll, Provider};
 use crate::time::PlaneClock;
 
-/// Writes that no notification tells (shared mappings, other hosts) are found this often.
-const RESCAN_INTERVAL: Duration = Duration::from_secs(3600);
-
 /// What was held is tried again this often, and a set that was too large is looked at again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A key that differs again so soon after it was undone at once is somebody's who insists: it gets a window.
 const CATEGORY_PAUSE: Duration = Duration::from_secs(10);
-
-/// A change is looked at within this time of its notification.
-const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often a running window is written down, so that little of it is forgotten by a reboot.
 const KEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -81,7 +76,10 @@ pub(crate) struct Engine {
     pub(super) unfinished: Option<Unfinished>,
     pub(super) deferred_told: Option<v1::Deferred>,
     pub(super) reserved: Option<([u8; 32], Boot)>,
-    pub(super) is_away: bool,
+    /// Node and journal have not agreed on what is declared since they parted.
+    is_away: bool,
+    /// How often they had parted when that was looked at.
+    losses: u64,
     pub(super) can_act: bool,
     pub(super) can_write_kernel: bool,
     /// Conflicts that the journal was told of.
@@ -90,10 +88,10 @@ pub(crate) struct Engine {
     left: BTreeSet<ResourceKey>,
     undone_at: BTreeMap<ResourceKey, Boot>,
     retry_at: Option<Boot>,
-    rescan_at: Boot,
+    pub(super) rescan_at: Boot,
     kept_window: Option<Saved>,
-    looked_at: Duration,
-    sessions: Sessions,
+    pub(super) looked_at: Duration,
+    pub(super) sessions: Sessions,
     pub(super) clock: Clock,
     pub(super) plane: PlaneClock,
     boot: BootId,
@@ -128,6 +126,7 @@ impl Engine {
             deferred_told: None,
             reserved: None,
             is_away: true,
+            losses: 0,
             can_act: parts.can_act,
             can_write_kernel: parts.can_write_kernel,
             told_conflicts: BTreeSet::new(),
@@ -181,7 +180,7 @@ impl Engine {
         for item in items {
             let since = Timestamp::from_unix_nanos(item.since);
             let session = item.session.and_then(|seq| pact_schemas::Seq::new(seq).ok());
-            self.set.remember(&item.key, since, session, item.while_away);
+            self.set.remember(&item.key, since, session);
             let (known, journal) = (self.set.get(&item.key), self.wanted.get(&item.key));
             if let (true, Some(known), Some(journal)) = (item.conflict, known, journal) {
                 let conflict = Conflict { journal: journal.clone(), local: known.new.clone() };
@@ -221,105 +220,6 @@ impl Engine {
 
     pub(super) fn now(&self) -> Now {
         Now { boot: Boot::new(self.clock.boot_time()), time: self.plane.best() }
-    }
-
-    /// Everything anew.
-    pub(super) fn scan(&mut self) {
-        self.set.begin_scan();
-        let mut found = BTreeMap::new();
-        let blacklist = &self.settings.blacklist;
-        let errors = self.providers.scan(&mut |one| {
-            // One more than fits is enough to know that there are too many.
-            if found.len() <= MAX_ITEMS && !blacklist.matches(&one.key) {
-                found.insert(one.key.clone(), one);
-            }
-        });
-        for error in errors {
-            tracing::warn!(cause = causes(&error), "not everything could be looked at: {error}");
-        }
-        let mut keys: BTreeSet<ResourceKey> = self.set.keys().into_iter().collect();
-        keys.extend(self.wanted.keys().cloned());
-        for (key, one) in found {
-            if !self.wanted.contains_key(&key) {
-                keys.remove(&key);
-                self.saw(&key, one.old, one.new);
-            }
-        }
-        keys.iter().for_each(|key| self.look(key));
-        let again = if self.set.is_truncated() { RETRY_INTERVAL } else { RESCAN_INTERVAL };
-        self.rescan_at = self.now().boot.later(again);
-    }
-
-    /// What a key should be; `None`: nobody's business.
-    pub(super) fn should_be(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError> {
-        if self.settings.blacklist.matches(key) {
-            return Ok(None);
-        }
-        match self.wanted.get(key) {
-            Some(value) => Ok(Some(value.clone())),
-            None => self.providers.baseline(key),
-        }
-    }
-
-    /// Looks at one key.
-    pub(super) fn look(&mut self, key: &ResourceKey) {
-        let looked = match self.should_be(key) {
-            Ok(Some(wanted)) => self.providers.read(key).map(|actual| Some((wanted, actual))),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match looked {
-            Ok(Some((wanted, actual))) => self.saw(key, wanted, actual),
-            Ok(None) => {
-                if let Some(item) = self.set.get(key).cloned() {
-                    self.ledger.note(key, item.new.clone(), item.old.clone());
-                    self.set.remove(key);
-                }
-                self.conflicts.remove(key);
-                self.problems.remove(key);
-            }
-            Err(error) => self.cannot(key, &error),
-        }
-    }
-
-    fn saw(&mut self, key: &ResourceKey, wanted: Value, actual: Value) {
-        let is_satisfied = self.providers.satisfies(key, &wanted, &actual);
-        if let Some(known) = self.conflicts.get_mut(key)
-            && let Some(decision) = conflict::judge(known, Some(&wanted), &actual, is_satisfied)
-            && let Some(known) = self.conflicts.remove(key)
-        {
-            self.decided.push((decision, key.clone(), known));
-        }
-        if is_satisfied {
-            self.problems.remove(key);
-        }
-        let was = self.set.get(key).map_or_else(|| wanted.clone(), |item| item.new.clone());
-        let seen = self.seen(key);
-        let differs = (!is_satisfied).then_some(wanted);
-        if self.set.observe(key, differs, actual.clone(), seen) {
-            self.ledger.note(key, was, actual);
-        }
-    }
-
-    fn seen(&self, key: &ResourceKey) -> Seen {
-        let noticed = self.clock.boot_time().saturating_sub(NOTICED_WITHIN);
-        // Files tell at once; the others were only looked at.
-        let is_file = key.kind() == Kind::File;
-        let from = if is_file { self.looked_at.max(noticed) } else { self.looked_at };
-        Seen {
-            at: self.plane.best(),
-            session: self.sessions.only_since(from),
-            is_away: self.is_away,
-        }
-    }
-
-    /// Declared keys that cannot be looked at are a problem of the declaration; others are logged.
-    pub(super) fn cannot(&mut self, key: &ResourceKey, error: &ProviderError) {
-        if self.wanted.contains_key(key) {
-            self.problems.insert(key.clone(), Problem::new(key, error));
-        } else {
-            tracing::debug!(%key, cause = causes(error), "{error}");
-        }
     }
 
     pub(super) fn watch_declared(&mut self) {
@@ -403,8 +303,9 @@ impl Engine {
         }
         if self.retry_at.is_some_and(|at| now.boot >= at) && !self.is_reserved() {
             self.retry_at = None;
-            if self.window.is_deferred() {
-                self.undo_all();
+            if self.window.is_deferred() && self.settings.mode == Mode::Enforce {
+                let left = self.left.clone();
+                self.undo(|key| left.contains(key));
             }
         }
     }
@@ -418,11 +319,9 @@ impl Engine {
         self.decided.extend(undecided.into_iter().map(|(key, conflict)| (ended, key, conflict)));
         self.tell_decided();
         let of_conflicts = self.undoable(|key| keys.contains(key));
-        let outcome = self.carry_out(Why::Conflict, of_conflicts);
-        if outcome.is_held() {
-            self.put_off(outcome.held);
-        }
-        self.undo_all();
+        // What is held of them is held for the next line too.
+        self.carry_out(Why::Conflict, of_conflicts);
+        self.undo(|_| true);
     }
 
     /// Drift that may be undone by itself now, of these keys.
@@ -435,25 +334,27 @@ impl Engine {
         meant.map(|item| (item.key.clone(), item.old.clone())).collect()
     }
 
-    fn undo_all(&mut self) {
-        let all = self.undoable(|_| true);
-        let outcome = self.carry_out(Why::WindowEnded, all);
+    /// Undoes drift of these keys whose time is over, and says where that leaves the window.
+    fn undo(&mut self, is_meant: impl Fn(&ResourceKey) -> bool) {
+        let due = self.undoable(is_meant);
+        let outcome = self.carry_out(Why::WindowEnded, due);
         if self.set.counted() == 0 {
             return; // `finish` closes the window
         }
+        let left = self.set.keys().into_iter().collect();
         if outcome.is_held() {
-            self.put_off(outcome.held);
+            self.put_off(outcome.held, left);
         } else {
             self.window.expire();
-            self.left = self.set.keys().into_iter().collect();
+            self.left = left;
         }
     }
 
-    /// What is left waits for its holders, and is tried again.
-    pub(super) fn put_off(&mut self, holders: Vec<v1::Holder>) {
+    /// What is left waits for its holders; in enforce mode it is tried again.
+    pub(super) fn put_off(&mut self, holders: Vec<v1::Holder>, left: BTreeSet<ResourceKey>) {
         let now = self.now();
         self.window.defer(now, holders);
-        self.left = self.set.keys().into_iter().collect();
+        self.left = left;
         self.retry_at = Some(now.boot.later(RETRY_INTERVAL));
     }
 
@@ -467,6 +368,7 @@ impl Engine {
             self.deferred_told = None;
         }
         self.retry_unfinished();
+        self.tell_pending();
         self.tell_decided();
         let due = self.ledger.due(&self.set, &self.window, &self.conflicts, now.time);
         if let Some((event, told)) = due {
@@ -494,7 +396,6 @@ impl Engine {
             key: item.key.clone(),
             since: item.since.unix_nanos(),
             session: item.session.map(pact_schemas::Seq::get),
-            while_away: item.while_away,
             conflict: self.conflicts.contains_key(&item.key),
         });
         let boot_id = self.boot.to_string();
@@ -542,17 +443,22 @@ impl Engine {
 
     /// Takes what the journal declares now, and whether it is in reach.
     pub(crate) fn adopt(&mut self, known: &Known) {
+        if known.declared.head() < self.declared.head() {
+            return; // somebody was faster
+        }
         if !Arc::ptr_eq(&self.declared, &known.declared) {
             self.declared = Arc::clone(&known.declared);
             self.settings_changed();
             let plane = self.plane.now().map(|time| time.now);
             let in_force = self.declared.in_force(plane);
+            // They may have parted and met again between two looks at this.
+            let was_away = self.is_away || known.losses != self.losses;
+            if was_away {
+                self.find_conflicts(&in_force);
+            }
             self.adopt_state(in_force);
         }
-        self.is_away = !known.is_confirmed;
-        if known.is_confirmed {
-            self.set.back_in_touch();
-        }
+        (self.is_away, self.losses) = (!known.is_confirmed, known.losses);
         self.finish();
     }
 }

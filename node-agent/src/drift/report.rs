@@ -166,7 +166,7 @@ mod tests {
         assert!(ledger.due(&set, &window, &conflicts, at).is_none(), "nothing, the first time");
         let key: ResourceKey = "sysctl/a".parse().unwrap();
         let value = Value::Integer;
-        let seen = Seen { at, session: None, is_away: false };
+        let seen = Seen { at, session: None };
         set.observe(&key, Some(value(1)), value(2), seen);
         ledger.note(&key, value(1), value(2));
         set.observe(&key, Some(value(1)), value(3), seen);

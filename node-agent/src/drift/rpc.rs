@@ -214,7 +214,9 @@ impl Drift {
             .await?;
         let seq = grant.seq();
         tracing::info!(%seq, principal = grant.principal().subject(), "rollback");
-        let _late = self.clock.timeout(CONFIG_PATIENCE, self.reached(seq)).await;
+        if !plan.discard_drift {
+            let _late = self.clock.timeout(CONFIG_PATIENCE, self.reached(seq)).await;
+        }
         self.call(move |engine| engine.rollback(seq, &plan)).await?
     }
 

@@ -104,7 +104,6 @@ pub(crate) struct Remembered {
     /// Unix nanoseconds.
     pub(crate) since: i64,
     pub(crate) session: Option<u64>,
-    pub(crate) while_away: bool,
     pub(crate) conflict: bool,
 }
 

@@ -23,6 +23,7 @@ use pact_schemas::{
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::bus::{listen, listen_for_nodes, service_bus, start_bus};
+use crate::declared::Site;
 use crate::enroller::Enroller;
 
 /// Long enough for a busy machine; a test that needs it all has failed.
@@ -50,6 +51,8 @@ pub(crate) struct Told {
     pub(crate) hellos: Vec<v1::Hello>,
     /// Events that came out of order, or before their chunks.
     pub(crate) violations: Vec<String>,
+    /// What the node is to be.
+    pub(crate) declared: Site,
     /// Answered with "no leader" while set.
     pub(crate) is_away: bool,
 }
@@ -109,6 +112,7 @@ fn chunks(event: &v1::NodeEvent) -> Vec<v1::BlobRef> {
             .filter_map(|segment| segment.blob.clone())
             .collect(),
         Some(v1::node_event::Body::CapabilityChange(change)) => change.report.clone(),
+        Some(_) => Vec::new(),
         None => panic!("an event without body"),
     }
 }
@@ -120,7 +124,7 @@ pub(crate) struct Plane {
     pub(crate) told: Arc<Mutex<Told>>,
     pub(crate) refusal: Arc<Mutex<Option<ErrorCode>>>,
     pub(crate) gateway: Bus,
-    _journal: Bus,
+    pub(crate) journal: Bus,
     issuer: GrantIssuer,
     clock: Clock,
     folder: tempfile::TempDir,
@@ -180,7 +184,7 @@ impl Plane {
             told,
             refusal,
             gateway,
-            _journal: journal,
+            journal,
             issuer: GrantIssuer::new(signer()).unwrap(),
             clock,
             folder,
@@ -190,6 +194,15 @@ impl Plane {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
+    }
+
+    /// The folder that the agent watches.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.path().join("node")
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -209,11 +222,17 @@ impl Plane {
     /// Starts the agent.
     pub(crate) fn launch(&self, whitelist_mode: &str) -> Agent {
         let folder = self.folder.path().display();
+        std::fs::create_dir_all(self.root()).unwrap();
+        // The default blacklist has /tmp, where the folder is; and no test writes parameters of this machine.
+        let drift = format!(
+            "[agent.observer]\nroots = [\"{folder}/node\"]\nsecret = [\"{folder}/node/secret/**\"]\n\
+             [agent.blacklist]\npatterns = [\"sysctl/**\", \"module/**\"]\n"
+        );
         let config = format!(
-            "[agent]\nnode_id = \"{NODE}\"\nstate_dir = \"{folder}/state\"\n\
+            "[agent]\nnode_id = \"{NODE}\"\nenforce_keys = [\"{folder}/node/**\"]\nstate_dir = \"{folder}/state\"\n\
              run_dir = \"{folder}/run\"\ncertificate_path = \"{folder}/agent.crt\"\n\
              [agent.journal]\nendpoints = [\"localhost:{}\"]\ntls_ca = \"{folder}/ca.crt\"\n\
-             [agent.shell]\nwhitelist_mode = \"{whitelist_mode}\"\n\
+             {drift}[agent.shell]\nwhitelist_mode = \"{whitelist_mode}\"\n\
              [agent.identity]\nmacs = [\"{MAC}\"]\n",
             self.endpoint.port()
         );
@@ -338,8 +357,12 @@ impl Agent {
     }
 
     pub(crate) fn terminate(&self) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+    }
+
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     pub(crate) async fn ended(&mut self) -> Option<i32> {

@@ -1,7 +1,7 @@
 //! Keys that node and journal both changed while they were out of touch.
 //!
-//! A key is in conflict when it drifted on the node while away and its declared value is, on return, another than before and
-//! than the node's. Nothing is written to it until an admin decides (commit: the node's value; rollback: the journal's) or the
+//! A key is in conflict when it differs on the node, undecided, when both come together again, and its declared value is another
+//! than before they parted and than the node's. That a connection is gone is noticed late, so that drift of just before counts too. Nothing is written to it until an admin decides (commit: the node's value; rollback: the journal's) or the
 //! window ends (the journal's).
 
 use std::collections::BTreeMap;
@@ -31,13 +31,13 @@ impl Conflict {
 /// All keys in conflict.
 pub(crate) type Conflicts = BTreeMap<ResourceKey, Conflict>;
 
-/// The conflicts that a new declared state makes with drift that came while away.
+/// The conflicts that the state which is declared on return makes with undecided drift.
 pub(crate) fn detect(set: &DriftSet, before: &State, declared: &State) -> Conflicts {
     let of_item = |item: &super::set::Item| {
         let journal = declared.get(&item.key)?;
         let is_new = before.get(&item.key) != Some(journal) && !matches(journal, &item.old);
         let differs = !matches(journal, &item.new);
-        (item.while_away && is_new && differs).then(|| {
+        (is_new && differs).then(|| {
             let conflict = Conflict { journal: journal.clone(), local: item.new.clone() };
             (item.key.clone(), conflict)
         })
@@ -77,18 +77,13 @@ mod tests {
     }
 
     /// One key: declared before, on the node, declared on return; `None`: not declared.
-    fn found(
-        before: Option<i64>,
-        local: i64,
-        after: Option<i64>,
-        is_away: bool,
-    ) -> Option<Conflict> {
+    fn found(before: Option<i64>, local: i64, after: Option<i64>) -> Option<Conflict> {
         let key: ResourceKey = "sysctl/a".parse().unwrap();
         let state = |declared: Option<i64>| {
             declared.map(|declared| (key.clone(), value(declared))).into_iter().collect::<State>()
         };
         let mut set = DriftSet::default();
-        let seen = Seen { at: Timestamp::from_unix_nanos(1), session: None, is_away };
+        let seen = Seen { at: Timestamp::from_unix_nanos(1), session: None };
         // 0 is the baseline.
         let should_be = Some(before.unwrap_or(0)).filter(|should_be| *should_be != local);
         set.observe(&key, should_be.map(value), value(local), seen);
@@ -99,21 +94,16 @@ mod tests {
     fn a_conflict_needs_both_sides_to_have_moved_apart() {
         let conflict =
             |journal, local| Some(Conflict { journal: value(journal), local: value(local) });
-        for (before, local, after, is_away, expected) in [
-            (Some(1), 2, Some(3), true, conflict(3, 2)),
-            (Some(1), 2, Some(3), false, None), // the bus was there
-            (Some(1), 2, Some(1), true, None),  // the journal did not move
-            (Some(1), 2, Some(2), true, None),  // both agree
-            (Some(1), 1, Some(3), true, None),  // the node did not move
-            (Some(1), 2, None, true, None),     // not declared any more
-            (None, 2, Some(3), true, conflict(3, 2)),
-            (None, 2, Some(0), true, None), // declared as it was
+        for (before, local, after, expected) in [
+            (Some(1), 2, Some(3), conflict(3, 2)),
+            (Some(1), 2, Some(1), None), // the journal did not move
+            (Some(1), 2, Some(2), None), // both agree
+            (Some(1), 1, Some(3), None), // the node did not move
+            (Some(1), 2, None, None),    // not declared any more
+            (None, 2, Some(3), conflict(3, 2)),
+            (None, 2, Some(0), None), // declared as it was
         ] {
-            assert_eq!(
-                found(before, local, after, is_away),
-                expected,
-                "{before:?} {local} {after:?}"
-            );
+            assert_eq!(found(before, local, after), expected, "{before:?} {local} {after:?}");
         }
     }
 

@@ -55,7 +55,7 @@ mod tests {
 
     fn drift(counts: &[(&str, u32)]) -> DriftSet {
         let mut set = DriftSet::default();
-        let seen = Seen { at: Timestamp::from_unix_nanos(1), session: None, is_away: false };
+        let seen = Seen { at: Timestamp::from_unix_nanos(1), session: None };
         for (kind, count) in counts {
             for number in 0..*count {
                 let slash = if *kind == "mount" { "/" } else { "" };
@@ -87,7 +87,7 @@ mod tests {
             assert_eq!(LIMITS.length(found).as_secs(), seconds, "{counts:?}");
         }
         let mut files = DriftSet::default();
-        let seen = Seen { at: Timestamp::from_unix_nanos(1), session: None, is_away: false };
+        let seen = Seen { at: Timestamp::from_unix_nanos(1), session: None };
         files.observe(
             &"file//etc/motd".parse().unwrap(),
             Some(Value::Absent),

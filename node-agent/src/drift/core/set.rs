@@ -23,8 +23,6 @@ pub(crate) struct Item {
     pub(crate) since: Timestamp,
     /// The command that was running, alone, when it changed last.
     pub(crate) session: Option<Seq>,
-    /// It changed while the journal was out of reach.
-    pub(crate) while_away: bool,
 }
 
 impl Item {
@@ -46,8 +44,6 @@ pub(crate) struct Seen {
     pub(crate) at: Timestamp,
     /// The only command that was running.
     pub(crate) session: Option<Seq>,
-    /// The journal is out of reach.
-    pub(crate) is_away: bool,
 }
 
 /// All keys that differ.
@@ -86,23 +82,16 @@ impl DriftSet {
             new: actual,
             since: known.map_or(seen.at, |item| item.since),
             session: if is_touched { seen.session } else { known.and_then(|item| item.session) },
-            while_away: known.is_some_and(|item| item.while_away) || (is_touched && seen.is_away),
         };
         self.insert(item);
         true
     }
 
     /// What was known of an item before a restart: since when, by whom.
-    pub(crate) fn remember(
-        &mut self,
-        key: &ResourceKey,
-        since: Timestamp,
-        session: Option<Seq>,
-        while_away: bool,
-    ) {
+    pub(crate) fn remember(&mut self, key: &ResourceKey, since: Timestamp, session: Option<Seq>) {
         if let Some(item) = self.items.get_mut(key) {
             let item = Arc::make_mut(item);
-            (item.since, item.session, item.while_away) = (since, session, while_away);
+            (item.since, item.session) = (since, session);
         }
     }
 
@@ -127,13 +116,6 @@ impl DriftSet {
     /// Before a full scan: the next look decides anew whether there is more than fits.
     pub(crate) fn begin_scan(&mut self) {
         self.is_truncated = false;
-    }
-
-    /// Node and journal are in touch again and agree on what is declared.
-    pub(crate) fn back_in_touch(&mut self) {
-        for item in self.items.values_mut().filter(|item| item.while_away) {
-            Arc::make_mut(item).while_away = false;
-        }
     }
 
     /// The item of a key.
@@ -194,38 +176,31 @@ mod tests {
         Value::Text(value.to_owned())
     }
 
-    fn seen(at: i64, session: u64, is_away: bool) -> Seen {
+    fn seen(at: i64, session: u64) -> Seen {
         let session = (session > 0).then(|| Seq::new(session).unwrap());
-        Seen { at: Timestamp::from_unix_nanos(at), session, is_away }
+        Seen { at: Timestamp::from_unix_nanos(at), session }
     }
 
     #[test]
     fn a_key_is_in_the_set_for_as_long_as_it_differs() {
         let mut set = DriftSet::default();
         let (a, b) = (key("sysctl/a"), key("package/b"));
-        assert!(!set.observe(&a, None, text("2"), seen(1, 0, false)));
-        assert!(set.observe(&a, Some(text("1")), text("2"), seen(2, 7, false)));
-        assert!(!set.observe(&a, Some(text("1")), text("2"), seen(3, 0, true)), "the same again");
-        assert!(set.observe(&b, Some(text("1")), text("2"), seen(4, 0, true)));
+        assert!(!set.observe(&a, None, text("2"), seen(1, 0)));
+        assert!(set.observe(&a, Some(text("1")), text("2"), seen(2, 7)));
+        assert!(!set.observe(&a, Some(text("1")), text("2"), seen(3, 0)), "the same again");
+        assert!(set.observe(&b, Some(text("1")), text("2"), seen(4, 0)));
         assert_eq!((set.counted(), set.report_only(), set.len()), (1, 1, 2));
         let item = set.get(&a).unwrap();
-        assert_eq!(
-            (item.since.unix_nanos(), item.session, item.while_away),
-            (2, Seq::new(7).ok(), false)
-        );
+        assert_eq!((item.since.unix_nanos(), item.session), (2, Seq::new(7).ok()));
         // Changed again: since when stays, by whom does not.
-        assert!(set.observe(&a, Some(text("1")), text("3"), seen(5, 8, true)));
+        assert!(set.observe(&a, Some(text("1")), text("3"), seen(5, 8)));
         let item = set.get(&a).unwrap();
-        assert_eq!(
-            (item.since.unix_nanos(), item.session, item.while_away),
-            (2, Seq::new(8).ok(), true)
-        );
+        assert_eq!((item.since.unix_nanos(), item.session), (2, Seq::new(8).ok()));
         // Declared otherwise: nobody changed the node.
-        set.back_in_touch();
-        assert!(set.observe(&a, Some(text("9")), text("3"), seen(6, 9, true)));
+        assert!(set.observe(&a, Some(text("9")), text("3"), seen(6, 9)));
         let item = set.get(&a).unwrap();
-        assert_eq!((item.session, item.while_away), (Seq::new(8).ok(), false));
-        assert!(set.observe(&a, None, text("3"), seen(7, 0, false)));
+        assert_eq!(item.session, Seq::new(8).ok());
+        assert!(set.observe(&a, None, text("3"), seen(7, 0)));
         assert!(set.remove(&b));
         assert_eq!((set.counted(), set.report_only(), set.len()), (0, 0, 0));
     }
@@ -234,26 +209,11 @@ mod tests {
     fn the_set_is_bounded_and_says_so() {
         let mut set = DriftSet::default();
         for number in 0..MAX_ITEMS {
-            set.observe(
-                &key(&format!("sysctl/k{number}")),
-                Some(text("1")),
-                text("2"),
-                seen(1, 0, false),
-            );
+            set.observe(&key(&format!("sysctl/k{number}")), Some(text("1")), text("2"), seen(1, 0));
         }
         assert!(!set.is_truncated());
-        assert!(set.observe(
-            &key("sysctl/one-more"),
-            Some(text("1")),
-            text("2"),
-            seen(1, 0, false)
-        ));
-        assert!(!set.observe(
-            &key("sysctl/two-more"),
-            Some(text("1")),
-            text("2"),
-            seen(1, 0, false)
-        ));
+        assert!(set.observe(&key("sysctl/one-more"), Some(text("1")), text("2"), seen(1, 0)));
+        assert!(!set.observe(&key("sysctl/two-more"), Some(text("1")), text("2"), seen(1, 0)));
         assert!(set.is_truncated());
         assert_eq!(set.len(), MAX_ITEMS);
         set.begin_scan();
@@ -264,8 +224,8 @@ mod tests {
     fn the_digest_is_that_of_the_changes_in_key_order() {
         let mut set = DriftSet::default();
         let empty = set.digest();
-        set.observe(&key("sysctl/b"), Some(text("1")), text("2"), seen(1, 0, false));
-        set.observe(&key("sysctl/a"), Some(text("1")), text("2"), seen(2, 0, false));
+        set.observe(&key("sysctl/b"), Some(text("1")), text("2"), seen(1, 0));
+        set.observe(&key("sysctl/a"), Some(text("1")), text("2"), seen(2, 0));
         assert_ne!(set.digest(), empty);
         let changes = set.changes();
         assert_eq!(

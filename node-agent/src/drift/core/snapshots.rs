@@ -67,7 +67,7 @@ mod tests {
         let mut set = DriftSet::default();
         let mut snapshots = Snapshots::default();
         let at = Timestamp::from_unix_nanos(1);
-        let seen = Seen { at, session: None, is_away: false };
+        let seen = Seen { at, session: None };
         let mut digests = Vec::new();
         for value in 0..=KEPT as i64 {
             set.observe(

@@ -97,7 +97,7 @@ impl Site {
         let node = NodeId::new("n1").unwrap();
         let head = Seq::new(self.head).unwrap();
         let declared = Declared::new(&node, head, vec![(scope, document)]).unwrap();
-        Known { declared: Arc::new(declared), is_confirmed: true }
+        Known { declared: Arc::new(declared), is_confirmed: true, losses: 0 }
     }
 
     fn converged(&self) -> Vec<(ConvergeReason, usize)> {
@@ -130,7 +130,7 @@ fn state(engine: &Engine) -> WindowState {
 }
 
 fn nothing() -> Known {
-    Known { declared: Arc::default(), is_confirmed: true }
+    Known { declared: Arc::default(), is_confirmed: true, losses: 0 }
 }
 
 fn policy() -> v1::VclusterPolicy {
@@ -337,7 +337,7 @@ fn only_keys_that_both_sides_changed_wait_for_a_decision() {
     let diff = engine.diff(&v1::DiffRequest::default()).unwrap();
     assert!(diff.items[0].conflict && diff.items[0].journal_value.is_some());
     // A restart keeps it, and tells it once.
-    let known = Known { declared: Arc::clone(&engine.declared), is_confirmed: true };
+    let known = Known { declared: Arc::clone(&engine.declared), is_confirmed: true, losses: 0 };
     drop(engine);
     let mut engine = site.started(Mode::Enforce, &known);
     engine.wake();
@@ -591,4 +591,63 @@ fn another_blacklist_holds_at_once() {
     let file = FileSettings { blacklist: Vec::new(), ..engine.file.clone() };
     engine.reload(file);
     assert_eq!((engine.set.len(), state(&engine)), (1, WindowState::Open));
+}
+
+#[test]
+fn a_held_declaration_takes_no_other_drift_its_window() {
+    let mut site = Site::new();
+    let mut engine = site.started(Mode::Enforce, &nothing());
+    site.node.set("sysctl/a", 2);
+    engine.wake();
+    site.node.hold("file//etc/b", true);
+    let declared = site.declares(policy(), &[("file//etc/b", 5)]);
+    engine.adopt(&declared);
+    assert_eq!(state(&engine), WindowState::Open);
+    site.hand.advance(2 * MINUTE);
+    engine.wake();
+    assert_eq!(site.node.get("sysctl/a"), 2, "its window runs");
+    // Without other drift the declaration waits for its holder, and comes when that is gone.
+    let mut site = Site::new();
+    let mut engine = site.started(Mode::Enforce, &nothing());
+    site.node.hold("file//etc/b", true);
+    let declared = site.declares(policy(), &[("file//etc/b", 5)]);
+    engine.adopt(&declared);
+    assert_eq!(state(&engine), WindowState::Deferred);
+    site.node.set("sysctl/a", 2);
+    engine.wake();
+    site.node.hold("file//etc/b", false);
+    site.hand.advance(2 * MINUTE);
+    engine.wake();
+    assert_eq!(site.node.get("sysctl/a"), 2, "it has a window of its own");
+    site.hand.advance(15 * MINUTE);
+    engine.wake();
+    assert_eq!((site.node.get("sysctl/a"), site.node.get("file//etc/b")), (1, 5));
+}
+
+#[test]
+fn an_older_configuration_never_takes_the_place_of_a_newer_one() {
+    let mut site = Site::new();
+    let older = site.declares(policy(), &[("sysctl/a", 5)]);
+    let newer = site.declares(policy(), &[("sysctl/a", 6)]);
+    let mut engine = site.started(Mode::Enforce, &nothing());
+    engine.adopt(&newer);
+    engine.adopt(&older);
+    assert_eq!(site.node.get("sysctl/a"), 6);
+}
+
+#[test]
+fn a_conflict_that_could_not_be_told_is_told_later() {
+    let mut site = Site::new();
+    let before = site.declares(policy(), &[("sysctl/a", 1)]);
+    let mut engine = site.started(Mode::Enforce, &before);
+    site.node.set("sysctl/a", 2);
+    // They part and meet between two looks of the engine.
+    site.told.fill(true);
+    let after = site.declares(policy(), &[("sysctl/a", 3)]);
+    engine.adopt(&Known { losses: 1, ..after });
+    assert_eq!((engine.conflicts.len(), site.decisions().len()), (1, 0));
+    site.told.fill(false);
+    engine.wake();
+    assert_eq!(site.decisions(), [ConflictDecision::Pending]);
+    assert_eq!(site.node.get("sysctl/a"), 2);
 }
