@@ -5,7 +5,7 @@ use pact_schemas::convert;
 use pact_schemas::error_code::ErrorCode;
 use pact_schemas::v1;
 use prost::Message as _;
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
 
 use crate::failure::Failure;
 
@@ -20,7 +20,12 @@ pub(crate) struct VerifiedEntry {
     pub(crate) kind: v1::EntryKind,
     /// 64 hex digits.
     pub(crate) hash: String,
+    /// The entry's own; or those of its chunks, once they were checked.
+    pub(crate) changes: Vec<v1::Change>,
 }
+
+/// Chunks of an entry: an overlay of 10 MB, with room.
+const MAX_CHUNKS: usize = 64;
 
 impl VerifiedEntry {
     /// Checks the hash, then decodes.
@@ -45,7 +50,42 @@ impl VerifiedEntry {
             .map(Timestamp::from_unix_nanos)
             .map_err(v1::Error::from)?;
         let kind = convert::enumeration(entry.kind, "Entry.kind").map_err(v1::Error::from)?;
-        Ok(Self { entry, time, kind, hash: data_encoding::HEXLOWER.encode(hash.as_ref()) })
+        let hash = data_encoding::HEXLOWER.encode(hash.as_ref());
+        let changes = entry.changes.clone();
+        Ok(Self { entry, time, kind, hash, changes })
+    }
+
+    /// Adds the changes of its chunks; none given: they stay missing. Each has to have the hash that the entry says.
+    pub(crate) fn with_chunks(mut self, chunks: &[Vec<u8>]) -> Result<Self, Failure> {
+        let named = &self.entry.change_chunks;
+        if chunks.is_empty() || named.is_empty() {
+            return Ok(self);
+        }
+        let fits = |(named, bytes): (&v1::BlobRef, &Vec<u8>)| {
+            digest(&SHA256, bytes).as_ref() == named.sha256.as_slice()
+        };
+        if named.len() != chunks.len()
+            || named.len() > MAX_CHUNKS
+            || !named.iter().zip(chunks).all(fits)
+        {
+            return Err(Failure::new(
+                ErrorCode::BadSignature,
+                format!("the changes of entry {} do not match their hashes", self.entry.seq),
+            )
+            .because("they were changed after they were recorded, or on the way here")
+            .next("ask another gateway, and keep this one's answer for the inquiry"));
+        }
+        let set = v1::ChangeSet::decode(chunks.concat().as_slice()).map_err(|_| {
+            Failure::new(ErrorCode::Malformed, "the changes of an entry do not decode")
+        })?;
+        self.changes = set.changes;
+        Ok(self)
+    }
+
+    /// Bytes of changes that the entry names and that are not here.
+    pub(crate) fn missing_bytes(&self) -> Option<u64> {
+        let size = self.entry.change_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum();
+        (size > 0 && self.changes.is_empty()).then_some(size)
     }
 
     /// Checks all of them; one that does not hold spoils the answer.
@@ -105,6 +145,27 @@ mod tests {
             let mut changed = record.clone();
             changed.entry[index] ^= 1;
             let failure = VerifiedEntry::new(&changed).unwrap_err();
+            assert_eq!(failure.code(), Some(ErrorCode::BadSignature));
+        }
+    }
+
+    #[test]
+    fn changes_in_chunks_are_checked_before_they_are_shown() {
+        let change = v1::Change { key: "sysctl/vm.swappiness".into(), old: None, new: None };
+        let chunk = v1::ChangeSet { changes: vec![change], chunks: Vec::new() }.encode_to_vec();
+        let named = v1::BlobRef {
+            sha256: digest(&SHA256, &chunk).as_ref().to_vec(),
+            size_bytes: u32::try_from(chunk.len()).unwrap(),
+        };
+        let entry = v1::Entry { change_chunks: vec![named], ..entry() };
+        let verified = || VerifiedEntry::new(&samples::record(&entry)).unwrap();
+        assert_eq!(verified().missing_bytes(), Some(chunk.len() as u64));
+        let whole = verified().with_chunks(std::slice::from_ref(&chunk)).unwrap();
+        assert_eq!((whole.changes.len(), whole.missing_bytes()), (1, None));
+        let mut forged = chunk.clone();
+        forged[0] ^= 1;
+        for chunks in [vec![forged], vec![chunk.clone(), chunk]] {
+            let failure = verified().with_chunks(&chunks).unwrap_err();
             assert_eq!(failure.code(), Some(ErrorCode::BadSignature));
         }
     }

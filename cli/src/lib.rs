@@ -11,7 +11,8 @@
 //!   `/etc/pact/cli.toml` > the node's own file > default.
 //! - `token`: which token is sent, and which token files are refused.
 //! - `gateway`: connections, TLS, deadlines, retries.
-//! - `failure`: every way to fail, its code, its words and its exit code.
+//! - `failure`: every way to fail, its code, its words and its exit code; `fleet`:
+//!   the same for several nodes.
 //! - `entry`: entries whose hash was checked, the only kind that is shown.
 //! - `output`, `view`: tables, the JSON envelope, and the sanitiser that stands
 //!   between what nodes wrote and the admin's terminal.
@@ -35,6 +36,7 @@ mod commands;
 mod confirm;
 mod entry;
 mod failure;
+mod fleet;
 mod gateway;
 mod help;
 mod invoke;

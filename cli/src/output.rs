@@ -95,6 +95,16 @@ impl Screen {
         if is_stderr { self.stderr_is_terminal } else { self.stdout_is_terminal }
     }
 
+    /// The same without colour, for data that goes to stderr.
+    pub(crate) const fn uncoloured(self) -> Self {
+        Self { may_colour: false, ..self }
+    }
+
+    /// Lines on stderr.
+    pub(crate) fn notes(&self, text: &str) {
+        text.lines().for_each(|line| self.note(line));
+    }
+
     /// Colours data, on a terminal.
     pub(crate) fn paint(&self, text: &str, hue: Hue) -> String {
         if self.stdout_is_terminal && self.may_colour { hue.paint(text) } else { text.to_owned() }

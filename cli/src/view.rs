@@ -1,7 +1,9 @@
 //! What the gateway's messages look like to the user, as text and as JSON.
 
 pub(crate) mod capability;
+pub(crate) mod change;
 pub(crate) mod cluster;
+pub(crate) mod drift;
 pub(crate) mod entry;
 pub(crate) mod entry_detail;
 pub(crate) mod group;

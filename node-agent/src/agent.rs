@@ -3,27 +3,29 @@
 //! Order of a stop: no new commands → running ones end (or are ended) → their outcomes reach the journal, if it is there →
 //! everything else. A second signal skips all of it; the next start then finds the outcomes unknown.
 
-use std::io;
-use std::path::{Path, PathBuf};
+mod error;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_bus::{Bus, BusConfig, BusError, ConnectionState};
+use pact_bus::{Bus, BusConfig, ConnectionState};
 use pact_identity::Verifier;
-use pact_identity::signing::SetupError;
 use pact_runtime::{CancellationToken, Context, OnFailure, Timestamp};
 use pact_schemas::v1;
 use tokio::sync::watch;
 
-use crate::blobs::{BlobError, Blobs};
-use crate::boot::{BootId, NoBootId};
+use crate::blobs::Blobs;
+use crate::boot::BootId;
 use crate::capability;
 use crate::config::{AgentConfig, Config};
+use crate::declared::{self, Cache};
+use crate::drift::{self, Drift, Opening, Sessions};
 use crate::durable::{self, PUBLIC};
-use crate::enrol::identity::{Identity, IdentityError};
+use crate::enrol::identity::Identity;
 use crate::enrol::{Enrolment, renewal};
 use crate::exec::launcher::Launcher;
-use crate::exec::{self, Engine, Ledger, LedgerError, Parts, RecoveryError, causes};
+use crate::exec::{self, Engine, Ledger, Parts, causes};
 use crate::hello::{self, Greeting};
 use crate::owner::Owner;
 use crate::reload::{self, Live, Reloader, Source};
@@ -33,6 +35,8 @@ use crate::spool::{self, Spool, SpoolError};
 use crate::time::{self, PlaneClock};
 use crate::uplink::{Pause, Uplink};
 use crate::whitelist::Whitelist;
+
+pub use error::AgentError;
 
 /// Version of this program, as told to the journal.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -45,56 +49,6 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Waits after a renewal that failed; there is a third of the lifetime left for it.
 const RENEWAL_RETRY: Pause = Pause::new(Duration::from_secs(10), Duration::from_secs(600));
-
-/// Why the agent does not start, or stops.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// A file or folder cannot be used.
-    #[error("cannot use {}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: io::Error,
-    },
-    /// The trust anchors cannot be used.
-    #[error("the site's roots in {} cannot be used (agent.journal.tls_ca)", path.display())]
-    Anchors {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: SetupError,
-    },
-    /// Another agent works in the same state folder.
-    #[error("another agent works in {}", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The boot id is not known.
-    #[error(transparent)]
-    Boot(#[from] NoBootId),
-    /// The spool cannot be used.
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    /// The recordings cannot be used.
-    #[error(transparent)]
-    Blobs(#[from] BlobError),
-    /// Used grants and running commands cannot be read.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// What a crash left cannot be settled.
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    /// The node's identity cannot be read.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The bus cannot be set up.
-    #[error(transparent)]
-    Bus(#[from] BusError),
-}
 
 /// Everything that was opened before the first connection.
 struct Opened {
@@ -111,6 +65,11 @@ struct Opened {
     ledger: Owner<Ledger>,
     launcher: Launcher,
     enrolment: Enrolment,
+    cache: Arc<Cache>,
+    /// Taken by the task that asks for declarations.
+    declarations: Option<declared::Publishing>,
+    drift: Drift,
+    sessions: Sessions,
     /// Held for as long as the agent lives.
     _lock: nix::fcntl::Flock<std::fs::File>,
 }
@@ -122,12 +81,18 @@ struct Opened {
 pub async fn build(config: Config, source: Source, context: Context) -> Result<(), AgentError> {
     reload::warn_without_effect(&config);
     let reloader = Reloader::new(source, context.reload.clone(), config.clone());
-    let opened = open(config.agent, reloader.live(), context.clone()).await?;
+    let opened = open(config, reloader.live(), context.clone()).await?;
     let supervisor = context.supervisor;
+    let (drift, sessions) = (opened.drift.clone(), opened.sessions.clone());
+    // Before any connection: what is declared on disk holds, and windows run.
+    supervisor.spawn("drift", OnFailure::Shutdown, move |stop| {
+        drift::run(drift.clone(), sessions.clone(), stop)
+    });
+    let drift = opened.drift.clone();
     supervisor.spawn("configuration", OnFailure::Shutdown, move |stop| {
-        let reloader = reloader.clone();
+        let (reloader, drift) = (reloader.clone(), drift.clone());
         async move {
-            reloader.run(stop).await;
+            reloader.run(drift, stop).await;
             Ok::<(), AgentError>(())
         }
     });
@@ -164,10 +129,12 @@ pub async fn build(config: Config, source: Source, context: Context) -> Result<(
 }
 
 async fn open(
-    config: AgentConfig,
+    config: Config,
     live: watch::Receiver<Live>,
     context: Context,
 ) -> Result<Opened, AgentError> {
+    let (file, secret) = (config.drift_settings(), config.secret());
+    let config = config.agent;
     let clock = context.clock.clone();
     let state = config.state_dir.clone();
     let io = |path: &Path| {
@@ -194,6 +161,23 @@ async fn open(
     let ledger = Owner::spawn("ledger", ledger).map_err(io(&state))?;
     exec::recover(left, &recovered.ended, &boot, &ledger, &spool, plane.best()).await?;
     let launcher = Launcher::new(clock.clone()).map_err(io(&state))?;
+    let cache = Arc::new(Cache::open(&state.join("declared"))?);
+    let (declarations, watching) = declared::begin(cache.load(&verifier, &config.node_id));
+    let (sessions, mode) = (Sessions::new(clock.clone()), file.mode.as_str());
+    let opening = Opening {
+        state: &state,
+        roots: config.observer.roots.clone(),
+        secret,
+        file,
+        cache: &cache,
+        watching: &watching,
+        spool: &spool,
+        plane: &plane,
+        clock: &clock,
+        boot: &boot,
+        sessions: &sessions,
+    };
+    let drift = Drift::new(config.node_id.clone(), opening.open()?, watching, clock.clone(), mode);
     let enrolment = Enrolment {
         node: config.node_id.clone(),
         site: verifier.site().clone(),
@@ -217,6 +201,10 @@ async fn open(
         ledger,
         launcher,
         enrolment,
+        cache,
+        declarations: Some(declarations),
+        drift,
+        sessions,
         _lock: lock,
     })
 }
@@ -273,7 +261,7 @@ fn reporter(opened: &Opened) -> Reporter {
 }
 
 /// Enrols, connects and serves until `stop`.
-async fn live(opened: Opened, stop: CancellationToken) -> Result<(), AgentError> {
+async fn live(mut opened: Opened, stop: CancellationToken) -> Result<(), AgentError> {
     let identity = tokio::select! {
         () = stop.cancelled() => return Ok(()), // cancel-safe: a token
         identity = identity(&opened) => identity?, // cancel-safe: kept whole or not at all
@@ -281,7 +269,7 @@ async fn live(opened: Opened, stop: CancellationToken) -> Result<(), AgentError>
     let bus = opened.connect(&identity).await?;
     let uplink = Uplink::new(opened.config.node_id.clone(), bus);
     let engine = Engine::new(opened.parts(&uplink));
-    uplink.bus().respond(opened.responder(&engine)).await?;
+    uplink.bus().respond(opened.responder(&engine, &uplink)).await?;
     // Cancelled after the commands have ended: their outcomes still have to leave.
     let last = CancellationToken::new();
     let _abort = last.clone().drop_guard();
@@ -298,6 +286,9 @@ async fn live(opened: Opened, stop: CancellationToken) -> Result<(), AgentError>
         Arc::clone(&opened.verifier),
         last.clone(),
     ));
+    let asker = opened.declarations.take().map(|declarations| {
+        tokio::spawn(declared::run(opened.declaring(&uplink), declarations, last.clone()))
+    });
     let greeter = tokio::spawn(hello::run(
         opened.greeting(),
         uplink.clone(),
@@ -323,8 +314,11 @@ async fn live(opened: Opened, stop: CancellationToken) -> Result<(), AgentError>
         tracing::info!(events = left, "events stay in the spool until the next start");
     }
     last.cancel();
-    // All three end with their tokens; a panic in one of them has nothing left to break.
+    // All end with their tokens; a panic in one of them has nothing left to break.
     let _ended = tokio::join!(sender, clock_keeper, greeter);
+    if let Some(asker) = asker {
+        let _ended = asker.await;
+    }
     uplink.bus().drain().await;
     Ok(())
 }
@@ -365,15 +359,32 @@ impl Opened {
             uplink: uplink.clone(),
             whitelist: Whitelist::builtin(),
             live: self.live.clone(),
+            sessions: self.sessions.clone(),
+        }
+    }
+
+    fn declaring(&self, uplink: &Uplink) -> declared::Parts {
+        declared::Parts {
+            uplink: uplink.clone(),
+            verifier: Arc::clone(&self.verifier),
+            cache: Arc::clone(&self.cache),
+            plane: self.plane.clone(),
+            spool: self.spool.clone(),
+            clock: self.context.clock.clone(),
         }
     }
 
     fn greeting(&self) -> Greeting {
-        Greeting { boot: self.boot.clone(), version: VERSION, live: self.live.clone() }
+        Greeting {
+            boot: self.boot.clone(),
+            version: VERSION,
+            enforcement_mode: self.drift.mode(),
+            live: self.live.clone(),
+        }
     }
 
-    fn responder(&self, engine: &Engine) -> pact_bus::Responder {
-        rpc::responder(&self.config.node_id, engine, &self.boot, VERSION)
+    fn responder(&self, engine: &Engine, uplink: &Uplink) -> pact_bus::Responder {
+        rpc::responder(&self.config.node_id, engine, &self.drift, uplink, &self.boot, VERSION)
     }
 
     async fn connect(&self, identity: &Identity) -> Result<Bus, AgentError> {
@@ -420,7 +431,7 @@ impl Opened {
                 Ok(renewed) => {
                     identity = renewed;
                     let bus = self.connect(&identity).await?;
-                    bus.respond(self.responder(engine)).await?;
+                    bus.respond(self.responder(engine, uplink)).await?;
                     renewal::switch(uplink, bus, clock).await
                 }
                 Err(error) => Err(error),

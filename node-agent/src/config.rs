@@ -7,25 +7,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pact_runtime::config::{ConfigError, Loaded, Origin, seconds};
+use pact_schemas::resource::KeyPatterns;
 use pact_schemas::{NodeId, v1};
 
+use crate::drift::{self, FileSettings};
 use crate::whitelist::Mode;
 
 pub use keys::SCHEMA;
 
 /// Keys whose part of the agent is not built yet: they are checked, and named in the log when they are set.
 const WITHOUT_EFFECT: &[&str] = &[
-    "agent.enforce_keys",
     "agent.supervisor.backend",
-    "agent.observer.roots",
-    "agent.observer.secret",
-    "agent.commit_window.base_window_seconds",
-    "agent.commit_window.min_window_seconds",
-    "agent.commit_window.drift_sensitivity",
     "agent.commit_window.emergency_window_seconds",
     "agent.capability.override_path",
     "agent.capability.gpu_poll_interval_seconds",
-    "agent.blacklist.patterns",
 ];
 
 /// The agent's configuration, checked.
@@ -40,6 +35,17 @@ pub struct Config {
     /// The effective value of each key that has one, as `--print-config` shows it; to tell what a reload changes.
     #[serde(skip)]
     pub values: BTreeMap<String, String>,
+    /// The globs, read.
+    #[serde(skip)]
+    patterns: Patterns,
+}
+
+/// The globs of the file.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Patterns {
+    enforce_keys: KeyPatterns,
+    secret: KeyPatterns,
+    blacklist: KeyPatterns,
 }
 
 /// `[agent]`
@@ -48,7 +54,7 @@ pub struct Config {
 pub struct AgentConfig {
     /// This node.
     pub node_id: NodeId,
-    /// `observe` or `enforce`; reported with each hello.
+    /// `observe` or `enforce`.
     pub enforcement_mode: String,
     /// Globs over resource keys.
     pub enforce_keys: Vec<String>,
@@ -112,7 +118,7 @@ pub struct SupervisorConfig {
 #[serde(deny_unknown_fields)]
 pub struct ObserverConfig {
     /// Folders to watch.
-    pub roots: Option<Vec<PathBuf>>,
+    pub roots: Vec<PathBuf>,
     /// Globs of what never leaves the node.
     pub secret: Vec<String>,
 }
@@ -185,8 +191,12 @@ impl Config {
         let mut config: Self = loaded.parse()?;
         config.without_effect = without_effect(loaded);
         config.values = values(&loaded.print());
-        if config.agent.enforcement_mode == "enforce" {
-            config.without_effect.push("agent.enforcement_mode");
+        config.patterns = Patterns::read(&config.agent, loaded)?;
+        let roots = &config.agent.observer.roots;
+        if roots.is_empty() || roots.iter().any(|root| !root.is_absolute()) {
+            return Err(
+                loaded.reject("agent.observer.roots", "at least one absolute folder is needed")
+            );
         }
         if config.agent.journal.endpoints.is_empty() {
             return Err(loaded.reject("agent.journal.endpoints", "at least one gateway is needed"));
@@ -222,6 +232,43 @@ fn values(printed: &str) -> BTreeMap<String, String> {
         Some((key.to_owned(), value.to_owned()))
     };
     printed.lines().filter(|line| !line.starts_with('#')).filter_map(value).collect()
+}
+
+impl Config {
+    /// What the file says about drift.
+    pub(crate) fn drift_settings(&self) -> FileSettings {
+        let agent = &self.agent;
+        let enforces = agent.enforcement_mode == drift::Mode::Enforce.as_str();
+        FileSettings {
+            // The schema accepts no third word.
+            mode: if enforces { drift::Mode::Enforce } else { drift::Mode::Observe },
+            enforce_keys: self.patterns.enforce_keys.clone(),
+            limits: drift::Limits {
+                base: agent.commit_window.base_window,
+                floor: agent.commit_window.min_window,
+                sensitivity: agent.commit_window.drift_sensitivity,
+            },
+            blacklist: self.patterns.blacklist.as_slice().to_vec(),
+        }
+    }
+
+    /// What never leaves the node.
+    pub(crate) fn secret(&self) -> KeyPatterns {
+        self.patterns.secret.clone()
+    }
+}
+
+impl Patterns {
+    fn read(agent: &AgentConfig, loaded: &Loaded) -> Result<Self, ConfigError> {
+        let read = |key: &'static str, texts: &[String]| {
+            KeyPatterns::parse(texts).map_err(|error| loaded.reject(key, error.to_string()))
+        };
+        Ok(Self {
+            enforce_keys: read("agent.enforce_keys", &agent.enforce_keys)?,
+            secret: read("agent.observer.secret", &agent.observer.secret)?,
+            blacklist: read("agent.blacklist.patterns", &agent.blacklist.patterns)?,
+        })
+    }
 }
 
 fn without_effect(loaded: &Loaded) -> Vec<&'static str> {
@@ -287,6 +334,8 @@ mod tests {
         [agent.journal]
         endpoints = "gw:9443"
         tls_ca = "/etc/pact/ca.crt"
+        [agent.observer]
+        roots = ["/etc"]
         [agent.shell]
         whitelist_mode = "strict"
     "#;
@@ -321,6 +370,14 @@ mod tests {
             ("gw:9443", "gw", "agent.journal.endpoints"),
             ("endpoints", "tls_enabled = false\nendpoints", "agent.journal.endpoints"),
             ("endpoints", "endpoint", "did you mean"),
+            ("roots = [\"/etc\"]", "", "agent.observer.roots"),
+            ("/etc\"]", "etc\"]", "agent.observer.roots"),
+            (
+                "[agent.shell]",
+                "[agent.blacklist]\npatterns = [\"[\"]\n[agent.shell]",
+                "agent.blacklist.patterns",
+            ),
+            ("[agent.observer]", "[agent.observer]\nsecret = [\"\"]", "agent.observer.secret"),
             (
                 "[agent.shell]",
                 "[agent.identity]\nbmc_serial = \"x\"\n[agent.shell]",

@@ -14,6 +14,7 @@
 //!
 //! Nothing here decides who may do what, reads a clock of its own, or starts anything without a grant.
 
+mod acting;
 mod judge;
 pub(crate) mod launcher;
 mod ledger;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::blobs::Blobs;
 use crate::boot::BootId;
+use crate::drift::Sessions;
 use crate::nonces::NonceError;
 use crate::owner::Owner;
 use crate::reload::Live;
@@ -82,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) whitelist: Whitelist,
     /// The whitelist mode is among it.
     pub(crate) live: watch::Receiver<Live>,
+    pub(crate) sessions: Sessions,
 }
 
 /// Runs commands; cheap to clone.

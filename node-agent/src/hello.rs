@@ -33,6 +33,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(crate) struct Greeting {
     pub(crate) boot: BootId,
     pub(crate) version: &'static str,
+    /// The mode that is in force: the vCluster's policy wins over the agent's file.
+    pub(crate) enforcement_mode: watch::Receiver<&'static str>,
     pub(crate) live: watch::Receiver<Live>,
 }
 
@@ -52,6 +54,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => return, // cancel-safe: a token
             () = connections.next() => {} // cancel-safe
             () = changed(&mut greeting.live) => {} // cancel-safe: a watch
+            () = changed(&mut greeting.enforcement_mode) => {} // cancel-safe: a watch
             () = clock.sleep(wait) => {} // cancel-safe: nothing is lost when it starts again
         }
         let heard = say(&greeting, &uplink, &spool).await;
@@ -72,8 +75,8 @@ pub(crate) async fn run(
 }
 
 /// Waits until there is something new to say.
-async fn changed(live: &mut watch::Receiver<Live>) {
-    if live.changed().await.is_err() {
+async fn changed<T>(said: &mut watch::Receiver<T>) {
+    if said.changed().await.is_err() {
         // Nothing changes any more.
         std::future::pending::<()>().await;
     }
@@ -94,7 +97,7 @@ async fn say(greeting: &Greeting, uplink: &Uplink, spool: &Spool) -> Result<(), 
         spool_id: spool.id().to_string(),
         spool_head: spool.progress().head,
         agent_version: greeting.version.to_owned(),
-        enforcement_mode: live.enforcement_mode,
+        enforcement_mode: (*greeting.enforcement_mode.borrow()).to_owned(),
         whitelist_mode: live.whitelist_mode.as_str().to_owned(),
     };
     let _heard: v1::HelloReply = uplink.call(names::method("hello")?, &hello, CALL_LIMIT).await?;

@@ -5,6 +5,7 @@
 //! - `enrol`: first contact, identity on disk, renewal. `uplink`: the current bus connection. `hello`: signs of life.
 //! - `time`: plane time from signed answers. `nonces`: which grants were used.
 //! - `exec`: commands, from grant to outcome. [`whitelist`]: which of them may run. [`warden`]: what ends all of a command.
+//! - `declared`: what the node should be. `provider`: what it is. `drift`: the difference, and what is decided about it.
 //! - `spool`: numbered events until the journal has them. `blobs`: recorded output until the journal has it.
 //! - [`capability`], `report`: what this node has.
 //! - `durable`, `records`, `owner`, `boot`: files that survive a crash, threads that own them, the boot they belong to.
@@ -16,7 +17,8 @@
 //! - No started command is without outcome: what a crash interrupts is reported as unknown and never run again.
 //! - No event is dropped, reordered or numbered twice; a full spool refuses new work instead.
 //! - No key leaves the node, and none is shown. No wall clock decides about a grant.
-//! - Nothing polls while the node is idle, but for one hello a minute, one report each five, and one time fix an hour.
+//! - Nothing polls while the node is idle, but for one hello a minute, one report and one question for declarations each five,
+//!   one time fix and one full look an hour, and what providers cannot be notified of.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -31,6 +33,8 @@ pub mod whitelist;
 
 mod blobs;
 mod boot;
+mod declared;
+mod drift;
 mod durable;
 mod enrol;
 mod exec;
@@ -38,6 +42,8 @@ mod hello;
 mod nonces;
 mod owner;
 mod processes;
+#[allow(dead_code, reason = "some of it serves its tests only")]
+mod provider;
 mod records;
 mod report;
 mod rpc;

@@ -11,19 +11,26 @@ use pact_runtime::{CancellationToken, Reload};
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::drift::Drift;
 use crate::exec::causes;
 use crate::whitelist::Mode;
 
-/// The keys behind [`Live`].
-const LIVE_KEYS: [&str; 2] = ["agent.shell.whitelist_mode", "agent.enforcement_mode"];
+/// The keys that count at once: [`Live`], and what `drift` is told.
+const LIVE_KEYS: [&str; 7] = [
+    "agent.shell.whitelist_mode",
+    "agent.enforcement_mode",
+    "agent.enforce_keys",
+    "agent.commit_window.base_window_seconds",
+    "agent.commit_window.min_window_seconds",
+    "agent.commit_window.drift_sensitivity",
+    "agent.blacklist.patterns",
+];
 
 /// What can change while the agent runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Live {
     /// Which commands run; each command is judged by the mode of its moment.
     pub(crate) whitelist_mode: Mode,
-    /// As reported with each hello.
-    pub(crate) enforcement_mode: String,
 }
 
 /// Where the configuration comes from: the same layers as at the start.
@@ -55,10 +62,7 @@ pub(crate) struct Reloader {
 
 impl Live {
     fn of(config: &Config) -> Self {
-        Self {
-            whitelist_mode: config.agent.shell.whitelist_mode,
-            enforcement_mode: config.agent.enforcement_mode.clone(),
-        }
+        Self { whitelist_mode: config.agent.shell.whitelist_mode }
     }
 }
 
@@ -75,7 +79,7 @@ impl Reloader {
     }
 
     /// Reloads at each request, until `stop`.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, drift: Drift, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return, // cancel-safe: a token
@@ -84,7 +88,10 @@ impl Reloader {
             let source = self.source.clone();
             let Ok(loaded) = tokio::task::spawn_blocking(move || source.0()).await else { return };
             match loaded {
-                Ok(config) => self.take(&config),
+                Ok(config) => {
+                    drift.reload(config.drift_settings()).await;
+                    self.take(&config);
+                }
                 Err(error) => {
                     let cause = causes(&error);
                     tracing::error!(
@@ -107,7 +114,7 @@ impl Reloader {
         let live = Live::of(config);
         tracing::info!(
             whitelist_mode = live.whitelist_mode.as_str(),
-            enforcement_mode = live.enforcement_mode,
+            enforcement_mode = config.agent.enforcement_mode,
             "the configuration was read again"
         );
         self.live.send_if_modified(|present| {
@@ -154,6 +161,7 @@ mod tests {
             ("agent.journal.endpoints", "gw:9443"),
             ("agent.journal.tls_ca", "/etc/pact/ca.crt"),
             ("agent.shell.whitelist_mode", "strict"),
+            ("agent.observer.roots", "/etc"),
         ];
         let loader = Loader::new(&SCHEMA);
         let set = least.iter().chain(more);

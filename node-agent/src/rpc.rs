@@ -1,5 +1,5 @@
-//! What this node answers on `pact.v1.node.<node>.rpc.*`: `exec` and `ping`, and for each operation that is not built yet the
-//! error that names its command.
+//! What this node answers on `pact.v1.node.<node>.rpc.*`: `exec`, `ping`, what `drift` answers, and for each operation that is not
+//! built yet the error that names its command.
 
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use pact_schemas::operation::{Operation, Owner};
 use pact_schemas::{NodeId, v1};
 
 use crate::boot::BootId;
+use crate::drift::{self, Drift};
 use crate::exec::Engine;
+use crate::uplink::Uplink;
 
 /// Requests at work: twice the commands that may run, for those that are told so.
 const WORKERS: usize = 32;
@@ -20,9 +22,12 @@ const LONGEST: Duration = Duration::from_secs(15);
 pub(crate) fn responder(
     node: &NodeId,
     engine: &Engine,
+    drift: &Drift,
+    uplink: &Uplink,
     boot: &BootId,
     version: &'static str,
 ) -> Responder {
+    let commands = engine.clone();
     let engine = engine.clone();
     let boot = boot.clone();
     let responder = Responder::node(node)
@@ -36,6 +41,7 @@ pub(crate) fn responder(
                 v1::PingReply { boot_id: boot.to_string(), agent_version: version.to_owned() };
             std::future::ready(Ok(reply))
         });
+    let responder = drift::methods(responder, drift, &commands, uplink);
     Operation::unbuilt(Owner::Node).fold(responder, |responder, operation| {
         responder.method(operation.method, move |_context, _request: v1::InvokeRequest| {
             std::future::ready(Err::<v1::InvokeReply, _>(operation.unimplemented()))

@@ -175,6 +175,20 @@ impl Spool {
         self.noticed(self.store.call(move |store| store.after(number)).await?)
     }
 
+    /// Bodies of the events after this one that are still on disk.
+    pub(crate) async fn since(
+        &self,
+        mut number: u64,
+    ) -> Result<Vec<v1::node_event::Body>, SpoolError> {
+        let mut bodies = Vec::new();
+        while let Some(bytes) = self.after(number).await? {
+            let event = <v1::NodeEvent as prost::Message>::decode(bytes.as_slice());
+            bodies.extend(event.ok().and_then(|event| event.body));
+            number += 1;
+        }
+        Ok(bodies)
+    }
+
     /// Notes that the journal has every event up to this one.
     async fn confirm(&self, number: u64) -> Result<(), SpoolError> {
         self.noticed(self.store.call(move |store| store.confirm(number)).await?)?;

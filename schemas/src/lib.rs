@@ -13,6 +13,7 @@
 //!   authorisation matrix follow.
 //! - [`error_code`]: symbolic error codes and the exit code of each.
 //! - [`nodeset`]: `node[001-128]` expressions, parsed and folded.
+//! - [`resource`]: keys, values, changes: what is declared and what is found.
 //! - [`spec`]: the TOML specification that `pact apply` takes.
 //! - [`convert`]: from wire messages to values that are known to be whole.
 //!
@@ -29,6 +30,7 @@ pub mod error_code;
 pub mod id;
 pub mod nodeset;
 pub mod operation;
+pub mod resource;
 pub mod spec;
 pub mod subject;
 

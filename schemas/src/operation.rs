@@ -213,16 +213,16 @@ pub const OPERATIONS: &[Operation] = &[
     op("status", &["status"], Typed("Status"), Owner::Gateway, "status", (Viewer, Vcluster), Reads, &[]),
     op("log", &["log"], Typed("Log"), Owner::Journal, "entries", (Viewer, Vcluster), Reads, &[]),
     op("log.show", &["log", "show"], Typed("ShowEntry"), Owner::Journal, "entry", (Viewer, Vcluster), Reads, &[]),
-    op("diff", &["diff"], Invoke, Owner::Node, "diff", (Viewer, Targets), Reads, &[]),
+    op("diff", &["diff"], Typed("Diff"), Owner::Node, "diff", (Viewer, Targets), Reads, &[]),
     op("cap", &["cap"], Typed("Capability"), Owner::Journal, "nodes", (Viewer, Targets), Reads, &[]),
     op("watch", &["watch"], Typed("Watch"), Owner::Journal, "entries", (Viewer, Vcluster), Reads, &[]),
     op("blame", &["blame"], Invoke, Owner::Journal, "blame", (Viewer, Targets), Reads, &[]),
 
-    op("commit", &["commit"], Invoke, Owner::Node, "commit", (Ops, Targets), Writes, &[K::Commit, K::ApprovalRequested]),
-    op("rollback", &["rollback"], Invoke, Owner::Journal, "rollback", (Ops, Vcluster), Writes, &[K::Rollback, K::RollbackDeferred, K::ApprovalRequested]),
+    op("commit", &["commit"], Typed("Commit"), Owner::Node, "commit", (Ops, Targets), Writes, &[K::Commit, K::ApprovalRequested]),
+    op("rollback", &["rollback"], Typed("Rollback"), Owner::Journal, "rollback", (Ops, Vcluster), Writes, &[K::Rollback, K::RollbackDeferred, K::ApprovalRequested]),
     op("apply", &["apply"], Typed("Apply"), Owner::Journal, "propose", (Ops, Vcluster), Writes, &[K::OverlayApplied, K::PolicyUpdate, K::ApprovalRequested]),
-    op("promote", &["promote"], Invoke, Owner::Journal, "promote", (Ops, Targets), Reads, &[]),
-    op("extend", &["extend"], Invoke, Owner::Node, "extend", (Ops, Targets), Writes, &[K::WindowExtended]),
+    op("promote", &["promote"], Typed("Promote"), Owner::Journal, "promote", (Ops, Targets), Reads, &[]),
+    op("extend", &["extend"], Typed("Extend"), Owner::Node, "extend", (Ops, Targets), Writes, &[K::WindowExtended]),
 
     op("exec", &["exec"], Typed("Exec"), Owner::Node, "exec", (Ops, Targets), Writes, &[K::ExecRequested, K::ExecFinished]),
     op("shell", &["shell"], Invoke, Owner::Node, "shell", (Ops, Targets), Writes, &[K::ShellOpened, K::ShellClosed]),
@@ -256,11 +256,11 @@ pub const OPERATIONS: &[Operation] = &[
 
     op("group.list", &["group", "list"], Typed("ListGroups"), Owner::Journal, "vclusters", (Viewer, AnyVcluster), Reads, &[]),
     op("group.show", &["group", "show"], Typed("ShowGroup"), Owner::Journal, "vclusters", (Viewer, Vcluster), Reads, &[]),
-    op("group.set-policy", &["group", "set-policy"], Invoke, Owner::Journal, "set_policy", (PlatformAdmin, Site), Writes, &[K::PolicyUpdate, K::ApprovalRequested]),
+    op("group.set-policy", &["group", "set-policy"], Typed("SetPolicy"), Owner::Journal, "set_policy", (PlatformAdmin, Site), Writes, &[K::PolicyUpdate, K::ApprovalRequested]),
 
-    op("blacklist.list", &["blacklist", "list"], Invoke, Owner::Journal, "blacklist_list", (Viewer, Vcluster), Reads, &[]),
-    op("blacklist.add", &["blacklist", "add"], Invoke, Owner::Journal, "blacklist_add", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
-    op("blacklist.remove", &["blacklist", "remove"], Invoke, Owner::Journal, "blacklist_remove", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
+    op("blacklist.list", &["blacklist", "list"], Typed("BlacklistList"), Owner::Journal, "blacklist_list", (Viewer, Vcluster), Reads, &[]),
+    op("blacklist.add", &["blacklist", "add"], Typed("BlacklistAdd"), Owner::Journal, "blacklist_add", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
+    op("blacklist.remove", &["blacklist", "remove"], Typed("BlacklistRemove"), Owner::Journal, "blacklist_remove", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
 
     lattice("jobs.list", &["jobs", "list"], "jobs_list", (Viewer, Vcluster), Reads),
     lattice("jobs.cancel", &["jobs", "cancel"], "jobs_cancel", (Ops, AnyVcluster), Writes),

@@ -1,23 +1,51 @@
 //! The TOML specification of contracts §7, read with lines and accepted values.
 //!
-//! Built so far: `[vcluster.<name>.policy]`. The other sections are known by name
-//! and refused as not built yet, so that no part of a specification is ever
-//! accepted and ignored.
+//! A specification says for each vCluster what is declared, what is taken out, its
+//! policy, its blacklist and how conflicts were decided. Everything is checked here,
+//! before anybody is asked for anything: no part of a specification is ever accepted
+//! and ignored, no key is read in two ways, and every error says file, line, key and
+//! what is accepted.
+//!
+//! - `reader`: tables with known keys, lines, nearest names.
+//! - `policy`: `[vcluster.<name>.policy]`.
+//! - `sections`, `files`, `services`: what becomes [`Declared`].
+//! - [`render_overlay`]: the other way, for `promote`.
+//!
+//! Absences: nothing here opens a file or asks the journal.
 
-use std::collections::BTreeMap;
+mod files;
+mod policy;
+mod reader;
+mod render;
+mod sections;
+mod services;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use self::reader::{Reader, Span};
 use crate::ErrorCode;
 use crate::id::VclusterId;
+use crate::resource::{
+    Change, KeyPatterns, Kind, MAX_CONTENT_BYTES, ResourceKey, Value, change_set,
+};
 use crate::v1::{self, VclusterPolicy};
 
-/// Largest specification, in bytes.
+pub use self::policy::POLICY_KEYS;
+pub use self::render::{Contents, render_overlay};
+
+/// Largest specification, in bytes: it travels in one message of the bus on its way. With it, what is declared stays far under
+/// the 10 MB that an overlay may have.
 pub const MAX_SPEC_BYTES: usize = 1024 * 1024;
 
-/// Sections of a vCluster that the contract has beside `policy`.
-const OTHER_SECTIONS: [&str; 9] = [
+/// Most keys that one specification declares and removes.
+pub const MAX_KEYS: usize = change_set::MAX_CHANGES;
+
+/// Sections of a vCluster.
+const SECTIONS: [&str; 11] = [
     "remove",
     "sysctl",
     "modules",
@@ -26,42 +54,97 @@ const OTHER_SECTIONS: [&str; 9] = [
     "network",
     "packages",
     "services",
+    "policy",
     "blacklist",
+    "conflicts",
 ];
 
-/// Most names in one list of a policy.
-const MAX_LIST: usize = 1024;
-
 /// A specification, checked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Spec {
-    /// The policy table of each vCluster that has one; never empty.
-    pub policies: BTreeMap<VclusterId, VclusterPolicy>,
+    /// What is said of each vCluster; never empty, and none says nothing.
+    pub vclusters: BTreeMap<VclusterId, VclusterSpec>,
 }
 
-struct Reader<'a> {
-    file: &'a str,
-    text: &'a str,
+/// What a specification says of one vCluster.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VclusterSpec {
+    /// What is to be.
+    pub declared: BTreeMap<ResourceKey, Declared>,
+    /// Keys that are no longer declared, in key order; none of them is in `declared`.
+    pub remove: Vec<ResourceKey>,
+    /// Kinds whose section is there, even if it is empty: what `--replace` is about.
+    pub sections: BTreeSet<Kind>,
+    /// The policy table.
+    pub policy: Option<VclusterPolicy>,
+    /// The blacklist's patterns; an empty list clears it.
+    pub blacklist: Option<Vec<String>>,
+    /// Decisions about keys that nodes have values of their own for.
+    pub conflicts: BTreeMap<ResourceKey, ConflictChoice>,
 }
 
-impl Reader<'_> {
-    fn at(&self, span: std::ops::Range<usize>, message: String) -> v1::Error {
-        let before = self.text.get(..span.start).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        ErrorCode::InvalidSpec.error(format!("{}:{line}: {message}", self.file))
+/// One declared key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// What it is to be.
+    pub value: Value,
+    /// Contents of a regular file, to be stored as a blob before the value is declared.
+    pub content: Option<Vec<u8>>,
+}
+
+/// What happens where a node has a value of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConflictChoice {
+    /// The overlay's value goes to all nodes.
+    Overwrite,
+    /// Nodes that have a value of their own keep it.
+    KeepLocal,
+}
+
+impl ConflictChoice {
+    /// As in a specification.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Overwrite => "overwrite",
+            Self::KeepLocal => "keep-local",
+        }
+    }
+}
+
+impl fmt::Display for ConflictChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<ConflictChoice> for v1::ConflictChoice {
+    fn from(choice: ConflictChoice) -> Self {
+        match choice {
+            ConflictChoice::Overwrite => Self::Overwrite,
+            ConflictChoice::KeepLocal => Self::KeepLocal,
+        }
+    }
+}
+
+impl VclusterSpec {
+    /// What the overlay is told, in key order: `new` is declared, without `new` the key is taken out.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Change> {
+        let declared = self.declared.iter().map(|(key, declared)| (key, Some(&declared.value)));
+        let removed = self.remove.iter().map(|key| (key, None));
+        let mut changes: Vec<Change> = declared
+            .chain(removed)
+            .map(|(key, new)| Change { key: key.clone(), old: None, new: new.cloned() })
+            .collect();
+        changes.sort_by(|a, b| a.key.cmp(&b.key));
+        changes
     }
 
-    fn table<'t, 'i>(
-        &self,
-        key: &str,
-        value: &'t Spanned<DeValue<'i>>,
-    ) -> Result<&'t DeTable<'i>, v1::Error> {
-        match value.get_ref() {
-            DeValue::Table(table) => Ok(table),
-            other => {
-                Err(self.at(value.span(), format!("{key} is a {}, not a table", other.type_str())))
-            }
-        }
+    /// Whether it says anything about resources, beside policy, blacklist and decisions.
+    #[must_use]
+    pub fn has_resources(&self) -> bool {
+        !self.declared.is_empty() || !self.remove.is_empty() || !self.sections.is_empty()
     }
 }
 
@@ -69,298 +152,251 @@ impl Spec {
     /// Reads a specification.
     ///
     /// # Errors
-    /// `PACT_INVALID_SPEC` naming file, line, key and what is accepted;
-    /// `PACT_UNIMPLEMENTED` for sections that are not built yet.
+    /// `PACT_INVALID_SPEC` naming file, line, key and what is accepted; `PACT_TOO_LARGE` for more than [`MAX_SPEC_BYTES`] or
+    /// [`MAX_KEYS`].
     pub fn parse(file: &str, text: &str) -> Result<Self, v1::Error> {
-        if text.len() > MAX_SPEC_BYTES {
-            return Err(ErrorCode::TooLarge.error(format!(
-                "{file} is {} bytes; at most {MAX_SPEC_BYTES} are accepted",
-                text.len()
-            )));
-        }
-        let reader = Reader { file, text };
-        let root = DeTable::parse(text).map_err(|e| {
-            reader.at(e.span().unwrap_or(0..0), format!("not TOML: {}", e.message()))
-        })?;
-        let mut policies = BTreeMap::new();
+        let reader = Reader::new(file, text)?;
+        let root = reader.parse()?;
+        let mut spec = Self::default();
         for (key, value) in root.get_ref() {
             if key.get_ref() != "vcluster" {
-                let message =
-                    format!("unknown table {:?}; accepted: [vcluster.<name>.…]", key.get_ref());
-                return Err(reader.at(key.span(), message));
+                return Err(reader.unknown(key, "table", &["vcluster"], "[vcluster.<name>.…]"));
             }
             for (name, sections) in reader.table("vcluster", value)? {
                 let id = VclusterId::new(name.get_ref())
                     .map_err(|e| reader.at(name.span(), e.to_string()))?;
-                if let Some(policy) =
-                    read_sections(&reader, &id, reader.table(name.get_ref(), sections)?)?
-                {
-                    policies.insert(id, policy);
+                let read = Vcluster::read(&reader, &id, sections)?;
+                if read != VclusterSpec::default() {
+                    spec.vclusters.insert(id, read);
                 }
             }
         }
-        if policies.is_empty() {
-            return Err(ErrorCode::InvalidSpec
-                .error(format!("{file} declares nothing; expected [vcluster.<name>.policy]")));
+        if spec.vclusters.is_empty() {
+            return Err(ErrorCode::InvalidSpec.error(format!(
+                "{file} declares nothing; expected [vcluster.<name>.<section>] with one of {}",
+                SECTIONS.join(", ")
+            )));
         }
-        Ok(Self { policies })
+        spec.check_count(file)?;
+        Ok(spec)
     }
 
-    /// Reads what `group set-policy --file` takes: bare policy keys, or one
-    /// `[vcluster.<name>.policy]` table that names this vCluster.
+    fn check_count(&self, file: &str) -> Result<(), v1::Error> {
+        let count: usize = self.vclusters.values().map(|v| v.declared.len() + v.remove.len()).sum();
+        if count > MAX_KEYS {
+            return Err(ErrorCode::TooLarge
+                .error(format!("{file} has {count} keys; at most {MAX_KEYS} are accepted"))
+                .next("split it, and apply the parts one after the other"));
+        }
+        Ok(())
+    }
+
+    /// Reads what `group set-policy --file` takes for this vCluster: bare policy keys, or one `[vcluster.<name>.policy]` table
+    /// that names it and nothing else.
     ///
     /// # Errors
     /// As [`Spec::parse`].
-    pub fn parse_policy(file: &str, text: &str) -> Result<VclusterPolicy, v1::Error> {
-        let reader = Reader { file, text };
-        let root = DeTable::parse(text).map_err(|e| {
-            reader.at(e.span().unwrap_or(0..0), format!("not TOML: {}", e.message()))
-        })?;
-        read_policy(&reader, root.get_ref())
-    }
-}
-
-fn read_sections(
-    reader: &Reader<'_>,
-    vcluster: &VclusterId,
-    sections: &DeTable<'_>,
-) -> Result<Option<VclusterPolicy>, v1::Error> {
-    let mut policy = None;
-    for (section, value) in sections {
-        let name: &str = section.get_ref();
-        if name == "policy" {
-            policy = Some(read_policy(reader, reader.table("policy", value)?)?);
-        } else if OTHER_SECTIONS.contains(&name) {
-            let where_ = reader.at(section.span(), String::new()).message;
-            return Err(ErrorCode::Unimplemented
-                .error(format!("{where_}[vcluster.{vcluster}.{name}] cannot be applied yet"))
-                .because("this version applies policy tables only")
-                .next("apply the policy table alone, without the other sections"));
-        } else {
+    pub fn parse_policy(
+        file: &str,
+        text: &str,
+        vcluster: &VclusterId,
+    ) -> Result<VclusterPolicy, v1::Error> {
+        let reader = Reader::new(file, text)?;
+        let root = reader.parse()?;
+        let Some((key, _)) = root.get_ref().iter().find(|(key, _)| key.get_ref() == "vcluster")
+        else {
+            return policy::read(&reader, root.get_ref());
+        };
+        let refuse = |what: &str| {
             let message = format!(
-                "unknown section {name:?} of vCluster {vcluster}; accepted: policy, {}",
-                OTHER_SECTIONS.join(", ")
+                "{what}; accepted: bare policy keys, or the table [vcluster.{vcluster}.policy] alone"
             );
-            return Err(reader.at(section.span(), message));
+            Err(reader.at(key.span(), message))
+        };
+        if root.get_ref().len() > 1 {
+            return refuse("policy keys stand beside [vcluster.…]");
+        }
+        let mut spec = Self::parse(file, text)?;
+        let Some(named) = spec.vclusters.remove(vcluster) else {
+            return refuse(&format!("vCluster {vcluster} is not the one that is named"));
+        };
+        let rest = VclusterSpec { policy: None, ..named.clone() };
+        match named.policy {
+            Some(policy) if spec.vclusters.is_empty() && rest == VclusterSpec::default() => {
+                Ok(policy)
+            }
+            _ => refuse("there is more, or something else, than one policy table"),
         }
     }
-    Ok(policy)
 }
 
-/// The categories of contracts §7.
-const CATEGORIES: [&str; 7] =
-    ["kernel", "mounts", "files", "network", "services", "packages", "gpu"];
+/// What is being read of one vCluster.
+struct Vcluster<'r> {
+    reader: &'r Reader<'r>,
+    spec: VclusterSpec,
+    /// Where each key was declared or removed.
+    places: BTreeMap<ResourceKey, Span>,
+}
 
-fn read_policy(reader: &Reader<'_>, table: &DeTable<'_>) -> Result<VclusterPolicy, v1::Error> {
-    let mut policy = VclusterPolicy::default();
-    for (key, value) in table {
-        let name: &str = key.get_ref();
-        set_policy_key(&mut policy, name, value.get_ref()).map_err(|accepted| {
-            reader.at(value.span(), format!("policy key {name:?}: {accepted}"))
-        })?;
-        // On the wire an empty list is no list; that it is to become empty is said beside it.
-        if value.get_ref().as_array().is_some_and(|list| list.is_empty()) {
-            policy.cleared_lists.push(name.to_owned());
+impl<'r> Vcluster<'r> {
+    fn read(
+        reader: &'r Reader<'r>,
+        id: &VclusterId,
+        value: &'r Spanned<DeValue<'r>>,
+    ) -> Result<VclusterSpec, v1::Error> {
+        let path = format!("vcluster.{id}");
+        let mut vcluster = Self { reader, spec: VclusterSpec::default(), places: BTreeMap::new() };
+        let sections = reader.table(&path, value)?;
+        for (section, value) in sections {
+            let name: &str = section.get_ref();
+            let path = format!("{path}.{name}");
+            match name {
+                "remove" => vcluster.read_remove(&path, value)?,
+                "sysctl" => sections::sysctl(&mut vcluster, &path, value)?,
+                "modules" => sections::modules(&mut vcluster, &path, value)?,
+                "mounts" => sections::mounts(&mut vcluster, &path, value)?,
+                "files" => files::read(&mut vcluster, &path, value)?,
+                "network" => sections::network(&mut vcluster, &path, value)?,
+                "packages" => sections::packages(&mut vcluster, &path, value)?,
+                "services" => services::read(&mut vcluster, &path, value)?,
+                "policy" => {
+                    let table = reader.table(&path, value)?;
+                    vcluster.spec.policy = Some(policy::read(reader, table)?);
+                }
+                "blacklist" => vcluster.read_blacklist(&path, value)?,
+                // After the others: decisions are about declared keys.
+                "conflicts" => {}
+                _ => {
+                    let what = format!("section of vCluster {id}");
+                    return Err(reader.unknown(section, &what, &SECTIONS, &SECTIONS.join(", ")));
+                }
+            }
         }
+        vcluster.read_conflicts(&format!("{path}.conflicts"), sections)?;
+        vcluster.spec.remove.sort();
+        Ok(vcluster.spec)
     }
-    if policy.regulated == Some(true) {
-        if policy.two_person_approval == Some(false) {
-            return Err(ErrorCode::InvalidSpec.error(format!(
-                "{}: regulated = true implies two_person_approval = true; remove the contrary",
-                reader.file
-            )));
+
+    /// The table of one section, whose kind is thereby named.
+    fn section(
+        &mut self,
+        kind: Kind,
+        path: &str,
+        value: &'r Spanned<DeValue<'r>>,
+    ) -> Result<&'r DeTable<'r>, v1::Error> {
+        self.spec.sections.insert(kind);
+        self.reader.table(path, value)
+    }
+
+    fn key(
+        &self,
+        kind: Kind,
+        path: &str,
+        name: &str,
+        span: Span,
+    ) -> Result<ResourceKey, v1::Error> {
+        let key = ResourceKey::new(kind, name)
+            .map_err(|e| self.reader.at(span.clone(), format!("{path}: {e}")))?;
+        if matches!(kind, Kind::File | Kind::Mount) && key.name() == "/" {
+            return Err(self
+                .reader
+                .at(span, format!("{path}: the root itself cannot be declared")));
         }
-        policy.two_person_approval = Some(true);
+        Ok(key)
     }
-    Ok(policy)
-}
 
-/// Sets one key; the error says what is accepted.
-fn set_policy_key(p: &mut VclusterPolicy, key: &str, value: &DeValue<'_>) -> Result<(), String> {
-    match key {
-        "enforcement_mode" => p.enforcement_mode = Some(one_of(value, &["observe", "enforce"])?),
-        "drift_sensitivity" => p.drift_sensitivity = Some(number(value, 0.0, 100.0)?),
-        "base_commit_window_seconds" => {
-            p.base_commit_window_seconds = Some(whole(value, 60, 86_400)?)
+    fn declare(
+        &mut self,
+        key: ResourceKey,
+        span: Span,
+        declared: Declared,
+    ) -> Result<(), v1::Error> {
+        self.claim(&key, span)?;
+        self.spec.declared.insert(key, declared);
+        Ok(())
+    }
+
+    /// Each key is said something about once: declared or removed.
+    fn claim(&mut self, key: &ResourceKey, span: Span) -> Result<(), v1::Error> {
+        if let Some(first) = self.places.get(key) {
+            let line = self.reader.line(first);
+            let message = format!("{key} is declared or removed twice, first on line {line}");
+            return Err(self.reader.at(span, format!("{message}; accepted: once")));
         }
-        "min_window_seconds" => p.min_window_seconds = Some(whole(value, 10, 86_400)?),
-        "emergency_window_seconds" => p.emergency_window_seconds = Some(whole(value, 60, 604_800)?),
-        "emergency_allowed" => p.emergency_allowed = Some(truth(value)?),
-        "regulated" => p.regulated = Some(truth(value)?),
-        "two_person_approval" => p.two_person_approval = Some(truth(value)?),
-        "approval_timeout_seconds" => p.approval_timeout_seconds = Some(whole(value, 60, 86_400)?),
-        "exec_requires_approval" => p.exec_requires_approval = Some(truth(value)?),
-        "exec_whitelist" => p.exec_whitelist = programs(value)?,
-        "shell_whitelist" => p.shell_whitelist = programs(value)?,
-        "shell_privileged" => p.shell_privileged = Some(truth(value)?),
-        "auto_converge_categories" => p.auto_converge_categories = categories(value)?,
-        "require_ack_categories" => p.require_ack_categories = categories(value)?,
-        "audit_retention_days" => p.audit_retention_days = Some(whole(value, 1, 36_500)?),
-        "ai_exec_allowed" => p.ai_exec_allowed = Some(truth(value)?),
-        "degraded_exec" => p.degraded_exec = Some(truth(value)?),
-        _ => return Err(format!("is unknown; accepted keys: {}", POLICY_KEYS.join(", "))),
+        self.places.insert(key.clone(), span);
+        Ok(())
     }
-    Ok(())
+
+    fn read_remove(
+        &mut self,
+        path: &str,
+        value: &'r Spanned<DeValue<'r>>,
+    ) -> Result<(), v1::Error> {
+        let accepted = "a list of keys such as \"sysctl/vm.swappiness\" or \"file//etc/motd\"";
+        for (text, span) in self.reader.texts(path, value, accepted, MAX_KEYS)? {
+            let key: ResourceKey = text.parse().map_err(|e| {
+                self.reader.at(span.clone(), format!("{path}: {e}; accepted: {accepted}"))
+            })?;
+            self.claim(&key, span)?;
+            self.spec.remove.push(key);
+        }
+        Ok(())
+    }
+
+    fn read_blacklist(
+        &mut self,
+        path: &str,
+        value: &'r Spanned<DeValue<'r>>,
+    ) -> Result<(), v1::Error> {
+        let fields = self.reader.fields(path, value, &["patterns"])?;
+        let accepted =
+            "a list of at most 256 patterns such as \"/opt/scratch/**\" or \"sysctl/vm.*\"";
+        let patterns = fields.required("patterns", accepted)?;
+        let path = format!("{path}.patterns");
+        let texts = self.reader.texts(&path, patterns, accepted, crate::resource::MAX_PATTERNS)?;
+        for (text, span) in &texts {
+            KeyPatterns::parse(&[text]).map_err(|e| {
+                self.reader.at(span.clone(), format!("{path}: {e}; accepted: {accepted}"))
+            })?;
+        }
+        self.spec.blacklist = Some(texts.into_iter().map(|(text, _)| text).collect());
+        Ok(())
+    }
+
+    fn read_conflicts(&mut self, path: &str, sections: &'r DeTable<'r>) -> Result<(), v1::Error> {
+        let found = sections.iter().find(|(name, _)| name.get_ref() == "conflicts");
+        let Some((_, value)) = found else {
+            return Ok(());
+        };
+        for (name, choice) in self.reader.table(path, value)? {
+            let path = format!("{path}.{:?}", name.get_ref());
+            let key: ResourceKey = name
+                .get_ref()
+                .parse()
+                .map_err(|e| self.reader.at(name.span(), format!("{path}: {e}")))?;
+            if !self.spec.declared.contains_key(&key) {
+                let message =
+                    format!("{path}: accepted: keys that this vCluster's sections declare");
+                return Err(self.reader.at(name.span(), message));
+            }
+            let choice = match choice.get_ref().as_str() {
+                Some("overwrite") => ConflictChoice::Overwrite,
+                Some("keep-local") => ConflictChoice::KeepLocal,
+                _ => {
+                    let message = format!("{path}: accepted: \"overwrite\" or \"keep-local\"");
+                    return Err(self.reader.at(choice.span(), message));
+                }
+            };
+            self.spec.conflicts.insert(key, choice);
+        }
+        Ok(())
+    }
 }
 
-/// Every key of a policy table, as in contracts §7.
-pub const POLICY_KEYS: [&str; 18] = [
-    "enforcement_mode",
-    "drift_sensitivity",
-    "base_commit_window_seconds",
-    "min_window_seconds",
-    "emergency_window_seconds",
-    "emergency_allowed",
-    "regulated",
-    "two_person_approval",
-    "approval_timeout_seconds",
-    "exec_requires_approval",
-    "exec_whitelist",
-    "shell_whitelist",
-    "shell_privileged",
-    "auto_converge_categories",
-    "require_ack_categories",
-    "audit_retention_days",
-    "ai_exec_allowed",
-    "degraded_exec",
-];
-
-/// The keys among them that are lists, which `VclusterPolicy.cleared_lists` may name.
-pub const POLICY_LISTS: [&str; 4] =
-    ["exec_whitelist", "shell_whitelist", "auto_converge_categories", "require_ack_categories"];
-
-fn truth(value: &DeValue<'_>) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| "accepted: true or false".to_owned())
-}
-
-fn whole(value: &DeValue<'_>, min: u32, max: u32) -> Result<u32, String> {
-    let number = match value {
-        DeValue::Integer(i) => u32::from_str_radix(i.as_str(), i.radix()).ok(),
-        _ => None,
-    };
-    number
-        .filter(|n| (min..=max).contains(n))
-        .ok_or_else(|| format!("accepted: a whole number from {min} to {max}"))
-}
-
-fn number(value: &DeValue<'_>, min: f64, max: f64) -> Result<f64, String> {
-    let number: Option<f64> = match value {
-        DeValue::Integer(i) if i.radix() == 10 => i.as_str().parse().ok(),
-        DeValue::Float(f) => f.as_str().parse().ok(),
-        _ => None,
-    };
-    number
-        .filter(|n| (min..=max).contains(n))
-        .ok_or_else(|| format!("accepted: a number from {min} to {max}"))
-}
-
-fn one_of(value: &DeValue<'_>, accepted: &[&str]) -> Result<String, String> {
-    value
-        .as_str()
-        .filter(|text| accepted.contains(text))
-        .map(str::to_owned)
-        .ok_or_else(|| format!("accepted: {}", accepted.join(" or ")))
-}
-
-fn list(
-    value: &DeValue<'_>,
-    accepted: &str,
-    good: impl Fn(&str) -> bool,
-) -> Result<Vec<String>, String> {
-    let refuse = || format!("accepted: a list of at most {MAX_LIST} of {accepted}");
-    let array = value.as_array().filter(|a| a.len() <= MAX_LIST).ok_or_else(refuse)?;
-    array
-        .iter()
-        .map(|item| {
-            item.get_ref().as_str().filter(|t| good(t)).map(str::to_owned).ok_or_else(refuse)
-        })
-        .collect()
-}
-
-fn programs(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    list(value, "program names without a path", |t| {
-        (1..=64).contains(&t.len())
-            && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
-            && !t.starts_with(['-', '.'])
-    })
-}
-
-fn categories(value: &DeValue<'_>) -> Result<Vec<String>, String> {
-    list(value, &CATEGORIES.join(", "), |t| CATEGORIES.contains(&t))
+/// What a file may hold, as errors say it.
+fn content_limit() -> String {
+    format!("at most {MAX_CONTENT_BYTES} bytes of contents")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_policy_table_is_read() {
-        let spec = Spec::parse(
-            "s.toml",
-            "[vcluster.ml.policy]\nregulated = true\nexec_whitelist = [\"lstopo\"]\ndrift_sensitivity = 2\n",
-        )
-        .unwrap();
-        let policy = &spec.policies[&VclusterId::new("ml").unwrap()];
-        assert_eq!(policy.two_person_approval, Some(true));
-        assert_eq!(policy.exec_whitelist, ["lstopo"]);
-        assert_eq!(policy.drift_sensitivity, Some(2.0));
-    }
-
-    #[test]
-    fn a_list_that_is_given_empty_is_cleared_and_one_that_is_not_given_is_kept() {
-        let policy = |text| Spec::parse_policy("p.toml", text).unwrap();
-        let cleared =
-            policy("exec_whitelist = []\nrequire_ack_categories = []\nregulated = false\n");
-        assert_eq!(cleared.cleared_lists, ["exec_whitelist", "require_ack_categories"]);
-        assert!(cleared.exec_whitelist.is_empty());
-        assert_eq!(policy("exec_whitelist = [\"lstopo\"]\n").cleared_lists, [""; 0]);
-        let every = POLICY_LISTS.map(|name| format!("{name} = []\n")).concat();
-        let mut every = policy(&every).cleared_lists;
-        every.sort_unstable_by_key(|name| POLICY_LISTS.iter().position(|list| list == name));
-        assert_eq!(every, POLICY_LISTS);
-    }
-
-    #[test]
-    fn errors_name_file_line_key_and_what_is_accepted() {
-        let cases = [
-            (
-                "[vcluster.ml.policy]\n\nregulated = 1\n",
-                "s.toml:3: policy key \"regulated\": accepted: true or false",
-            ),
-            (
-                "[vcluster.ml.policy]\nregulatd = true\n",
-                "s.toml:2: policy key \"regulatd\": is unknown",
-            ),
-            ("[vcluster.ML]\n", "s.toml:1: \"ML\" is not a valid vCluster name"),
-            ("[vcluster.ml.sysctls]\n", "s.toml:1: unknown section \"sysctls\""),
-            ("[cluster.ml]\n", "s.toml:1: unknown table \"cluster\""),
-            (
-                "[vcluster.ml.policy]\nexec_whitelist = [\"/bin/sh\"]\n",
-                "program names without a path",
-            ),
-            ("x = \n", "not TOML"),
-            ("", "declares nothing"),
-        ];
-        for (text, want) in cases {
-            let error = Spec::parse("s.toml", text).unwrap_err();
-            assert!(error.message.contains(want), "{text:?}: {error}");
-            assert_eq!(error.code, "PACT_INVALID_SPEC");
-        }
-    }
-
-    #[test]
-    fn sections_that_are_not_built_are_not_ignored() {
-        let error = Spec::parse("s.toml", "[vcluster.ml.sysctl]\n\"vm.x\" = \"1\"\n").unwrap_err();
-        assert_eq!(error.code, "PACT_UNIMPLEMENTED");
-        assert!(error.message.starts_with("s.toml:1:"), "{error}");
-    }
-
-    #[test]
-    fn every_listed_key_is_settable() {
-        for key in POLICY_KEYS {
-            let refusal =
-                set_policy_key(&mut VclusterPolicy::default(), key, &DeValue::Boolean(true));
-            assert!(!refusal.is_err_and(|r| r.contains("unknown")), "{key}");
-        }
-    }
-}
+mod tests;

@@ -1,15 +1,25 @@
 //! The API, one file for each area. This file only takes requests apart and puts answers together.
 
 mod apply;
+mod blacklist;
 mod capability;
+mod commit;
+mod diff;
+mod extend;
 mod groups;
 mod health;
 mod invoke;
 mod log;
 mod nodes;
 mod output;
+mod policy;
+mod promote;
+mod rollback;
+mod settle;
 mod status;
 mod watch;
+
+pub(crate) use log::decode;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -111,7 +121,16 @@ api! {
         inspect_node(v1::InspectNodeRequest) -> v1::InspectNodeReply;
         list_groups(v1::ListGroupsRequest) -> v1::ListGroupsReply;
         show_group(v1::ShowGroupRequest) -> v1::ShowGroupReply;
+        diff(v1::DiffNodesRequest) -> v1::DiffNodesReply;
+        commit(v1::CommitRequest) -> v1::CommitReply;
+        rollback(v1::RollbackScopeRequest) -> v1::RollbackScopeReply;
+        extend(v1::ExtendWindowRequest) -> v1::ExtendWindowReply;
+        promote(v1::PromoteRequest) -> v1::PromoteReply;
         apply(v1::ApplyRequest) -> v1::ApplyReply;
+        set_policy(v1::SetPolicyRequest) -> v1::SetPolicyReply;
+        blacklist_list(v1::BlacklistListRequest) -> v1::BlacklistListReply;
+        blacklist_add(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
+        blacklist_remove(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
         cluster(v1::ClusterStatusRequest) -> v1::ClusterStatusReply;
         health(v1::HealthRequest) -> v1::HealthReply;
         invoke(v1::InvokeRequest) -> v1::InvokeReply;

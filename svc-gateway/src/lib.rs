@@ -6,12 +6,13 @@
 //! records who looked at what and who was refused.
 //!
 //! - [`config`], [`service`], `context`: how it is set up, served and drained, and what every handler holds.
+//! - `ask`, `changes`, `request`: questions to agents, changes on their way, and the ids by which a retry finds its entry.
 //! - `handlers`: the methods of `pact.v1.Pact`, one file for each area; `handlers/invoke.rs` passes on what is not built.
 //! - `outlet`: streams to clients, which may stop reading at any time.
 //! - `enrollment`: first contact of nodes, the only call without a token; `rate` and `sessions` bound it and the rest.
 //!
-//! Invariants, as absences: nothing is stored here; no principal, role or scope is taken from a message body; no node is
-//! reached without a committed entry; no plaintext is spoken to any address but loopback; no queue, stream or wait is
+//! Invariants, as absences: nothing is stored here; no principal, role or scope is taken from a message body; no node
+//! changes anything without a committed entry; no plaintext is spoken to any address but loopback; no queue, stream or wait is
 //! without a bound; no failure becomes an empty answer.
 #![cfg_attr(
     test,
@@ -24,8 +25,10 @@ pub mod listener;
 pub mod service;
 
 mod access;
+mod ask;
 mod auth;
 mod authorise;
+mod changes;
 mod context;
 mod enrollment;
 mod exec;
@@ -34,5 +37,6 @@ mod handlers;
 mod journal;
 mod outlet;
 mod rate;
+mod request;
 mod sessions;
 mod targets;

@@ -154,7 +154,11 @@ pub(crate) fn keyed(records: Vec<NodeRecord>) -> Answer<BTreeMap<NodeId, NodeRec
     keyed.collect()
 }
 
-fn targets_of(records: BTreeMap<NodeId, NodeRecord>) -> Answer<Targets> {
+/// These nodes as targets.
+///
+/// # Errors
+/// When there are none, or too many.
+pub(crate) fn targets_of(records: BTreeMap<NodeId, NodeRecord>) -> Answer<Targets> {
     let set = NodeSet::new(records.keys().cloned()).map_err(refuse)?;
     Ok(Targets { records: records.into_values().collect(), set })
 }

@@ -6,6 +6,7 @@ use pact_identity::{GrantIssuer, Verifier};
 use pact_runtime::{Clock, Timestamp};
 use pact_schemas::{ErrorCode, SiteName, v1};
 
+use crate::handlers::Documents;
 use crate::handlers::quota::Quotas;
 use crate::raft::member::Member;
 
@@ -25,6 +26,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     /// What nodes may still report.
     pub(crate) quotas: Quotas,
+    /// Documents of declared state that nodes ask for.
+    pub(crate) documents: Documents,
 }
 
 impl Context {
@@ -39,6 +42,7 @@ impl Context {
                 issuer,
                 clock,
                 quotas: Quotas::default(),
+                documents: Documents::default(),
             }),
         }
     }

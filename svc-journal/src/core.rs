@@ -6,6 +6,7 @@
 
 pub(crate) mod apply;
 mod bus_users;
+mod declared;
 mod events;
 mod exec;
 mod nodes;
@@ -18,15 +19,19 @@ mod view;
 mod working;
 
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use declared::plan::{DeltaBeside, Plan, Planned, plan};
+#[cfg(test)]
+pub(crate) use declared::samples;
+pub(crate) use declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
 pub(crate) use events::check_blob;
 pub(crate) use records::{
-    Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow, Unnamed,
+    Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow, Unnamed, sha256,
 };
 pub(crate) use requests::{RequestHorizon, forgets};
 pub(crate) use tree::{TILE_LEAVES, Tree};

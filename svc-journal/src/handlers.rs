@@ -6,6 +6,7 @@
 //! pact.v1.node.<node>.up.event.<kind>        a node's spooled events, answered once they are committed
 //! pact.v1.node.<node>.up.recording           a node's recorded chunks
 //! pact.v1.node.<node>.up.time                plane time
+//! pact.v1.node.<node>.up.config              what the node is to be
 //! ```
 //!
 //! Each handler is a plain function of the context and the decoded request; [`service`] puts them on the bus.
@@ -15,6 +16,8 @@
 
 mod blob;
 mod cluster;
+mod config;
+mod declared;
 mod entries;
 mod events;
 mod grants;
@@ -34,12 +37,16 @@ use crate::context::Context;
 
 pub use blob::blob;
 pub use cluster::cluster;
+pub use config::config;
+pub use declared::{declared, plan};
 pub use entries::{entries, entry};
 pub use events::{event, recording};
 pub use health::health;
 pub use nodes::{nodes, vclusters};
 pub use propose::propose;
 pub use time::time;
+
+pub(crate) use config::documents::Documents;
 
 /// Bytes of entries, nodes or outcomes in one reply: half of a bus message, so that one large item more still fits.
 const MAX_REPLY_BYTES: usize = 512 * 1024;
@@ -50,6 +57,9 @@ const CALLS: MethodLimits = MethodLimits { workers: 1_024, longest: Duration::fr
 const FOLLOWERS: MethodLimits = MethodLimits { workers: 8_192, longest: Duration::from_secs(30) };
 /// Events at once: more wait in the agents' spools.
 const EVENTS: MethodLimits = MethodLimits { workers: 4_096, longest: Duration::from_secs(30) };
+
+/// Questions for configurations: all nodes of a vCluster ask after a commit. Few are worked on at once, the others wait.
+const CONFIGS: MethodLimits = MethodLimits { workers: 8_192, longest: Duration::from_secs(30) };
 
 /// Everything that this member answers on the bus.
 pub fn service(context: &Context, instance: &str) -> Service {
@@ -91,6 +101,16 @@ pub fn service(context: &Context, instance: &str) -> Service {
             let context = h.clone();
             async move { health(&context, request).await }
         });
+    let (a, b) = (c(), c());
+    let reads = reads
+        .method("declared", move |_, request| {
+            let context = a.clone();
+            async move { declared(&context, request).await }
+        })
+        .method("plan", move |_, request| {
+            let context = b.clone();
+            async move { plan(&context, request).await }
+        });
     let a = c();
     let all = reads.member_method(member, "propose", move |_, request| {
         let context = a.clone();
@@ -102,6 +122,7 @@ pub fn service(context: &Context, instance: &str) -> Service {
 /// What nodes send.
 fn with_nodes(service: Service, context: &Context) -> Service {
     let (e, r, t) = (context.clone(), context.clone(), context.clone());
+    let c = context.clone();
     service
         .limits(EVENTS)
         .events(move |call, request| {
@@ -115,6 +136,11 @@ fn with_nodes(service: Service, context: &Context) -> Service {
         .up_method("time", move |call, request| {
             let context = t.clone();
             async move { time(&context, &sender(call.node)?, &request) }
+        })
+        .limits(CONFIGS)
+        .up_method("config", move |call, request| {
+            let context = c.clone();
+            async move { config(&context, &sender(call.node)?, request).await }
         })
 }
 

@@ -7,7 +7,8 @@
 //! - [`core`]: the rules, without clock, network or disk.
 //! - [`store`]: two RocksDBs, snapshots, whose folder it is.
 //! - [`raft`]: consensus, batching, linearizable reads. [`peer`]: what members answer each other on 9444.
-//! - [`handlers`]: what the bus asks. [`config`], [`context`], [`service`], [`error`]: how it starts, what it holds, how it ends.
+//! - [`handlers`]: what the bus asks. [`announcements`]: what it is told.
+//! - [`config`], [`context`], [`service`], [`error`]: how it starts, what it holds, how it ends.
 //!
 //! Absences: nothing is answered before a majority has synced it; nothing in `core` reads a clock; nothing decoded is used
 //! before it is checked; no storage error is survived; no grant is signed for an entry that this member has not applied.
@@ -22,6 +23,7 @@ pub mod error;
 pub mod handlers;
 pub mod service;
 
+mod announcements;
 mod core;
 mod peer;
 mod raft;

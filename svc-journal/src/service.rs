@@ -9,6 +9,7 @@ use pact_identity::{GrantIssuer, Signer, SigningRole, Verifier};
 use pact_runtime::{Check, Context as Runtime, Service, read_secret_file};
 use tokio::sync::watch;
 
+use crate::announcements;
 use crate::config::{Config, SCHEMA};
 use crate::context::Context;
 use crate::error::BuildError;
@@ -136,6 +137,11 @@ async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(
     )
     .await?;
     bus.serve(handlers::service(&context, &name)).await?;
+    let (announcing, hints) = (context.member().clone(), bus.clone());
+    runtime.supervisor.spawn_owned("announcements", |stop| async move {
+        announcements::run(announcing, hints, stop).await;
+        Ok::<(), std::convert::Infallible>(())
+    });
     let member = context.member().clone();
     runtime.supervisor.spawn_owned("bus", |stop| async move {
         stop.cancelled().await;

@@ -275,10 +275,18 @@ impl Site {
         (program, config)
     }
 
+    /// The folder that a node's agent watches.
+    #[must_use]
+    pub fn node_root(&self, node: &str) -> PathBuf {
+        self.path("roots").join(node)
+    }
+
     /// Starts a node's agent, or starts it again after a kill.
     pub fn start_agent(&mut self, node: &str, mac: &str, whitelist_mode: &str) {
         let state = self.path("nodes");
         std::fs::create_dir_all(state.join(node)).unwrap();
+        let roots = self.node_root(node);
+        std::fs::create_dir_all(&roots).unwrap();
         let text = render(
             "agent.toml.in",
             &[
@@ -288,6 +296,7 @@ impl Site {
                 ("HOST", &self.host.to_string()),
                 ("GATEWAY_PORT", &(self.base + 1).to_string()),
                 ("WHITELIST_MODE", whitelist_mode),
+                ("ROOTS", roots.to_str().unwrap()),
                 ("MAC", mac),
             ],
         );

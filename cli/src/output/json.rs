@@ -62,7 +62,18 @@ impl Envelope {
         items: Vec<Value>,
         errors: &[v1::Error],
     ) -> Self {
-        let summary = Summary { ok: items.len(), failed: errors.len() };
+        let ok = items.len();
+        Self::counted(schema, items, errors, ok)
+    }
+
+    /// The same, where not every item came out well.
+    pub(crate) fn counted(
+        schema: &'static str,
+        items: Vec<Value>,
+        errors: &[v1::Error],
+        ok: usize,
+    ) -> Self {
+        let summary = Summary { ok, failed: errors.len() };
         Self { schema, items, errors: errors.iter().map(ErrorItem::from).collect(), summary }
     }
 

@@ -4,7 +4,7 @@ use pact_schemas::v1;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{entry_detail, value};
+use super::{change, entry_detail};
 use crate::entry::VerifiedEntry;
 use crate::failure::Failure;
 use crate::output::{Cell, Hue, Screen, Table, code_of, fields};
@@ -21,7 +21,13 @@ struct EntryJson {
     request_id: Option<String>,
     approval: Option<String>,
     emergency: Option<String>,
-    changes: Vec<ChangeJson>,
+    changes: Vec<Value>,
+    /// Bytes of changes that are too large to be in the entry and are not here either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes_size_bytes: Option<u64>,
+    /// Life of what a commit declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_seconds: Option<u64>,
     hash: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Value>,
@@ -33,13 +39,6 @@ struct AuthorJson {
     #[serde(rename = "type")]
     kind: String,
     role: String,
-}
-
-#[derive(Debug, Serialize)]
-struct ChangeJson {
-    key: String,
-    old: Value,
-    new: Value,
 }
 
 /// The entry as JSON.
@@ -59,7 +58,9 @@ pub(crate) fn as_json(verified: &VerifiedEntry) -> Result<Value, Failure> {
         request_id: entry.request_id.clone(),
         approval: entry.approval.clone(),
         emergency: entry.emergency.clone(),
-        changes: entry.changes.iter().map(change).collect(),
+        changes: change::as_json(&verified.changes),
+        changes_size_bytes: verified.missing_bytes(),
+        ttl_seconds: entry.ttl_seconds,
         hash: verified.hash.clone(),
         detail: entry_detail::as_json(entry),
     };
@@ -67,14 +68,6 @@ pub(crate) fn as_json(verified: &VerifiedEntry) -> Result<Value, Failure> {
         Failure::new(pact_schemas::ErrorCode::Internal, "an entry cannot be shown as JSON")
             .because(error.to_string())
     })
-}
-
-fn change(change: &v1::Change) -> ChangeJson {
-    ChangeJson {
-        key: change.key.clone(),
-        old: value::as_json(change.old.as_ref()),
-        new: value::as_json(change.new.as_ref()),
-    }
 }
 
 fn principal(entry: &v1::Entry) -> Result<&v1::Principal, Failure> {
@@ -160,21 +153,21 @@ pub(crate) fn full(verified: &VerifiedEntry, screen: Screen) -> Result<String, F
         ("parent", entry.parent.map(|seq| seq.to_string())),
         ("approval", entry.approval.clone()),
         ("emergency", entry.emergency.clone()),
+        ("time to live", entry.ttl_seconds.map(|seconds| format!("{seconds} s"))),
         ("policy", Some(entry.policy_ref.clone()).filter(|p| !p.is_empty())),
     ];
     pairs.extend(entry_detail::fields(entry));
     pairs.push(("hash", Some(verified.hash.clone())));
     let mut text = fields(&pairs, screen);
-    if !entry.changes.is_empty() {
-        let mut table = Table::new(&["KEY", "OLD", "NEW"]);
-        for change in &entry.changes {
-            table.row(vec![
-                Cell::from(&change.key),
-                Cell::from(value::as_text(change.old.as_ref())),
-                Cell::from(value::as_text(change.new.as_ref())),
-            ]);
-        }
-        text.push_str(&table.render(screen));
+    if !verified.changes.is_empty() {
+        let omitted = entry_detail::omitted_changes(entry);
+        text.push_str(&change::table(&verified.changes, omitted, screen));
+    }
+    if let Some(bytes) = verified.missing_bytes() {
+        text.push_str(&format!(
+            "its changes have {bytes} bytes: see them with `pact log show {}`\n",
+            entry.seq
+        ));
     }
     Ok(text)
 }

@@ -1,5 +1,7 @@
 //! What an entry says beyond what all entries say.
 
+mod declared;
+
 use pact_schemas::v1;
 use pact_schemas::v1::entry::Payload;
 use serde_json::{Value, json};
@@ -84,16 +86,7 @@ fn payload(entry: &v1::Entry) -> Option<Value> {
             "reason": e.reason,
             "source": e.source,
         }),
-        Payload::DeltaCommitted(_)
-        | Payload::RollbackDone(_)
-        | Payload::RollbackDeferred(_)
-        | Payload::OverlayApplied(_)
-        | Payload::DriftReport(_)
-        | Payload::AutoConverged(_)
-        | Payload::WindowExtended(_)
-        | Payload::BlacklistChanged(_)
-        | Payload::DeltaExpired(_)
-        | Payload::MergeConflict(_) => return None,
+        other => return declared::as_json(other),
     })
 }
 
@@ -133,7 +126,7 @@ pub(crate) fn outcome(entry: &v1::Entry) -> Option<(String, Option<Hue>)> {
         Payload::Denied(e) => Some((format!("denied {}", e.code), Some(Hue::Red))),
         Payload::EnrolmentRejected(e) => Some((format!("rejected {}", e.code), Some(Hue::Red))),
         Payload::NodeLiveness(e) => Some((code_of(e.state().as_str_name(), "NODE_STATE_"), None)),
-        _ => None,
+        other => declared::outcome(other),
     }
 }
 
@@ -187,8 +180,14 @@ pub(crate) fn fields(entry: &v1::Entry) -> Vec<(&'static str, Option<String>)> {
         Some(Payload::EnrolmentRejected(e)) => {
             vec![("reason", some(&e.reason)), ("source", some(&e.source))]
         }
-        _ => Vec::new(),
+        Some(other) => declared::fields(other),
+        None => Vec::new(),
     }
+}
+
+/// Changes that the entry leaves out because there are too many.
+pub(crate) fn omitted_changes(entry: &v1::Entry) -> u32 {
+    declared::omitted(entry)
 }
 
 fn output_size(e: &v1::ExecFinished) -> String {

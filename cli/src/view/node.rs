@@ -4,7 +4,7 @@ use pact_schemas::convert;
 use pact_schemas::v1;
 use serde_json::{Value, json};
 
-use super::{entry_detail, time};
+use super::{drift, entry_detail, time};
 use crate::failure::Failure;
 use crate::output::{Cell, Hue, Screen, Table, code_of, fields};
 
@@ -44,6 +44,8 @@ pub(crate) fn record_json(record: &v1::NodeRecord) -> Value {
         "registered": time(record.registered.as_ref()),
         "registered_seq": record.registered_seq,
         "state_seq": record.state_seq,
+        "drift": drift::known_json(record.drift.as_ref()),
+        "delta_seq": record.delta_seq,
     })
 }
 
@@ -65,6 +67,9 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
         "NODE",
         "STATE",
         "VCLUSTER",
+        "DRIFT",
+        "WINDOW",
+        "DEADLINE",
         "MODE",
         "WHITELIST",
         "LAST HELLO",
@@ -73,10 +78,14 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
     ]);
     for status in nodes {
         let record = record(status)?;
+        let window = record.drift.as_ref().and_then(|d| d.window.as_ref());
         table.row(vec![
             Cell::from(&record.node),
             state_cell(record.state()),
             Cell::from(record.vcluster.as_deref().unwrap_or_default()),
+            drift_cell(record.drift.as_ref()),
+            drift::window_cell(window),
+            Cell::from(time(window.and_then(|w| w.deadline.as_ref())).unwrap_or_default()),
             Cell::from(status.enforcement_mode.as_deref().unwrap_or_default()),
             Cell::from(status.whitelist_mode.as_deref().unwrap_or_default()),
             Cell::from(time(status.last_hello.as_ref()).unwrap_or_default()),
@@ -85,6 +94,20 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
         ]);
     }
     Ok(table.render(screen))
+}
+
+/// Keys that differ, as reported last.
+fn drift_cell(drift: Option<&v1::NodeDrift>) -> Cell {
+    match drift {
+        Some(drift) if drift.conflicts > 0 => {
+            let text = format!("{} ({} conflicts)", drift.keys, drift.conflicts);
+            Cell::from(text).hue(Some(Hue::Red))
+        }
+        Some(drift) => {
+            Cell::from(drift.keys.to_string()).hue((drift.keys > 0).then_some(Hue::Yellow))
+        }
+        None => Cell::from(""),
+    }
 }
 
 /// `pact node list`.
@@ -109,6 +132,7 @@ pub(crate) fn full(status: &v1::NodeStatus, screen: Screen) -> Result<String, Fa
     let record = record(status)?;
     let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
     let identity = record.identity.clone().unwrap_or_default();
+    let window = record.drift.as_ref().and_then(|d| d.window.as_ref());
     let pairs = [
         ("node", some(&record.node)),
         ("state", Some(state_name(record.state()))),
@@ -126,6 +150,8 @@ pub(crate) fn full(status: &v1::NodeStatus, screen: Screen) -> Result<String, Fa
         ("whitelist", status.whitelist_mode.clone()),
         ("last hello", time(status.last_hello.as_ref())),
         ("last entry", status.last_seq.map(|seq| seq.to_string())),
+        ("drift", record.drift.as_ref().map(|d| format!("{} keys", d.keys))),
+        ("window", window.map(drift::window_text)),
     ];
     Ok(fields(&pairs, screen))
 }

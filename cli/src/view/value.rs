@@ -4,6 +4,8 @@ use pact_schemas::v1;
 use pact_schemas::v1::value::Value as Wire;
 use serde_json::{Map, Value, json};
 
+use crate::output::code_of;
+
 /// A value as JSON; absent keys are `null`.
 pub(crate) fn as_json(value: Option<&v1::Value>) -> Value {
     match value.and_then(|v| v.value.as_ref()) {
@@ -19,6 +21,8 @@ pub(crate) fn as_json(value: Option<&v1::Value>) -> Value {
             "owner": file.owner,
             "group": file.group,
             "link_target": file.link_target,
+            "kind": file_kind(file),
+            "content_kept": file.content_kept,
         }),
         Some(Wire::Absent(_)) => json!({"absent": true}),
         Some(Wire::Withheld(withheld)) => {
@@ -40,8 +44,43 @@ pub(crate) fn as_text(value: Option<&v1::Value>) -> String {
         Some(Wire::Text(text)) => text.clone(),
         Some(Wire::Absent(_)) => "(absent)".to_owned(),
         Some(Wire::Withheld(_)) => "content withheld".to_owned(),
+        Some(Wire::File(file)) => file_text(file),
+        Some(Wire::Attributes(attributes)) => {
+            let pairs = attributes.attributes.iter();
+            let words: Vec<String> =
+                pairs.map(|a| format!("{}={}", a.name, as_text(a.value.as_ref()))).collect();
+            words.join(" ")
+        }
         Some(_) => as_json(value).to_string(),
     }
+}
+
+/// `regular`, `directory`, `symlink` or `special`.
+fn file_kind(file: &v1::FileValue) -> String {
+    code_of(file.kind().as_str_name(), "FILE_KIND_")
+}
+
+/// What is known of a file; its contents are never shown.
+fn file_text(file: &v1::FileValue) -> String {
+    /// Hex digits that tell two contents apart for people.
+    const DIGITS: usize = 12;
+    let mut words = Vec::new();
+    match file.kind() {
+        v1::FileKind::Symlink => {
+            words.push(format!("link to {}", file.link_target.as_deref().unwrap_or("?")));
+        }
+        v1::FileKind::Regular => {
+            let digest = data_encoding::HEXLOWER.encode(&file.sha256);
+            let digest: String = digest.chars().take(DIGITS).collect();
+            words.push(format!("{} bytes", file.size_bytes));
+            words.push(format!("sha256 {digest}"));
+        }
+        v1::FileKind::Directory | v1::FileKind::Special | v1::FileKind::Unspecified => {
+            words.push(file_kind(file));
+        }
+    }
+    words.push(format!("{:04o} {}:{}", file.mode, file.owner, file.group));
+    words.join(", ")
 }
 
 #[cfg(test)]
@@ -79,11 +118,32 @@ mod tests {
             (Wire::Attributes(attributes), "{\"mtu\":9000}"),
             (
                 Wire::File(file),
-                "{\"group\":\"root\",\"link_target\":null,\"mode\":\"0644\",\"owner\":\"root\",\"sha256\":\"abab\",\"size_bytes\":3}",
+                "{\"content_kept\":true,\"group\":\"root\",\"kind\":\"regular\",\"link_target\":null,\"mode\":\"0644\",\"owner\":\"root\",\"sha256\":\"abab\",\"size_bytes\":3}",
             ),
         ] {
             assert_eq!(as_json(Some(&value(wire))).to_string(), text);
         }
         assert_eq!(as_json(None), Value::Null);
+    }
+
+    #[test]
+    fn a_file_is_told_by_size_digest_mode_and_owner() {
+        let mut file = v1::FileValue {
+            sha256: vec![0xab; 32],
+            size_bytes: 3,
+            mode: 0o4755,
+            owner: "root".into(),
+            group: "wheel".into(),
+            link_target: None,
+            kind: v1::FileKind::Regular.into(),
+            content_kept: false,
+        };
+        let text = |file: &v1::FileValue| as_text(Some(&value(Wire::File(file.clone()))));
+        assert_eq!(text(&file), "3 bytes, sha256 abababababab, 4755 root:wheel");
+        file.kind = v1::FileKind::Symlink.into();
+        file.link_target = Some("/etc/other".into());
+        assert_eq!(text(&file), "link to /etc/other, 4755 root:wheel");
+        file.kind = v1::FileKind::Directory.into();
+        assert_eq!(text(&file), "directory, 4755 root:wheel");
     }
 }

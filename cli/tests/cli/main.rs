@@ -10,6 +10,7 @@
 )]
 
 mod connection;
+mod drift;
 mod errors;
 mod exec;
 mod help;
@@ -20,4 +21,5 @@ mod run;
 mod schema;
 mod site;
 mod site_data;
+mod site_drift;
 mod terminal;

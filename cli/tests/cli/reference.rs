@@ -137,6 +137,9 @@ pact rollback head --node node-042
 pact apply overlay.toml --dry-run --replace --on-conflict overwrite --canary 1 --batch 10% --no-wait
 pact promote node-042 --on-conflict keep-local
 pact commit -m "x" --ttl 900 --node node-042
+pact commit -m "x" --ttl 3d --expect 3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f3f
+pact diff --committed --at 42 node-042
+pact blacklist add /x --vcluster ml-training
 pact emergency end --commit -m "keep it"
 pact emergency end --rollback
 pact undrain node-042 --no-wait
@@ -216,6 +219,9 @@ fn what_the_reference_requires_is_required() {
         "pact log -n 5 show 3",
         "pact audit --source x",
         "pact commit -m x --ttl 899",
+        "pact commit -m x --ttl 11d",
+        "pact commit -m x --expect 3f",
+        "pact extend 1441",
         "pact login --device-code --service-account",
         "pact enroll",
         "pact --output xml log",

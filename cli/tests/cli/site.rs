@@ -17,6 +17,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::site_data as data;
+use crate::site_drift as drift;
 
 type Reply<T> = Result<Response<T>, Status>;
 type Stream<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
@@ -30,6 +31,9 @@ pub struct Seen {
     pub statuses: Mutex<Vec<v1::StatusRequest>>,
     pub enrolled: Mutex<Vec<v1::EnrollNodeRequest>>,
     pub log_scopes: Mutex<Vec<Option<v1::Scope>>>,
+    pub commits: Mutex<Vec<v1::CommitRequest>>,
+    pub rollbacks: Mutex<Vec<v1::RollbackScopeRequest>>,
+    pub promotes: Mutex<Vec<v1::PromoteRequest>>,
     /// Callers of `slow` that went away.
     pub cancelled: AtomicU32,
     /// Calls of `flaky` so far.
@@ -159,7 +163,11 @@ impl Pact for Gateway {
         let entry = found
             .ok_or_else(|| ErrorCode::NotFound.error(format!("no entry {seq}")).into_status())?;
         let outcomes = entries.iter().filter(|e| e.parent == Some(seq)).map(data::record).collect();
-        Ok(Response::new(v1::ShowEntryReply { entry: Some(data::record(entry)), outcomes }))
+        Ok(Response::new(v1::ShowEntryReply {
+            entry: Some(data::record(entry)),
+            outcomes,
+            change_chunks: data::chunks(seq),
+        }))
     }
 
     async fn read_output(
@@ -278,10 +286,89 @@ impl Pact for Gateway {
             let error = ErrorCode::InvalidSpec.error(format!("{}:1: nonsense", request.file_name));
             return Err(error.into_status());
         }
+        if request.spec.contains("sysctl") {
+            return Ok(Response::new(drift::applied(&request)));
+        }
+        if request.canary.is_some() {
+            let error = ErrorCode::Unimplemented.error("apply --canary is not built yet");
+            return Err(error.into_status());
+        }
         let policy = Some(v1::VclusterPolicy { regulated: Some(true), ..Default::default() });
         let update = v1::PolicyUpdate { vcluster: "ml-training".into(), policy };
         let seq = if request.dry_run { 0 } else { 47 };
-        Ok(Response::new(v1::ApplyReply { first_seq: seq, last_seq: seq, policies: vec![update] }))
+        Ok(Response::new(v1::ApplyReply {
+            first_seq: seq,
+            last_seq: seq,
+            policies: vec![update],
+            ..v1::ApplyReply::default()
+        }))
+    }
+
+    async fn diff(&self, request: Request<v1::DiffNodesRequest>) -> Reply<v1::DiffNodesReply> {
+        let request = request.into_inner();
+        Ok(Response::new(drift::diff(&request)))
+    }
+
+    async fn commit(&self, request: Request<v1::CommitRequest>) -> Reply<v1::CommitReply> {
+        let request = request.into_inner();
+        self.seen.commits.lock().unwrap().push(request.clone());
+        Ok(Response::new(drift::commit(&request)))
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<v1::RollbackScopeRequest>,
+    ) -> Reply<v1::RollbackScopeReply> {
+        let request = request.into_inner();
+        self.seen.rollbacks.lock().unwrap().push(request.clone());
+        Ok(Response::new(drift::rollback(&request)))
+    }
+
+    async fn extend(
+        &self,
+        request: Request<v1::ExtendWindowRequest>,
+    ) -> Reply<v1::ExtendWindowReply> {
+        let request = request.into_inner();
+        Ok(Response::new(drift::extend(&request)))
+    }
+
+    async fn promote(&self, request: Request<v1::PromoteRequest>) -> Reply<v1::PromoteReply> {
+        let request = request.into_inner();
+        self.seen.promotes.lock().unwrap().push(request.clone());
+        Ok(Response::new(drift::promote(&request)))
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<v1::SetPolicyRequest>,
+    ) -> Reply<v1::SetPolicyReply> {
+        let policy =
+            Some(v1::VclusterPolicy { drift_sensitivity: Some(3.0), ..Default::default() });
+        let update = v1::PolicyUpdate { vcluster: request.into_inner().group, policy };
+        Ok(Response::new(v1::SetPolicyReply { seq: 53, policy: Some(update) }))
+    }
+
+    async fn blacklist_list(
+        &self,
+        request: Request<v1::BlacklistListRequest>,
+    ) -> Reply<v1::BlacklistListReply> {
+        let request = request.into_inner();
+        Ok(Response::new(drift::blacklist(&request)))
+    }
+
+    async fn blacklist_add(
+        &self,
+        request: Request<v1::BlacklistChangeRequest>,
+    ) -> Reply<v1::BlacklistChangeReply> {
+        let patterns = vec![request.into_inner().pattern];
+        Ok(Response::new(v1::BlacklistChangeReply { seq: 54, patterns }))
+    }
+
+    async fn blacklist_remove(
+        &self,
+        _: Request<v1::BlacklistChangeRequest>,
+    ) -> Reply<v1::BlacklistChangeReply> {
+        Ok(Response::new(v1::BlacklistChangeReply::default()))
     }
 
     async fn cluster(

@@ -5,6 +5,8 @@ use pact_schemas::v1::entry::Payload;
 use prost::Message as _;
 use ring::digest::{Context, SHA256};
 
+use crate::site_drift;
+
 /// 2026-03-04T05:06:07Z
 pub const NOON: i64 = 1_772_600_767;
 
@@ -48,7 +50,7 @@ fn entry(seq: u64, kind: v1::EntryKind, message: &str, payload: Payload) -> v1::
     }
 }
 
-/// Four entries: a request, its outcome, a refusal and a policy.
+/// A request, its outcome, a refusal, a policy, and what is declared.
 pub fn entries() -> Vec<v1::Entry> {
     let requested = entry(
         40,
@@ -110,7 +112,93 @@ pub fn entries() -> Vec<v1::Entry> {
         old: None,
         new: Some(v1::Value { value: Some(v1::value::Value::Text("10".into())) }),
     }];
-    vec![requested, finished, denied, policy]
+    [vec![requested, finished, denied, policy], declared()].concat()
+}
+
+/// Entries about declared state and drift: 44 to 48. The last has its changes in a chunk.
+fn declared() -> Vec<v1::Entry> {
+    let window = |state| Some(site_drift::window(state));
+    let mut commit = entry(
+        44,
+        v1::EntryKind::Commit,
+        "tuned",
+        Payload::DeltaCommitted(v1::DeltaCommitted {
+            node: "node-042".into(),
+            vcluster: "ml-training".into(),
+            drift_digest: vec![0x3f; 32],
+            not_restorable: vec!["file//var/big".into()],
+        }),
+    );
+    commit.changes = site_drift::changes();
+    commit.ttl_seconds = Some(900);
+    let mut drift = entry(
+        45,
+        v1::EntryKind::DriftDetected,
+        "2 keys differ",
+        Payload::DriftReport(v1::DriftReport {
+            node: "node-042".into(),
+            drift: Some(v1::NodeDrift {
+                keys: 302,
+                digest: vec![0x3f; 32],
+                window: window(v1::WindowState::Open),
+                reported: time(45),
+                ..Default::default()
+            }),
+            omitted_changes: 300,
+        }),
+    );
+    drift.changes = site_drift::changes();
+    drift.request_id = None;
+    let rollback = entry(
+        46,
+        v1::EntryKind::Rollback,
+        "rollback to entry 42",
+        Payload::RollbackDone(v1::RollbackDone {
+            to_seq: Some(42),
+            drift_digest: Vec::new(),
+            targets: "node-042".into(),
+            expired_keys: vec!["sysctl/vm.old".into()],
+        }),
+    );
+    let deferred = entry(
+        47,
+        v1::EntryKind::RollbackDeferred,
+        "rollback is held up",
+        Payload::RollbackDeferred(v1::RollbackDeferred {
+            node: "node-042".into(),
+            rollback_seq: Some(46),
+            holders: vec![site_drift::holder()],
+            not_restorable: Vec::new(),
+        }),
+    );
+    let mut overlay = entry(
+        48,
+        v1::EntryKind::OverlayApplied,
+        "specification applied",
+        Payload::OverlayApplied(v1::OverlayApplied {
+            vcluster: "ml-training".into(),
+            replaced: vec!["sysctl".into()],
+            absorbed: "node-042".into(),
+            overwritten: String::new(),
+            keys: 2,
+        }),
+    );
+    overlay.scope = scope(v1::scope::Scope::Vcluster("ml-training".into()));
+    overlay.change_chunks = chunks(48).iter().map(|chunk| blob(chunk)).collect();
+    vec![commit, drift, rollback, deferred, overlay]
+}
+
+fn blob(chunk: &[u8]) -> v1::BlobRef {
+    let mut context = Context::new(&SHA256);
+    context.update(chunk);
+    let size_bytes = u32::try_from(chunk.len()).unwrap();
+    v1::BlobRef { sha256: context.finish().as_ref().to_vec(), size_bytes }
+}
+
+/// What belongs to the chunks of an entry.
+pub fn chunks(seq: u64) -> Vec<Vec<u8>> {
+    let set = v1::ChangeSet { changes: site_drift::changes(), chunks: Vec::new() };
+    if seq == 48 { vec![set.encode_to_vec()] } else { Vec::new() }
 }
 
 pub fn node(name: &str, state: v1::NodeState) -> v1::NodeRecord {
@@ -130,6 +218,15 @@ pub fn node(name: &str, state: v1::NodeState) -> v1::NodeRecord {
         registered_seq: 3,
         state_seq: 5,
         agent_version: "0.1.0".into(),
+        drift: (state == v1::NodeState::Active).then(|| v1::NodeDrift {
+            keys: 2,
+            report_only_keys: 1,
+            digest: vec![0x3f; 32],
+            window: Some(site_drift::window(v1::WindowState::Open)),
+            reported: time(90),
+            conflicts: 0,
+        }),
+        delta_seq: 44,
         ..Default::default()
     }
 }

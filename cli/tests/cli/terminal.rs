@@ -107,3 +107,16 @@ fn a_change_on_many_nodes_runs_only_when_the_number_is_typed() {
     assert_eq!(right.code, Some(0), "{}", right.text);
     assert_eq!(site.seen.exec_requests.lock().unwrap().len(), 1);
 }
+
+#[test]
+fn conflicts_of_a_promotion_are_asked_key_by_key() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    let shown = on_terminal(&home, "promote torn", "or (k)eep theirs?", "k\n");
+    assert_eq!(shown.code, Some(0), "{}", shown.text);
+    assert!(shown.text.contains("[vcluster.ml-training.sysctl]"), "{}", shown.text);
+    let asked = site.seen.promotes.lock().unwrap();
+    let decided = &asked[1].decisions[0];
+    assert_eq!(decided.key, "sysctl/vm.swappiness");
+    assert_eq!(decided.choice(), pact_schemas::v1::ConflictChoice::KeepLocal);
+}

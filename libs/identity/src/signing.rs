@@ -27,6 +27,8 @@ pub mod domain {
     pub const ATTESTATION: &[u8] = b"pact.v1.attestation\0";
     /// Answers to time challenges: signed by journal members.
     pub const TIME: &[u8] = b"pact.v1.time\0";
+    /// Configuration heads: signed by journal members.
+    pub const CONFIG: &[u8] = b"pact.v1.config\0";
 }
 
 /// Largest payload that is signed or verified: what fits into one bus message.

@@ -12,7 +12,7 @@ use crate::instance::InstanceName;
 /// What kind of statement a signing certificate may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SignerRole {
-    /// A journal member: grants and plane time.
+    /// A journal member: grants, plane time and configuration heads.
     Grant,
     /// A gateway: attestations of verified principals, degraded grants.
     Gateway,

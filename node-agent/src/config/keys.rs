@@ -31,8 +31,8 @@ pub static SCHEMA: Schema = Schema {
         Key::new(
             "agent.enforce_keys",
             KeyKind::StringList,
-            Default::Value("[\"*\"]"),
-            "Globs over resource keys that may be enforced, e.g. \"sysctl/*\".",
+            Default::Value("[\"**\"]"),
+            "Globs over resource keys that this node may write by itself, e.g. \"sysctl/*\" or \"/etc/**\".",
         ),
         Key::new(
             "agent.state_dir",
@@ -89,15 +89,15 @@ pub static SCHEMA: Schema = Schema {
         Key::new(
             "agent.observer.roots",
             KeyKind::StringList,
-            Default::Optional,
-            "Folders whose files are watched.",
+            Default::Required,
+            "Folders whose files are watched: absolute paths. There is no default until whole file systems can be watched.",
         )
         .example("[\"/etc\"]"),
         Key::new(
             "agent.observer.secret",
             KeyKind::StringList,
             Default::Value("[]"),
-            "Globs of files whose contents never leave the node.",
+            "Globs of files whose contents never leave the node, e.g. \"/etc/ssl/private/**\".",
         ),
         Key::new(
             "agent.shell.whitelist_mode",

@@ -66,6 +66,16 @@ impl Ledger {
         Ok(())
     }
 
+    /// Takes a grant that starts no command. On `Ok` its use is on disk.
+    pub(crate) fn take(
+        &mut self,
+        seq: Seq,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        Ok(self.nonces.take(seq, expires, now)?)
+    }
+
     /// Notes the processes of a command that was admitted.
     pub(crate) fn started(&mut self, record: &Record) -> Result<(), LedgerError> {
         Ok(self.running.started(record)?)

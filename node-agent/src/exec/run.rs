@@ -66,6 +66,7 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
                 stdin: exec.stdin,
             };
             let started = parts.plane.best();
+            let _running = parts.sessions.begin(seq);
             match parts.launcher.start(launch).await {
                 Err(error) => NotRun::not_launched(&error).finished(parts.plane.best()),
                 Ok(launched) => {

@@ -92,7 +92,9 @@ pub(crate) async fn service_bus(
 
 pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signer, clock: &Clock) {
     let (events, blobs) = (Arc::clone(told), Arc::clone(told));
+    let configs = Arc::clone(told);
     let (signer, clock) = (Arc::new(signer), clock.clone());
+    let (heads, heads_clock) = (Arc::clone(&signer), clock.clone());
     let service = Service::new("journal", "0.1.0", "1")
         .events(move |context, event: v1::NodeEvent| {
             assert_eq!(context.node.unwrap().as_str(), event.node);
@@ -105,6 +107,12 @@ pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signe
             }
             told.blobs.insert(blob.sha256, blob.compressed);
             std::future::ready(Ok(v1::RecordingAck {}))
+        })
+        .up_method("config", move |context, request| {
+            let mut told = configs.lock().unwrap();
+            let answer =
+                told.declared.answer(&heads, &context.node.unwrap(), request, heads_clock.now());
+            std::future::ready(answer)
         })
         .up_method("time", move |context, request: v1::TimeRequest| {
             let challenge = request.challenge.as_slice().try_into().unwrap();

@@ -9,6 +9,8 @@
 )]
 
 mod bus;
+mod declared;
+mod drift;
 mod enroller;
 mod plane;
 mod t01_first_contact;
@@ -16,4 +18,8 @@ mod t02_grants;
 mod t03_commands;
 mod t04_crashes;
 mod t05_renewal;
-mod t06_reload;
+mod t06_drift;
+mod t07_decisions;
+mod t08_crashes_of_drift;
+mod t09_partition;
+mod t10_reload;

@@ -23,6 +23,7 @@ use pact_schemas::{
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::bus::{listen, listen_for_nodes, service_bus, start_bus};
+use crate::declared::Site;
 use crate::enroller::Enroller;
 
 /// Long enough for a busy machine; a test that needs it all has failed.
@@ -54,6 +55,8 @@ pub(crate) struct Told {
     pub(crate) refusal: Option<ErrorCode>,
     /// How many events and recordings were refused with it.
     pub(crate) refused: usize,
+    /// What the node is to be.
+    pub(crate) declared: Site,
 }
 
 impl Told {
@@ -116,7 +119,8 @@ fn chunks(event: &v1::NodeEvent) -> Vec<v1::BlobRef> {
             .filter_map(|segment| segment.blob.clone())
             .collect(),
         Some(v1::node_event::Body::CapabilityChange(change)) => change.report.clone(),
-        other => panic!("not an event of these tests: {other:?}"),
+        Some(_) => Vec::new(),
+        None => panic!("an event without body"),
     }
 }
 
@@ -127,7 +131,7 @@ pub(crate) struct Plane {
     pub(crate) told: Arc<Mutex<Told>>,
     pub(crate) refusal: Arc<Mutex<Option<ErrorCode>>>,
     pub(crate) gateway: Bus,
-    _journal: Bus,
+    pub(crate) journal: Bus,
     issuer: GrantIssuer,
     clock: Clock,
     folder: tempfile::TempDir,
@@ -187,7 +191,7 @@ impl Plane {
             told,
             refusal,
             gateway,
-            _journal: journal,
+            journal,
             issuer: GrantIssuer::new(signer()).unwrap(),
             clock,
             folder,
@@ -197,6 +201,15 @@ impl Plane {
 
     pub(crate) fn state(&self) -> PathBuf {
         self.folder.path().join("state")
+    }
+
+    /// The folder that the agent watches.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.path().join("node")
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -216,11 +229,17 @@ impl Plane {
     /// Writes the agent's file; `more` are keys of `[agent]`.
     pub(crate) fn configure(&self, whitelist_mode: &str, more: &str) -> PathBuf {
         let folder = self.folder.path().display();
+        std::fs::create_dir_all(self.root()).unwrap();
+        // The default blacklist has /tmp, where the folder is; and no test writes parameters of this machine.
+        let drift = format!(
+            "[agent.observer]\nroots = [\"{folder}/node\"]\nsecret = [\"{folder}/node/secret/**\"]\n\
+             [agent.blacklist]\npatterns = [\"sysctl/**\", \"module/**\"]\n"
+        );
         let config = format!(
-            "[agent]\nnode_id = \"{NODE}\"\nstate_dir = \"{folder}/state\"\n\
+            "[agent]\nnode_id = \"{NODE}\"\nenforce_keys = [\"{folder}/node/**\"]\nstate_dir = \"{folder}/state\"\n\
              run_dir = \"{folder}/run\"\ncertificate_path = \"{folder}/agent.crt\"\n\
              {more}\n[agent.journal]\nendpoints = [\"localhost:{}\"]\ntls_ca = \"{folder}/ca.crt\"\n\
-             [agent.shell]\nwhitelist_mode = \"{whitelist_mode}\"\n\
+             {drift}[agent.shell]\nwhitelist_mode = \"{whitelist_mode}\"\n\
              [agent.identity]\nmacs = [\"{MAC}\"]\n",
             self.endpoint.port()
         );

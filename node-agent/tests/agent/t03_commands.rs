@@ -122,7 +122,8 @@ async fn whatever_ends_a_command_ends_all_that_it_started() {
     assert!(!runs(String::from_utf8(shown).unwrap().trim().parse().unwrap()));
 
     // What obeys SIGTERM has time to. (The shell says on standard error that its `sleep` was ended, before or after.)
-    let script = "exec 2>/dev/null; trap 'echo bye; exit 0' TERM; echo $$; while :; do sleep 0.1; done";
+    let script =
+        "exec 2>/dev/null; trap 'echo bye; exit 0' TERM; echo $$; while :; do sleep 0.1; done";
     let (mut receiver, _) =
         plane.present(plane.sign(&plane.payload(6, &["sh", "-c", script]))).await;
     pid(&mut receiver).await;

@@ -1736,6 +1736,11 @@ pub struct OverlayUpdate {
     /// Present: replaces the vCluster's patterns.
     #[prost(message, optional, tag = "4")]
     pub blacklist: ::core::option::Option<Blacklist>,
+    /// Keys whose differing node deltas end, and keys whose stay, whatever `on_conflict` says.
+    #[prost(string, repeated, tag = "5")]
+    pub overwrite: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub keep: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Blacklist {
@@ -2140,6 +2145,12 @@ pub struct PlannedScope {
     /// Node deltas that end because the overlay now says the same.
     #[prost(message, repeated, tag = "4")]
     pub absorbed: ::prost::alloc::vec::Vec<DeltaConflict>,
+    /// What a reply has no room for: the changes are always inline.
+    #[prost(uint32, tag = "5")]
+    pub omitted_changes: u32,
+    /// Of `conflicts` and `absorbed` together; 256 of each are listed.
+    #[prost(uint32, tag = "6")]
+    pub omitted_deltas: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DeltaConflict {
@@ -3411,6 +3422,286 @@ pub mod enrollment_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// `exec`: answered once with ExecAccepted or an error; output follows on the stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExecStart {
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<SignedGrant>,
+    /// 32 hex digits: `pact.v1.node.<node>.stream.<id>.{in,out}`.
+    #[prost(string, tag = "2")]
+    pub stream_id: ::prost::alloc::string::String,
+    /// Bytes that may be sent before the first credit.
+    #[prost(uint32, tag = "3")]
+    pub initial_credit_bytes: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExecAccepted {
+    /// Off the list but run: learning or bypass mode.
+    #[prost(bool, tag = "1")]
+    pub off_list: bool,
+}
+/// `ping`: answered by a live agent of the node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingReply {
+    #[prost(string, tag = "1")]
+    pub boot_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub agent_version: ::prost::alloc::string::String,
+}
+/// Agent → caller on `…stream.<id>.out`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StreamFrame {
+    /// Gap-free, from 1.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(oneof = "stream_frame::Body", tags = "2, 3")]
+    pub body: ::core::option::Option<stream_frame::Body>,
+}
+/// Nested message and enum types in `StreamFrame`.
+pub mod stream_frame {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Body {
+        #[prost(message, tag = "2")]
+        Output(super::OutputBytes),
+        /// Last frame of the stream.
+        #[prost(message, tag = "3")]
+        Finished(super::ExecFinished),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutputBytes {
+    #[prost(enumeration = "OutputStream", tag = "1")]
+    pub stream: i32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+/// Caller → agent on `…stream.<id>.in`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamControl {
+    /// Standard input and its end are numbered from 1 without gaps; the others carry 0.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(oneof = "stream_control::Body", tags = "2, 3, 4, 5, 6, 7")]
+    pub body: ::core::option::Option<stream_control::Body>,
+}
+/// Nested message and enum types in `StreamControl`.
+pub mod stream_control {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        /// Total bytes that the caller has taken so far; the window moves with it.
+        #[prost(message, tag = "2")]
+        Credit(super::Credit),
+        #[prost(bytes, tag = "3")]
+        Stdin(::prost::alloc::vec::Vec<u8>),
+        #[prost(message, tag = "4")]
+        StdinClosed(super::StdinClosed),
+        #[prost(message, tag = "5")]
+        Cancel(super::Cancel),
+        /// Every 5 s; without any control frame for 15 s the process group is killed.
+        #[prost(message, tag = "6")]
+        KeepAlive(super::KeepAlive),
+        /// Frames from this number on did not arrive; send them again.
+        #[prost(message, tag = "7")]
+        Resend(super::Resend),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Credit {
+    #[prost(uint64, tag = "1")]
+    pub received_bytes: u64,
+    /// Highest frame number received without a gap.
+    #[prost(uint64, tag = "2")]
+    pub received_frame: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StdinClosed {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cancel {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepAlive {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Resend {
+    #[prost(uint64, tag = "1")]
+    pub from_frame: u64,
+}
+/// One key that differs from what it should be.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DriftItem {
+    /// `old` is the declared (or baseline) value, `new` the actual one.
+    #[prost(message, optional, tag = "1")]
+    pub change: ::core::option::Option<Change>,
+    #[prost(message, optional, tag = "2")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// The exec whose command was running when it changed, where exactly one was.
+    #[prost(uint64, optional, tag = "3")]
+    pub session_seq: ::core::option::Option<u64>,
+    /// `packages` and `gpu`: counted, never opening a window.
+    #[prost(bool, tag = "4")]
+    pub report_only: bool,
+    /// Node and journal both changed it; paused until somebody decides.
+    #[prost(bool, tag = "5")]
+    pub conflict: bool,
+    /// What the journal declares, while `conflict` is set.
+    #[prost(message, optional, tag = "6")]
+    pub journal_value: ::core::option::Option<Value>,
+    /// The declared value cannot be restored on this node, and why.
+    #[prost(string, optional, tag = "7")]
+    pub not_restorable: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// `diff`: the node's drift, in key order, in pages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffRequest {
+    /// Skip this many items of the snapshot `digest`; 0 takes a new snapshot.
+    #[prost(uint32, tag = "1")]
+    pub offset: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Only totals and the window.
+    #[prost(bool, tag = "3")]
+    pub summary: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiffReply {
+    /// Of all items: what `commit --expect` names.
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Head of the journal in the configuration that the node compares with.
+    #[prost(uint64, tag = "2")]
+    pub config_seq: u64,
+    #[prost(string, optional, tag = "3")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "4")]
+    pub items: ::prost::alloc::vec::Vec<DriftItem>,
+    #[prost(uint32, tag = "5")]
+    pub total: u32,
+    #[prost(uint32, tag = "6")]
+    pub report_only_total: u32,
+    /// Pass as `offset`; 0: this was the last page.
+    #[prost(uint32, tag = "7")]
+    pub next_offset: u32,
+    #[prost(message, optional, tag = "8")]
+    pub window: ::core::option::Option<WindowStatus>,
+    #[prost(string, tag = "9")]
+    pub enforcement_mode: ::prost::alloc::string::String,
+    /// The first scan is not over: keys may be missing.
+    #[prost(bool, tag = "10")]
+    pub scanning: bool,
+    #[prost(message, optional, tag = "11")]
+    pub taken: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// `capture`: make the drift of a digest ready to be committed; contents are in the
+/// journal when this is answered. Drift that came later stays drift.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaptureRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CaptureReply {
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub config_seq: u64,
+    #[prost(string, tag = "3")]
+    pub vcluster: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "4")]
+    pub changes: ::core::option::Option<ChangeSet>,
+    #[prost(string, repeated, tag = "5")]
+    pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// `settle`: answered once the node's configuration has reached `seq`, or at the deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SettleRequest {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SettleReply {
+    #[prost(uint64, tag = "1")]
+    pub config_seq: u64,
+    /// Keys of that configuration that could not be brought about, and why.
+    #[prost(message, repeated, tag = "2")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+    #[prost(uint32, tag = "3")]
+    pub drift_keys: u32,
+    #[prost(message, optional, tag = "4")]
+    pub window: ::core::option::Option<WindowStatus>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyProblem {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    /// Symbolic, e.g. PACT_NOT_RESTORABLE.
+    #[prost(string, tag = "2")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// What a rollback does on one node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackPlan {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// `old` is what the node has to have now, `new` what it gets.
+    #[prost(message, optional, tag = "2")]
+    pub changes: ::core::option::Option<ChangeSet>,
+    /// Discard the drift of this digest (`rollback head`).
+    #[prost(bool, tag = "3")]
+    pub discard_drift: bool,
+    #[prost(bytes = "vec", tag = "4")]
+    pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+}
+/// `rollback_check`: who would be hurt. Reserves the plan for 10 s.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackCheckRequest {
+    #[prost(message, optional, tag = "1")]
+    pub plan: ::core::option::Option<RollbackPlan>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackCheckReply {
+    /// Empty: the plan is reserved.
+    #[prost(message, repeated, tag = "1")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(message, repeated, tag = "2")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+    /// What would change on the node.
+    #[prost(uint32, tag = "3")]
+    pub keys: u32,
+    /// Of the encoded plan, as the grant has to name it.
+    #[prost(bytes = "vec", tag = "4")]
+    pub plan_sha256: ::prost::alloc::vec::Vec<u8>,
+}
+/// `rollback`
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackStart {
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<SignedGrant>,
+    #[prost(message, optional, tag = "2")]
+    pub plan: ::core::option::Option<RollbackPlan>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackReply {
+    #[prost(uint32, tag = "1")]
+    pub restored_keys: u32,
+    /// Not empty: the node is Deferred.
+    #[prost(message, repeated, tag = "2")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(message, repeated, tag = "3")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+}
+/// `extend`
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtendStart {
+    #[prost(message, optional, tag = "1")]
+    pub grant: ::core::option::Option<SignedGrant>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExtendReply {
+    #[prost(message, optional, tag = "1")]
+    pub window: ::core::option::Option<WindowStatus>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WhoamiRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3522,6 +3813,10 @@ pub struct ShowEntryReply {
     pub entry: ::core::option::Option<EntryRecord>,
     #[prost(message, repeated, tag = "2")]
     pub outcomes: ::prost::alloc::vec::Vec<EntryRecord>,
+    /// The chunks that `entry.change_chunks` names, in their order; none when the entry
+    /// has none, or when they do not fit into an answer.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub change_chunks: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadOutputRequest {
@@ -3687,6 +3982,253 @@ pub struct ShowGroupReply {
     pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiffNodesRequest {
+    #[prost(string, tag = "1")]
+    pub targets: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub exclude: ::prost::alloc::string::String,
+    /// The nodes' committed deltas that are not promoted, instead of their drift.
+    #[prost(bool, tag = "3")]
+    pub committed: bool,
+    /// With `committed`: as they were right after this entry.
+    #[prost(uint64, optional, tag = "4")]
+    pub at_seq: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DiffNodesReply {
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeDiff>,
+    #[prost(message, repeated, tag = "2")]
+    pub errors: ::prost::alloc::vec::Vec<Error>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeDiff {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "2")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    /// What `commit --expect` names; empty with `committed`.
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Head of the journal in the configuration that the node compares with.
+    #[prost(uint64, tag = "4")]
+    pub config_seq: u64,
+    /// In key order, as many as fit into an answer.
+    #[prost(message, repeated, tag = "5")]
+    pub items: ::prost::alloc::vec::Vec<DriftItem>,
+    /// Items that did not fit.
+    #[prost(uint32, tag = "6")]
+    pub omitted_items: u32,
+    #[prost(uint32, tag = "7")]
+    pub total: u32,
+    #[prost(uint32, tag = "8")]
+    pub report_only_total: u32,
+    #[prost(message, optional, tag = "9")]
+    pub window: ::core::option::Option<WindowStatus>,
+    #[prost(string, tag = "10")]
+    pub enforcement_mode: ::prost::alloc::string::String,
+    /// The first scan is not over: keys may be missing.
+    #[prost(bool, tag = "11")]
+    pub scanning: bool,
+    #[prost(message, optional, tag = "12")]
+    pub taken: ::core::option::Option<::prost_types::Timestamp>,
+    /// With `committed`: in key order.
+    #[prost(message, repeated, tag = "13")]
+    pub deltas: ::prost::alloc::vec::Vec<DeclaredKey>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommitRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub targets: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub exclude: ::prost::alloc::string::String,
+    /// The vCluster that the caller means; another one is a conflict.
+    #[prost(string, optional, tag = "4")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    /// One line, at most 1 KiB.
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
+    /// 900 to 864,000; absent: until superseded.
+    #[prost(uint64, optional, tag = "6")]
+    pub ttl_seconds: ::core::option::Option<u64>,
+    /// As `diff` showed it, for one node; empty: what there is when this is asked.
+    #[prost(bytes = "vec", tag = "7")]
+    pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CommitReply {
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeCommit>,
+    #[prost(message, repeated, tag = "2")]
+    pub errors: ::prost::alloc::vec::Vec<Error>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeCommit {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// 0: there was nothing to commit.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// At most 256.
+    #[prost(message, repeated, tag = "3")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    #[prost(uint32, tag = "4")]
+    pub omitted_changes: u32,
+    /// Accepted, but only a digest is known.
+    #[prost(string, repeated, tag = "5")]
+    pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bytes = "vec", tag = "6")]
+    pub drift_digest: ::prost::alloc::vec::Vec<u8>,
+    /// What is left; absent: the node did not say so in time.
+    #[prost(message, optional, tag = "7")]
+    pub settled: ::core::option::Option<NodeSettled>,
+}
+/// How a node is once it has the configuration of an entry.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeSettled {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub config_seq: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+    #[prost(uint32, tag = "4")]
+    pub drift_keys: u32,
+    #[prost(message, optional, tag = "5")]
+    pub window: ::core::option::Option<WindowStatus>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackScopeRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Right after this entry; absent: `head`, the present drift goes.
+    #[prost(uint64, optional, tag = "2")]
+    pub to_seq: ::core::option::Option<u64>,
+    /// Whose state; both empty: the scope of the entry.
+    #[prost(string, tag = "3")]
+    pub targets: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub exclude: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "5")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    /// Answer with the plan and change nothing.
+    #[prost(bool, tag = "6")]
+    pub plan_only: bool,
+    /// `plan_digest` of the plan that the caller saw; empty: whatever it is now.
+    #[prost(bytes = "vec", tag = "7")]
+    pub expect_plan: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RollbackScopeReply {
+    #[prost(message, repeated, tag = "1")]
+    pub plans: ::prost::alloc::vec::Vec<PlannedRollback>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub plan_digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "3")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeRollback>,
+    #[prost(message, repeated, tag = "4")]
+    pub errors: ::prost::alloc::vec::Vec<Error>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PlannedRollback {
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+    /// At most 256; `new` absent: no longer declared.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    #[prost(uint32, tag = "3")]
+    pub omitted_changes: u32,
+    /// Newest entry of the scope.
+    #[prost(uint64, tag = "4")]
+    pub base_seq: u64,
+    /// Set for `head`.
+    #[prost(bytes = "vec", tag = "5")]
+    pub drift_digest: ::prost::alloc::vec::Vec<u8>,
+    /// 0: nothing to roll back, or only planned.
+    #[prost(uint64, tag = "6")]
+    pub seq: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeRollback {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub restored_keys: u32,
+    /// Not empty: the node is Deferred, or (with no entry) was not touched.
+    #[prost(message, repeated, tag = "3")]
+    pub holders: ::prost::alloc::vec::Vec<Holder>,
+    #[prost(message, repeated, tag = "4")]
+    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
+    /// Away: it does it when it is back.
+    #[prost(bool, tag = "5")]
+    pub when_back: bool,
+    /// What the node says once it has the entry; of a vCluster's rollback.
+    #[prost(message, optional, tag = "6")]
+    pub settled: ::core::option::Option<NodeSettled>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtendWindowRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub targets: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub exclude: ::prost::alloc::string::String,
+    /// 1 to 1,440.
+    #[prost(uint32, tag = "4")]
+    pub minutes: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExtendWindowReply {
+    #[prost(uint64, tag = "1")]
+    pub first_seq: u64,
+    #[prost(uint64, tag = "2")]
+    pub last_seq: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeWindow>,
+    #[prost(message, repeated, tag = "4")]
+    pub errors: ::prost::alloc::vec::Vec<Error>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeWindow {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub window: ::core::option::Option<WindowStatus>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromoteRequest {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Decides on every conflict that `decisions` does not name; absent: conflicts are answered, not written.
+    #[prost(enumeration = "ConflictChoice", optional, tag = "2")]
+    pub on_conflict: ::core::option::Option<i32>,
+    #[prost(message, repeated, tag = "3")]
+    pub decisions: ::prost::alloc::vec::Vec<ConflictDecided>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConflictDecided {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(enumeration = "ConflictChoice", tag = "2")]
+    pub choice: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PromoteReply {
+    #[prost(string, tag = "1")]
+    pub vcluster: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub deltas: ::prost::alloc::vec::Vec<DeclaredKey>,
+    /// Other nodes' differing values of the same keys.
+    #[prost(message, repeated, tag = "3")]
+    pub conflicts: ::prost::alloc::vec::Vec<DeltaConflict>,
+    /// Empty while a conflict is not decided.
+    #[prost(string, tag = "4")]
+    pub toml: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApplyRequest {
     #[prost(string, tag = "1")]
     pub request_id: ::prost::alloc::string::String,
@@ -3698,6 +4240,21 @@ pub struct ApplyRequest {
     pub file_name: ::prost::alloc::string::String,
     #[prost(bool, tag = "4")]
     pub dry_run: bool,
+    /// Take out what the sections of the specification do not name.
+    #[prost(bool, tag = "5")]
+    pub replace: bool,
+    /// Absent: node deltas that differ are a conflict, unless the specification decides.
+    #[prost(enumeration = "OnConflict", optional, tag = "6")]
+    pub on_conflict: ::core::option::Option<i32>,
+    /// Do not wait for the nodes.
+    #[prost(bool, tag = "7")]
+    pub no_wait: bool,
+    /// Not built yet.
+    #[prost(uint32, optional, tag = "8")]
+    pub canary: ::core::option::Option<u32>,
+    /// Not built yet.
+    #[prost(string, optional, tag = "9")]
+    pub batch: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyReply {
@@ -3708,6 +4265,93 @@ pub struct ApplyReply {
     pub last_seq: u64,
     #[prost(message, repeated, tag = "3")]
     pub policies: ::prost::alloc::vec::Vec<PolicyUpdate>,
+    #[prost(message, repeated, tag = "4")]
+    pub overlays: ::prost::alloc::vec::Vec<AppliedOverlay>,
+    /// Active nodes of the vClusters, once they have it.
+    #[prost(message, repeated, tag = "5")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeSettled>,
+    /// Nodes that have not, and why.
+    #[prost(message, repeated, tag = "6")]
+    pub errors: ::prost::alloc::vec::Vec<Error>,
+    /// Nodes (folded) that take it when they are back.
+    #[prost(string, tag = "7")]
+    pub away: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AppliedOverlay {
+    #[prost(string, tag = "1")]
+    pub vcluster: ::prost::alloc::string::String,
+    /// Old and new declared values, at most 256; `new` absent: no longer declared.
+    #[prost(message, repeated, tag = "2")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+    #[prost(uint32, tag = "3")]
+    pub omitted_changes: u32,
+    /// Of all changes, those that take a key out.
+    #[prost(uint32, tag = "4")]
+    pub removed_keys: u32,
+    #[prost(message, repeated, tag = "5")]
+    pub conflicts: ::prost::alloc::vec::Vec<DeltaConflict>,
+    #[prost(message, repeated, tag = "6")]
+    pub absorbed: ::prost::alloc::vec::Vec<DeltaConflict>,
+    /// Present: the patterns that replace the vCluster's.
+    #[prost(message, optional, tag = "7")]
+    pub blacklist: ::core::option::Option<Blacklist>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPolicyRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// TOML: bare policy keys or a \[vcluster.<group>.policy\] table, at most 1 MiB.
+    #[prost(string, tag = "3")]
+    pub policy: ::prost::alloc::string::String,
+    /// Name to show in errors.
+    #[prost(string, tag = "4")]
+    pub file_name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetPolicyReply {
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    #[prost(message, optional, tag = "2")]
+    pub policy: ::core::option::Option<PolicyUpdate>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlacklistListRequest {
+    /// A node or a vCluster.
+    #[prost(message, optional, tag = "1")]
+    pub scope: ::core::option::Option<Scope>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlacklistListReply {
+    /// The scope's own.
+    #[prost(string, repeated, tag = "1")]
+    pub patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a node: those of its vCluster.
+    #[prost(string, repeated, tag = "2")]
+    pub vcluster_patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlacklistChangeRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// A node or a vCluster.
+    #[prost(message, optional, tag = "2")]
+    pub scope: ::core::option::Option<Scope>,
+    #[prost(string, tag = "3")]
+    pub pattern: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlacklistChangeReply {
+    /// 0: it was so already.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// After the change.
+    #[prost(string, repeated, tag = "2")]
+    pub patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClusterStatusRequest {}
@@ -3791,6 +4435,37 @@ impl AssignOperation {
             "ASSIGN_OPERATION_ASSIGN" => Some(Self::Assign),
             "ASSIGN_OPERATION_UNASSIGN" => Some(Self::Unassign),
             "ASSIGN_OPERATION_MOVE" => Some(Self::Move),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ConflictChoice {
+    Unspecified = 0,
+    /// The overlay's value goes to all nodes.
+    Overwrite = 1,
+    /// Nodes that have a value of their own keep it.
+    KeepLocal = 2,
+}
+impl ConflictChoice {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONFLICT_CHOICE_UNSPECIFIED",
+            Self::Overwrite => "CONFLICT_CHOICE_OVERWRITE",
+            Self::KeepLocal => "CONFLICT_CHOICE_KEEP_LOCAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONFLICT_CHOICE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONFLICT_CHOICE_OVERWRITE" => Some(Self::Overwrite),
+            "CONFLICT_CHOICE_KEEP_LOCAL" => Some(Self::KeepLocal),
             _ => None,
         }
     }
@@ -4201,6 +4876,102 @@ pub mod pact_client {
             req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "ShowGroup"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn diff(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiffNodesRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiffNodesReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/Diff");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Diff"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn commit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CommitRequest>,
+        ) -> std::result::Result<tonic::Response<super::CommitReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/Commit");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Commit"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn rollback(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollbackScopeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollbackScopeReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/Rollback");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Rollback"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn extend(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExtendWindowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExtendWindowReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/Extend");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Extend"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn promote(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PromoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::PromoteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/Promote");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Promote"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn apply(
             &mut self,
             request: impl tonic::IntoRequest<super::ApplyRequest>,
@@ -4217,6 +4988,95 @@ pub mod pact_client {
             let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/Apply");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Apply"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn set_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPolicyRequest>,
+        ) -> std::result::Result<tonic::Response<super::SetPolicyReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/SetPolicy");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "SetPolicy"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn blacklist_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BlacklistListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlacklistListReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pact.v1.Pact/BlacklistList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("pact.v1.Pact", "BlacklistList"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn blacklist_add(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BlacklistChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlacklistChangeReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pact.v1.Pact/BlacklistAdd",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "BlacklistAdd"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn blacklist_remove(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BlacklistChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlacklistChangeReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pact.v1.Pact/BlacklistRemove",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("pact.v1.Pact", "BlacklistRemove"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn cluster(
@@ -4371,10 +5231,61 @@ pub mod pact_server {
             &self,
             request: tonic::Request<super::ShowGroupRequest>,
         ) -> std::result::Result<tonic::Response<super::ShowGroupReply>, tonic::Status>;
+        async fn diff(
+            &self,
+            request: tonic::Request<super::DiffNodesRequest>,
+        ) -> std::result::Result<tonic::Response<super::DiffNodesReply>, tonic::Status>;
+        async fn commit(
+            &self,
+            request: tonic::Request<super::CommitRequest>,
+        ) -> std::result::Result<tonic::Response<super::CommitReply>, tonic::Status>;
+        async fn rollback(
+            &self,
+            request: tonic::Request<super::RollbackScopeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollbackScopeReply>,
+            tonic::Status,
+        >;
+        async fn extend(
+            &self,
+            request: tonic::Request<super::ExtendWindowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExtendWindowReply>,
+            tonic::Status,
+        >;
+        async fn promote(
+            &self,
+            request: tonic::Request<super::PromoteRequest>,
+        ) -> std::result::Result<tonic::Response<super::PromoteReply>, tonic::Status>;
         async fn apply(
             &self,
             request: tonic::Request<super::ApplyRequest>,
         ) -> std::result::Result<tonic::Response<super::ApplyReply>, tonic::Status>;
+        async fn set_policy(
+            &self,
+            request: tonic::Request<super::SetPolicyRequest>,
+        ) -> std::result::Result<tonic::Response<super::SetPolicyReply>, tonic::Status>;
+        async fn blacklist_list(
+            &self,
+            request: tonic::Request<super::BlacklistListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlacklistListReply>,
+            tonic::Status,
+        >;
+        async fn blacklist_add(
+            &self,
+            request: tonic::Request<super::BlacklistChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlacklistChangeReply>,
+            tonic::Status,
+        >;
+        async fn blacklist_remove(
+            &self,
+            request: tonic::Request<super::BlacklistChangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BlacklistChangeReply>,
+            tonic::Status,
+        >;
         async fn cluster(
             &self,
             request: tonic::Request<super::ClusterStatusRequest>,
@@ -5078,6 +5989,223 @@ pub mod pact_server {
                     };
                     Box::pin(fut)
                 }
+                "/pact.v1.Pact/Diff" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiffSvc<T: Pact>(pub Arc<T>);
+                    impl<T: Pact> tonic::server::UnaryService<super::DiffNodesRequest>
+                    for DiffSvc<T> {
+                        type Response = super::DiffNodesReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiffNodesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::diff(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiffSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/Commit" => {
+                    #[allow(non_camel_case_types)]
+                    struct CommitSvc<T: Pact>(pub Arc<T>);
+                    impl<T: Pact> tonic::server::UnaryService<super::CommitRequest>
+                    for CommitSvc<T> {
+                        type Response = super::CommitReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CommitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::commit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CommitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/Rollback" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollbackSvc<T: Pact>(pub Arc<T>);
+                    impl<
+                        T: Pact,
+                    > tonic::server::UnaryService<super::RollbackScopeRequest>
+                    for RollbackSvc<T> {
+                        type Response = super::RollbackScopeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollbackScopeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::rollback(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollbackSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/Extend" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExtendSvc<T: Pact>(pub Arc<T>);
+                    impl<T: Pact> tonic::server::UnaryService<super::ExtendWindowRequest>
+                    for ExtendSvc<T> {
+                        type Response = super::ExtendWindowReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExtendWindowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::extend(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExtendSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/Promote" => {
+                    #[allow(non_camel_case_types)]
+                    struct PromoteSvc<T: Pact>(pub Arc<T>);
+                    impl<T: Pact> tonic::server::UnaryService<super::PromoteRequest>
+                    for PromoteSvc<T> {
+                        type Response = super::PromoteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PromoteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::promote(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PromoteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/pact.v1.Pact/Apply" => {
                     #[allow(non_camel_case_types)]
                     struct ApplySvc<T: Pact>(pub Arc<T>);
@@ -5106,6 +6234,184 @@ pub mod pact_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ApplySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/SetPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetPolicySvc<T: Pact>(pub Arc<T>);
+                    impl<T: Pact> tonic::server::UnaryService<super::SetPolicyRequest>
+                    for SetPolicySvc<T> {
+                        type Response = super::SetPolicyReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::set_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetPolicySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/BlacklistList" => {
+                    #[allow(non_camel_case_types)]
+                    struct BlacklistListSvc<T: Pact>(pub Arc<T>);
+                    impl<
+                        T: Pact,
+                    > tonic::server::UnaryService<super::BlacklistListRequest>
+                    for BlacklistListSvc<T> {
+                        type Response = super::BlacklistListReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BlacklistListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::blacklist_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BlacklistListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/BlacklistAdd" => {
+                    #[allow(non_camel_case_types)]
+                    struct BlacklistAddSvc<T: Pact>(pub Arc<T>);
+                    impl<
+                        T: Pact,
+                    > tonic::server::UnaryService<super::BlacklistChangeRequest>
+                    for BlacklistAddSvc<T> {
+                        type Response = super::BlacklistChangeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BlacklistChangeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::blacklist_add(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BlacklistAddSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/BlacklistRemove" => {
+                    #[allow(non_camel_case_types)]
+                    struct BlacklistRemoveSvc<T: Pact>(pub Arc<T>);
+                    impl<
+                        T: Pact,
+                    > tonic::server::UnaryService<super::BlacklistChangeRequest>
+                    for BlacklistRemoveSvc<T> {
+                        type Response = super::BlacklistChangeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BlacklistChangeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::blacklist_remove(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BlacklistRemoveSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -5291,284 +6597,4 @@ pub mod pact_server {
     impl<T> tonic::server::NamedService for PactServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
-}
-/// `exec`: answered once with ExecAccepted or an error; output follows on the stream.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExecStart {
-    #[prost(message, optional, tag = "1")]
-    pub grant: ::core::option::Option<SignedGrant>,
-    /// 32 hex digits: `pact.v1.node.<node>.stream.<id>.{in,out}`.
-    #[prost(string, tag = "2")]
-    pub stream_id: ::prost::alloc::string::String,
-    /// Bytes that may be sent before the first credit.
-    #[prost(uint32, tag = "3")]
-    pub initial_credit_bytes: u32,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExecAccepted {
-    /// Off the list but run: learning or bypass mode.
-    #[prost(bool, tag = "1")]
-    pub off_list: bool,
-}
-/// `ping`: answered by a live agent of the node.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PingRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PingReply {
-    #[prost(string, tag = "1")]
-    pub boot_id: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub agent_version: ::prost::alloc::string::String,
-}
-/// Agent → caller on `…stream.<id>.out`.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct StreamFrame {
-    /// Gap-free, from 1.
-    #[prost(uint64, tag = "1")]
-    pub number: u64,
-    #[prost(oneof = "stream_frame::Body", tags = "2, 3")]
-    pub body: ::core::option::Option<stream_frame::Body>,
-}
-/// Nested message and enum types in `StreamFrame`.
-pub mod stream_frame {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Body {
-        #[prost(message, tag = "2")]
-        Output(super::OutputBytes),
-        /// Last frame of the stream.
-        #[prost(message, tag = "3")]
-        Finished(super::ExecFinished),
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OutputBytes {
-    #[prost(enumeration = "OutputStream", tag = "1")]
-    pub stream: i32,
-    #[prost(bytes = "vec", tag = "2")]
-    pub data: ::prost::alloc::vec::Vec<u8>,
-}
-/// Caller → agent on `…stream.<id>.in`.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StreamControl {
-    /// Standard input and its end are numbered from 1 without gaps; the others carry 0.
-    #[prost(uint64, tag = "1")]
-    pub number: u64,
-    #[prost(oneof = "stream_control::Body", tags = "2, 3, 4, 5, 6, 7")]
-    pub body: ::core::option::Option<stream_control::Body>,
-}
-/// Nested message and enum types in `StreamControl`.
-pub mod stream_control {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Body {
-        /// Total bytes that the caller has taken so far; the window moves with it.
-        #[prost(message, tag = "2")]
-        Credit(super::Credit),
-        #[prost(bytes, tag = "3")]
-        Stdin(::prost::alloc::vec::Vec<u8>),
-        #[prost(message, tag = "4")]
-        StdinClosed(super::StdinClosed),
-        #[prost(message, tag = "5")]
-        Cancel(super::Cancel),
-        /// Every 5 s; without any control frame for 15 s the process group is killed.
-        #[prost(message, tag = "6")]
-        KeepAlive(super::KeepAlive),
-        /// Frames from this number on did not arrive; send them again.
-        #[prost(message, tag = "7")]
-        Resend(super::Resend),
-    }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Credit {
-    #[prost(uint64, tag = "1")]
-    pub received_bytes: u64,
-    /// Highest frame number received without a gap.
-    #[prost(uint64, tag = "2")]
-    pub received_frame: u64,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StdinClosed {}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Cancel {}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct KeepAlive {}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Resend {
-    #[prost(uint64, tag = "1")]
-    pub from_frame: u64,
-}
-/// One key that differs from what it should be.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct DriftItem {
-    /// `old` is the declared (or baseline) value, `new` the actual one.
-    #[prost(message, optional, tag = "1")]
-    pub change: ::core::option::Option<Change>,
-    #[prost(message, optional, tag = "2")]
-    pub since: ::core::option::Option<::prost_types::Timestamp>,
-    /// The exec whose command was running when it changed, where exactly one was.
-    #[prost(uint64, optional, tag = "3")]
-    pub session_seq: ::core::option::Option<u64>,
-    /// `packages` and `gpu`: counted, never opening a window.
-    #[prost(bool, tag = "4")]
-    pub report_only: bool,
-    /// Node and journal both changed it; paused until somebody decides.
-    #[prost(bool, tag = "5")]
-    pub conflict: bool,
-    /// What the journal declares, while `conflict` is set.
-    #[prost(message, optional, tag = "6")]
-    pub journal_value: ::core::option::Option<Value>,
-    /// The declared value cannot be restored on this node, and why.
-    #[prost(string, optional, tag = "7")]
-    pub not_restorable: ::core::option::Option<::prost::alloc::string::String>,
-}
-/// `diff`: the node's drift, in key order, in pages.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct DiffRequest {
-    /// Skip this many items of the snapshot `digest`; 0 takes a new snapshot.
-    #[prost(uint32, tag = "1")]
-    pub offset: u32,
-    #[prost(bytes = "vec", tag = "2")]
-    pub digest: ::prost::alloc::vec::Vec<u8>,
-    /// Only totals and the window.
-    #[prost(bool, tag = "3")]
-    pub summary: bool,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct DiffReply {
-    /// Of all items: what `commit --expect` names.
-    #[prost(bytes = "vec", tag = "1")]
-    pub digest: ::prost::alloc::vec::Vec<u8>,
-    /// Head of the journal in the configuration that the node compares with.
-    #[prost(uint64, tag = "2")]
-    pub config_seq: u64,
-    #[prost(string, optional, tag = "3")]
-    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(message, repeated, tag = "4")]
-    pub items: ::prost::alloc::vec::Vec<DriftItem>,
-    #[prost(uint32, tag = "5")]
-    pub total: u32,
-    #[prost(uint32, tag = "6")]
-    pub report_only_total: u32,
-    /// Pass as `offset`; 0: this was the last page.
-    #[prost(uint32, tag = "7")]
-    pub next_offset: u32,
-    #[prost(message, optional, tag = "8")]
-    pub window: ::core::option::Option<WindowStatus>,
-    #[prost(string, tag = "9")]
-    pub enforcement_mode: ::prost::alloc::string::String,
-    /// The first scan is not over: keys may be missing.
-    #[prost(bool, tag = "10")]
-    pub scanning: bool,
-    #[prost(message, optional, tag = "11")]
-    pub taken: ::core::option::Option<::prost_types::Timestamp>,
-}
-/// `capture`: make the drift of a digest ready to be committed; contents are in the
-/// journal when this is answered. Drift that came later stays drift.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CaptureRequest {
-    #[prost(bytes = "vec", tag = "1")]
-    pub expect_digest: ::prost::alloc::vec::Vec<u8>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct CaptureReply {
-    #[prost(bytes = "vec", tag = "1")]
-    pub digest: ::prost::alloc::vec::Vec<u8>,
-    #[prost(uint64, tag = "2")]
-    pub config_seq: u64,
-    #[prost(string, tag = "3")]
-    pub vcluster: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "4")]
-    pub changes: ::core::option::Option<ChangeSet>,
-    #[prost(string, repeated, tag = "5")]
-    pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-/// `settle`: answered once the node's configuration has reached `seq`, or at the deadline.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SettleRequest {
-    #[prost(uint64, tag = "1")]
-    pub seq: u64,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct SettleReply {
-    #[prost(uint64, tag = "1")]
-    pub config_seq: u64,
-    /// Keys of that configuration that could not be brought about, and why.
-    #[prost(message, repeated, tag = "2")]
-    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
-    #[prost(uint32, tag = "3")]
-    pub drift_keys: u32,
-    #[prost(message, optional, tag = "4")]
-    pub window: ::core::option::Option<WindowStatus>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct KeyProblem {
-    #[prost(string, tag = "1")]
-    pub key: ::prost::alloc::string::String,
-    /// Symbolic, e.g. PACT_NOT_RESTORABLE.
-    #[prost(string, tag = "2")]
-    pub code: ::prost::alloc::string::String,
-    #[prost(string, tag = "3")]
-    pub reason: ::prost::alloc::string::String,
-}
-/// What a rollback does on one node.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RollbackPlan {
-    #[prost(string, tag = "1")]
-    pub node: ::prost::alloc::string::String,
-    /// `old` is what the node has to have now, `new` what it gets.
-    #[prost(message, optional, tag = "2")]
-    pub changes: ::core::option::Option<ChangeSet>,
-    /// Discard the drift of this digest (`rollback head`).
-    #[prost(bool, tag = "3")]
-    pub discard_drift: bool,
-    #[prost(bytes = "vec", tag = "4")]
-    pub expect_digest: ::prost::alloc::vec::Vec<u8>,
-}
-/// `rollback_check`: who would be hurt. Reserves the plan for 10 s.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RollbackCheckRequest {
-    #[prost(message, optional, tag = "1")]
-    pub plan: ::core::option::Option<RollbackPlan>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RollbackCheckReply {
-    /// Empty: the plan is reserved.
-    #[prost(message, repeated, tag = "1")]
-    pub holders: ::prost::alloc::vec::Vec<Holder>,
-    #[prost(message, repeated, tag = "2")]
-    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
-    /// What would change on the node.
-    #[prost(uint32, tag = "3")]
-    pub keys: u32,
-    /// Of the encoded plan, as the grant has to name it.
-    #[prost(bytes = "vec", tag = "4")]
-    pub plan_sha256: ::prost::alloc::vec::Vec<u8>,
-}
-/// `rollback`
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RollbackStart {
-    #[prost(message, optional, tag = "1")]
-    pub grant: ::core::option::Option<SignedGrant>,
-    #[prost(message, optional, tag = "2")]
-    pub plan: ::core::option::Option<RollbackPlan>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct RollbackReply {
-    #[prost(uint32, tag = "1")]
-    pub restored_keys: u32,
-    /// Not empty: the node is Deferred.
-    #[prost(message, repeated, tag = "2")]
-    pub holders: ::prost::alloc::vec::Vec<Holder>,
-    #[prost(message, repeated, tag = "3")]
-    pub problems: ::prost::alloc::vec::Vec<KeyProblem>,
-}
-/// `extend`
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ExtendStart {
-    #[prost(message, optional, tag = "1")]
-    pub grant: ::core::option::Option<SignedGrant>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ExtendReply {
-    #[prost(message, optional, tag = "1")]
-    pub window: ::core::option::Option<WindowStatus>,
 }

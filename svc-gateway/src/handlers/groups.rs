@@ -1,6 +1,6 @@
 //! `group list`, `group show`.
 
-use pact_schemas::v1::{self, VclustersReply, VclustersRequest};
+use pact_schemas::v1::{self, VclusterRecord, VclustersReply, VclustersRequest};
 use pact_schemas::{ErrorCode, VclusterId, convert};
 
 use crate::auth::{Caller, sight};
@@ -34,16 +34,20 @@ impl Gateway {
             convert::id(&request.group, "ShowGroupRequest.group").map_err(bad_request)?;
         self.authorise(&caller, Asked::of(operation("group.show")?).within([vcluster.clone()]))
             .await?;
-        let wanted = VclustersRequest { vclusters: vec![vcluster.to_string()], stale: false };
-        let reply: VclustersReply = self.journal.read("vclusters", &wanted).await?;
-        let group = reply.vclusters.into_iter().next();
-        let group =
-            group.ok_or_else(|| ErrorCode::NotFound.error(format!("no vCluster {vcluster}")))?;
+        let group = self.vcluster(&vcluster).await?;
         let condition = Condition { vcluster: Some(vcluster), state: None };
         let nodes = self.nodes_where(&condition).await?;
         Ok(v1::ShowGroupReply {
             group: Some(group),
             nodes: nodes.keys().map(ToString::to_string).collect(),
         })
+    }
+
+    /// What the journal knows of a vCluster.
+    pub(super) async fn vcluster(&self, vcluster: &VclusterId) -> Answer<VclusterRecord> {
+        let wanted = VclustersRequest { vclusters: vec![vcluster.to_string()], stale: false };
+        let reply: VclustersReply = self.journal.read("vclusters", &wanted).await?;
+        let group = reply.vclusters.into_iter().next();
+        group.ok_or_else(|| ErrorCode::NotFound.error(format!("no vCluster {vcluster}")))
     }
 }

@@ -122,7 +122,7 @@ impl Gateway {
         let reply: EntryReply = self.journal.read("entry", &request).await?;
         let entry = reply.entry.ok_or_else(|| no_entry(seq))?;
         let outcomes = self.visible_outcomes(sight, reply.outcomes).await?;
-        Ok(v1::ShowEntryReply { entry: Some(entry), outcomes })
+        Ok(v1::ShowEntryReply { entry: Some(entry), outcomes, change_chunks: Vec::new() })
     }
 
     /// Asks the journal with the caller's filter: which vCluster an entry belonged to is the journal's to know.
@@ -174,7 +174,7 @@ pub(super) fn node_of(entry: &Entry) -> Option<NodeId> {
 }
 
 /// An entry's bytes, read. They are handed on as they are.
-pub(super) fn decode(record: &EntryRecord) -> Answer<Entry> {
+pub(crate) fn decode(record: &EntryRecord) -> Answer<Entry> {
     Entry::decode(record.entry.as_slice())
         .map_err(|_| bad_reply("pact-journal", convert::WireError::Decode { what: "Entry" }))
 }

@@ -83,7 +83,7 @@ impl Gateway {
     }
 
     /// One chunk from the journal, decompressed and compared with its hash.
-    pub(super) async fn chunk(&self, blob: &v1::BlobRef) -> Answer<Vec<u8>> {
+    pub(crate) async fn chunk(&self, blob: &v1::BlobRef) -> Answer<Vec<u8>> {
         let request = BlobRequest { sha256: blob.sha256.clone() };
         let reply: BlobReply = self.journal.read("blob", &request).await?;
         let data = zstd::bulk::decompress(&reply.compressed, MAX_CHUNK_BYTES)

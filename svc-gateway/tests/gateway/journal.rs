@@ -10,6 +10,7 @@ use pact_schemas::v1::{self, Action, NodeRecord, NodeState, action, outcome};
 use pact_schemas::{ErrorCode, MemberId};
 use prost::Message as _;
 
+use crate::declared::{self, Declared};
 /// As in journal_rpc.proto.
 const MAX_REQUEST_BYTES: usize = 512 * 1024;
 
@@ -22,6 +23,9 @@ pub(crate) struct State {
     /// `None`: there is no leader.
     pub(crate) leader: Option<u64>,
     pub(crate) entries: Vec<v1::Entry>,
+    pub(crate) declared: Declared,
+    /// First outcomes, by request id.
+    requests: BTreeMap<String, v1::Committed>,
 }
 
 #[derive(Clone)]
@@ -57,6 +61,7 @@ impl Journal {
     pub(crate) async fn serve(&self, bus: &Bus) {
         let (cluster, nodes, vclusters, entries) =
             (self.clone(), self.clone(), self.clone(), self.clone());
+        let (entry, keys, plan, blob) = (self.clone(), self.clone(), self.clone(), self.clone());
         let mut service = Service::new("journal", "0.1.0", "journal-1")
             .method("cluster", move |_, _: v1::ClusterRequest| {
                 let leader = cluster.with(|s| s.leader);
@@ -80,6 +85,27 @@ impl Journal {
             .method("entries", move |_, request: v1::EntriesRequest| {
                 let reply = entries.entries(&request);
                 async move { Ok(reply) }
+            })
+            .method("entry", move |_, request: v1::EntryRequest| {
+                let reply = entry.entry(request.seq);
+                async move { reply }
+            })
+            .method("declared", move |_, request: v1::DeclaredRequest| {
+                let reply = keys.declared(&request);
+                async move { Ok(reply) }
+            })
+            .method("plan", move |_, request: v1::PlanRequest| {
+                let act = Action::decode(request.action.as_slice()).unwrap().action.unwrap();
+                let reply = plan.with(|s| declared::plan(s, &act));
+                async move { Ok(reply) }
+            })
+            .method("blob", move |_, request: v1::BlobRequest| {
+                let found = blob.with(|s| s.declared.blobs.get(&request.sha256).cloned());
+                let reply = found.map(|put| v1::BlobReply {
+                    compressed: put.compressed,
+                    size_bytes: put.size_bytes,
+                });
+                async move { reply.ok_or_else(|| ErrorCode::NotFound.error("no such blob")) }
             });
         for member in [1, 2] {
             let journal = self.clone();
@@ -121,8 +147,14 @@ impl Journal {
     }
 
     fn entries(&self, request: &v1::EntriesRequest) -> v1::EntriesReply {
-        let entries: Vec<v1::Entry> =
-            self.with(|s| s.entries.iter().filter(|e| e.seq > request.after).cloned().collect());
+        let wanted = |e: &&v1::Entry| {
+            e.seq > request.after && (request.scope.is_none() || e.scope == request.scope)
+        };
+        let mut entries: Vec<v1::Entry> =
+            self.with(|s| s.entries.iter().filter(wanted).cloned().collect());
+        if let Some(last) = request.last {
+            entries.drain(..entries.len().saturating_sub(last as usize));
+        }
         let record =
             |entry: v1::Entry| v1::EntryRecord { entry: entry.encode_to_vec(), hash: vec![0; 32] };
         let head_seq = self.with(|s| s.entries.len() as u64);
@@ -131,6 +163,24 @@ impl Journal {
             head_seq,
             next_after: head_seq,
         }
+    }
+
+    fn entry(&self, seq: u64) -> Result<v1::EntryReply, v1::Error> {
+        let found = self.with(|s| s.entries.iter().find(|e| e.seq == seq).cloned());
+        let entry = found.ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
+        let record = v1::EntryRecord { entry: entry.encode_to_vec(), hash: vec![0; 32] };
+        Ok(v1::EntryReply { entry: Some(record), outcomes: Vec::new() })
+    }
+
+    fn declared(&self, request: &v1::DeclaredRequest) -> v1::DeclaredReply {
+        let scope = request.scope.clone().unwrap();
+        self.with(|s| {
+            let keys = s.declared.at(&scope, request.at_seq.unwrap_or(u64::MAX));
+            let seq = s.declared.newest(&scope);
+            let key =
+                |(key, value)| v1::DeclaredKey { key, value: Some(value), seq, expires: None };
+            v1::DeclaredReply { keys: keys.into_iter().map(key).collect(), more: false, seq }
+        })
     }
 
     fn propose(
@@ -160,17 +210,39 @@ impl Journal {
         let attestation =
             Attestation::verify(&signed, &self.verifier, &proposal.action, now).unwrap();
         let act = Action::decode(proposal.action.as_slice()).unwrap().action.unwrap();
-        let grant = matches!(act, action::Action::ExecRequest(_)).then(|| v1::SignedGrant {
-            payload: b"for the agents".to_vec(),
-            ..v1::SignedGrant::default()
-        });
-        let seq = self.with(|s| {
-            s.proposed.push((attestation, act));
-            s.proposed.len() as u64
-        });
-        let committed =
-            v1::Committed { first_seq: seq, last_seq: seq, time: None, repeated_request: false };
-        let outcome = v1::Outcome { outcome: Some(outcome::Outcome::Committed(committed)) };
-        v1::ProposalResult { outcome: Some(outcome), grant }
+        // Grants of these tests hold what an agent compares.
+        let granted = match &act {
+            action::Action::ExecRequest(_) => Some(b"for the agents".to_vec()),
+            action::Action::Rollback(rollback) => Some(rollback.plan_sha256.clone()),
+            action::Action::ExtendWindow(_) => Some(attestation.request_id().to_string().into()),
+            _ => None,
+        };
+        let grant =
+            granted.map(|payload| v1::SignedGrant { payload, ..v1::SignedGrant::default() });
+        let outcome = match self.with(|s| decide(s, attestation, act)) {
+            Ok(committed) => outcome::Outcome::Committed(committed),
+            Err(error) => outcome::Outcome::Rejected(error),
+        };
+        v1::ProposalResult { outcome: Some(v1::Outcome { outcome: Some(outcome) }), grant }
     }
+}
+
+/// Once for each request id; what is refused is not remembered.
+fn decide(
+    state: &mut State,
+    attestation: Attestation,
+    act: action::Action,
+) -> Result<v1::Committed, v1::Error> {
+    let id = attestation.request_id().to_string();
+    if let Some(first) = state.requests.get(&id) {
+        return Ok(v1::Committed { repeated_request: true, ..*first });
+    }
+    let (first_seq, last_seq) = match declared::apply(state, &id, &act) {
+        Some(done) => done?,
+        None => (state.proposed.len() as u64 + 1, state.proposed.len() as u64 + 1),
+    };
+    state.proposed.push((attestation, act));
+    let committed = v1::Committed { first_seq, last_seq, ..v1::Committed::default() };
+    state.requests.insert(id, committed);
+    Ok(committed)
 }

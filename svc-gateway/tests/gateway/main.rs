@@ -10,7 +10,9 @@
     missing_docs
 )]
 
+mod declared;
 mod journal;
+mod node;
 mod t01_connections;
 mod t02_tokens;
 mod t03_rights;
@@ -19,5 +21,8 @@ mod t05_journal;
 mod t06_others;
 mod t07_fleets;
 mod t08_readers;
+mod t09_drift;
+mod t10_rollback;
+mod t11_specifications;
 mod tokens;
 mod world;

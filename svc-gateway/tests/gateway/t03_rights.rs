@@ -80,12 +80,13 @@ async fn t03_policy_tables_are_applied_by_platform_admins_alone() {
         spec: "[vcluster.new.policy]\nregulated = false\n".into(),
         file_name: "s.toml".into(),
         dry_run,
+        ..v1::ApplyRequest::default()
     };
     let status = client.apply(world.by(&["pact-ops-new"], apply(false))).await.unwrap_err();
     assert_eq!(code(&status), ErrorCode::NotAuthorised);
     let set = |world: &World| {
         world.journal.with(|s| {
-            s.proposed.iter().filter(|(_, act)| matches!(act, Action::SetPolicy(_))).count()
+            s.proposed.iter().filter(|(_, act)| matches!(act, Action::ApplySpec(_))).count()
         })
     };
     client.apply(world.by(&["pact-platform-admin"], apply(true))).await.unwrap();
@@ -103,7 +104,7 @@ async fn t03_applying_a_policy_leaves_its_own_entry_and_no_other() {
         request_id: request_id(),
         spec: "[vcluster.ml.policy]\nexec_whitelist = []\n".into(),
         file_name: "s.toml".into(),
-        dry_run: false,
+        ..v1::ApplyRequest::default()
     };
     client.apply(world.by(&["pact-platform-admin"], apply)).await.unwrap();
     // A reading after it, so that the records of both are there when one is.

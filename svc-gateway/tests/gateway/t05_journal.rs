@@ -11,7 +11,7 @@ fn apply() -> v1::ApplyRequest {
         request_id: request_id(),
         spec: "[vcluster.ml.policy]\nregulated = false\n".into(),
         file_name: "s.toml".into(),
-        dry_run: false,
+        ..v1::ApplyRequest::default()
     }
 }
 
@@ -25,7 +25,7 @@ async fn t05_the_leader_is_found_again_wherever_it_is() {
     }
     let set = world
         .journal
-        .with(|s| s.proposed.iter().filter(|(_, act)| matches!(act, Action::SetPolicy(_))).count());
+        .with(|s| s.proposed.iter().filter(|(_, act)| matches!(act, Action::ApplySpec(_))).count());
     assert_eq!(set, 3, "each was proposed to the leader once");
 }
 

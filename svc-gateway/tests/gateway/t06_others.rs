@@ -133,9 +133,10 @@ async fn t06_unbuilt_operations_reach_their_owner() {
         ("drain", "n1", &["pact-viewer-ml"], ErrorCode::NotAuthorised),
         ("drain", "n9", &["pact-ops-ml"], ErrorCode::NotFound),
         ("policy.test", "", &["pact-ops-ml"], ErrorCode::Unimplemented),
-        ("extend", "n1", &["pact-ops-ml"], ErrorCode::Unreachable),
+        ("service.restart", "n1", &["pact-ops-ml"], ErrorCode::Unreachable),
         ("approve.list", "", &["pact-ops-ml"], ErrorCode::Unreachable),
         ("exec", "n1", &["pact-ops-ml"], ErrorCode::InvalidArgument),
+        ("extend", "n1", &["pact-ops-ml"], ErrorCode::InvalidArgument),
         ("nonsense", "", &["pact-ops-ml"], ErrorCode::InvalidArgument),
     ];
     for (operation, targets, roles, want) in cases {

@@ -10,7 +10,7 @@ use super::requests::{self, Admission};
 use super::tree::Tree;
 use super::view::{Changes, StateView};
 use super::working::Working;
-use super::{events, exec, nodes, policy};
+use super::{declared, events, exec, nodes, policy};
 
 /// Version of commands that this binary understands.
 pub(crate) const COMMAND_VERSION: u32 = 1;
@@ -142,14 +142,20 @@ fn dispatch(
         A::SetPolicy(set) => policy::set_policy(work, set)?,
         A::RejectEnrolment(reject) => policy::enrolment_rejected(work, reject)?,
         A::AnnounceMembers(announce) => policy::announce_members(work, announce)?,
-        A::Tick(_) => requests::tick(work, time_nanos),
-        A::ApplySpec(_)
-        | A::CommitDelta(_)
-        | A::Rollback(_)
-        | A::ExtendWindow(_)
-        | A::ChangeBlacklist(_) => {
-            return Err(Refusal::Argument { field: "Action", rule: "is not built yet" });
+        A::Tick(_) => {
+            requests::tick(work, time_nanos);
+            declared::expire::tick(work, time_nanos)?;
         }
+        A::ApplySpec(spec) => declared::apply_spec::apply(
+            work,
+            spec,
+            declared::is_platform_admin(command),
+            time_nanos,
+        )?,
+        A::CommitDelta(commit) => declared::commit::apply(work, commit, time_nanos)?,
+        A::Rollback(rollback) => declared::rollback::apply(work, command, rollback, time_nanos)?,
+        A::ExtendWindow(extend) => declared::extend::apply(work, command, extend)?,
+        A::ChangeBlacklist(change) => declared::blacklist::apply(work, change)?,
     }
     Ok(Terms::default())
 }

@@ -7,6 +7,7 @@ use pact_schemas::v1::{
 };
 use pact_schemas::{ErrorCode, NodeId, SpoolId};
 
+use super::declared::reports;
 use super::exec::{self, Report};
 use super::nodes::state_of;
 use super::records::{Blob, Unnamed, sha256};
@@ -59,16 +60,26 @@ pub(crate) fn event(
                 work.staged.outcomes.insert((ended.grant_seq, node.clone()), seq);
             }
             Report::Repeated => {}
-            Report::NotGranted => not_granted(work, &node, ended.grant_seq),
+            Report::NotGranted => {
+                let reason = format!("entry {} asks this node for no run", ended.grant_seq);
+                not_asked(work, &node, "exec_ended", reason);
+            }
         },
         node_event::Body::CapabilityChange(change) => {
             capability(work, &node, change, &mut record, time_nanos)?
         }
-        node_event::Body::DriftChanged(_)
-        | node_event::Body::Converged(_)
-        | node_event::Body::Deferred(_)
-        | node_event::Body::ConflictChanged(_) => {
-            return Err(Refusal::Argument { field: "NodeEvent.body", rule: "is not built yet" });
+        node_event::Body::DriftChanged(report) => {
+            reports::drift_changed(work, &node, report, &mut record, time_nanos)?
+        }
+        node_event::Body::Converged(report) => reports::converged(work, &node, report)?,
+        node_event::Body::Deferred(report) => {
+            if !reports::deferred(work, &node, report)? {
+                let seq = report.rollback_seq.unwrap_or(0);
+                not_asked(work, &node, "deferred", format!("entry {seq} is no rollback of it"));
+            }
+        }
+        node_event::Body::ConflictChanged(report) => {
+            reports::conflict_changed(work, &node, report)?
         }
     }
     work.staged.nodes.insert(node.clone(), record);
@@ -77,16 +88,16 @@ pub(crate) fn event(
 }
 
 /// The spool must go on, and the claim must be seen.
-fn not_granted(work: &mut Working<'_>, node: &NodeId, grant_seq: u64) {
+fn not_asked(work: &mut Working<'_>, node: &NodeId, what: &'static str, reason: String) {
     work.draft(Draft::new(
         EntryKind::Denied,
         Scope::Node(node.clone()),
-        format!("node {node} reported a run that it was not granted"),
+        format!("node {node} reported what it was not asked for: {what}"),
         entry::Payload::Denied(v1::Denied {
-            operation: "exec_ended".to_owned(),
+            operation: what.to_owned(),
             target: node.to_string(),
             code: ErrorCode::GrantForOther.to_string(),
-            reason: format!("entry {grant_seq} asks this node for no run"),
+            reason,
         }),
     ));
 }

@@ -95,7 +95,7 @@ fn check_request(exec: &ExecRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn scope_of(targets: &NodeSet, vclusters: &BTreeSet<Option<VclusterId>>) -> Scope {
+pub(super) fn scope_of(targets: &NodeSet, vclusters: &BTreeSet<Option<VclusterId>>) -> Scope {
     let mut nodes = targets.iter();
     if let (Some(only), None) = (nodes.next(), nodes.next()) {
         return Scope::Node(only.clone());

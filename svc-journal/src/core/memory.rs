@@ -1,37 +1,45 @@
 //! A state in maps, for tests of the rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use pact_schemas::convert::Scope;
+use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, Command, MemberAddress, NodeRecord, Outcome, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
 use super::apply::apply_batch;
+use super::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
 use super::records::{Blob, Head, Posting, RequestMemory, StoredEntry, Unnamed};
 use super::requests::RequestHorizon;
 use super::tree::Tree;
 use super::view::StateView;
 
 #[derive(Default)]
-pub(super) struct Memory {
-    pub(super) head: Head,
-    pub(super) tree: Tree,
-    pub(super) entries: Vec<StoredEntry>,
-    pub(super) postings: BTreeMap<Posting, Vec<u64>>,
-    pub(super) outcomes: BTreeMap<(u64, NodeId), u64>,
-    pub(super) nodes: BTreeMap<NodeId, NodeRecord>,
-    pub(super) hardware: BTreeMap<String, NodeId>,
-    pub(super) spools: BTreeMap<(NodeId, SpoolId), u64>,
-    pub(super) vclusters: BTreeMap<VclusterId, VclusterRecord>,
-    pub(super) requests: BTreeMap<RequestId, RequestMemory>,
-    pub(super) horizon: RequestHorizon,
-    pub(super) unnamed: BTreeMap<NodeId, Unnamed>,
-    pub(super) blobs: BTreeMap<[u8; 32], Blob>,
-    pub(super) members: Vec<MemberAddress>,
+pub(crate) struct Memory {
+    pub(crate) head: Head,
+    pub(crate) tree: Tree,
+    pub(crate) entries: Vec<StoredEntry>,
+    pub(crate) postings: BTreeMap<Posting, Vec<u64>>,
+    pub(crate) outcomes: BTreeMap<(u64, NodeId), u64>,
+    pub(crate) nodes: BTreeMap<NodeId, NodeRecord>,
+    pub(crate) hardware: BTreeMap<String, NodeId>,
+    pub(crate) spools: BTreeMap<(NodeId, SpoolId), u64>,
+    pub(crate) vclusters: BTreeMap<VclusterId, VclusterRecord>,
+    pub(crate) requests: BTreeMap<RequestId, RequestMemory>,
+    pub(crate) horizon: RequestHorizon,
+    pub(crate) unnamed: BTreeMap<NodeId, Unnamed>,
+    pub(crate) blobs: BTreeMap<[u8; 32], Blob>,
+    pub(crate) members: Vec<MemberAddress>,
+    pub(crate) declared: BTreeMap<(DeclaredScope, ResourceKey), BTreeMap<u64, Declared>>,
+    pub(crate) scope_marks: BTreeMap<DeclaredScope, BTreeMap<u64, ScopeMark>>,
+    pub(crate) delta_nodes: BTreeSet<(VclusterId, ResourceKey, NodeId)>,
+    pub(crate) expiries: BTreeSet<Expiry>,
+    pub(crate) configured: Vec<(Scope, u64)>,
 }
 
 impl Memory {
-    pub(super) fn apply(&mut self, commands: &[Command]) -> Vec<Outcome> {
+    pub(crate) fn apply(&mut self, commands: &[Command]) -> Vec<Outcome> {
         let applied = apply_batch(self, commands).unwrap();
         let changes = applied.changes;
         self.head = applied.head;
@@ -59,11 +67,35 @@ impl Memory {
         self.horizon = changes.horizon.unwrap_or(self.horizon);
         self.unnamed.extend(changes.unnamed);
         self.blobs.extend(changes.blobs);
+        for (key, rows) in changes.declared {
+            self.declared.entry(key).or_default().extend(rows);
+        }
+        for (scope, marks) in changes.scope_marks {
+            self.scope_marks.entry(scope).or_default().extend(marks);
+        }
+        for ((vcluster, key), nodes) in changes.delta_nodes {
+            for (node, declares) in nodes {
+                let place = (vcluster.clone(), key.clone(), node);
+                if declares {
+                    self.delta_nodes.insert(place);
+                } else {
+                    self.delta_nodes.remove(&place);
+                }
+            }
+        }
+        for (expiry, stays) in changes.expiries {
+            if stays {
+                self.expiries.insert(expiry);
+            } else {
+                self.expiries.remove(&expiry);
+            }
+        }
+        self.configured.extend(changes.configured);
         self.members = changes.members.unwrap_or_else(|| std::mem::take(&mut self.members));
         applied.outcomes
     }
 
-    pub(super) fn decoded(&self) -> Vec<v1::Entry> {
+    pub(crate) fn decoded(&self) -> Vec<v1::Entry> {
         self.entries.iter().map(|stored| v1::Entry::decode(stored.entry.clone()).unwrap()).collect()
     }
 }
@@ -111,33 +143,70 @@ impl StateView for Memory {
     fn has_blob(&self, sha256: &[u8; 32]) -> bool {
         self.blobs.contains_key(sha256)
     }
+    fn blob(&self, sha256: &[u8; 32]) -> Option<Blob> {
+        self.blobs.get(sha256).cloned()
+    }
+    fn declared(
+        &self,
+        scope: &DeclaredScope,
+        key: &ResourceKey,
+        at_seq: u64,
+    ) -> Option<(u64, Declared)> {
+        let rows = self.declared.get(&(scope.clone(), key.clone()))?;
+        rows.range(..=at_seq).next_back().map(|(seq, row)| (*seq, row.clone()))
+    }
+    fn declared_after(
+        &self,
+        scope: &DeclaredScope,
+        at_seq: u64,
+        after: Option<&ResourceKey>,
+        limit: usize,
+    ) -> Vec<(ResourceKey, Held)> {
+        let keys = self.declared.keys().filter(|(of, key)| of == scope && Some(key) > after);
+        let held = keys.filter_map(|(_, key)| {
+            let (seq, row) = StateView::declared(self, scope, key, at_seq)?;
+            Some((key.clone(), Held::of(seq, row)?))
+        });
+        held.take(limit).collect()
+    }
+    fn scope_mark(&self, scope: &DeclaredScope, at_seq: u64) -> Option<ScopeMark> {
+        self.scope_marks.get(scope)?.range(..=at_seq).next_back().map(|(_, mark)| *mark)
+    }
+    fn delta_nodes(&self, vcluster: &VclusterId, key: &ResourceKey) -> Vec<NodeId> {
+        let of = self.delta_nodes.iter().filter(|(v, k, _)| v == vcluster && k == key);
+        of.map(|(_, _, node)| node.clone()).collect()
+    }
+    fn expiring(&self, until_nanos: i64, limit: usize) -> Vec<Expiry> {
+        let due = self.expiries.iter().take_while(|(at, _, _)| *at <= until_nanos);
+        due.take(limit).cloned().collect()
+    }
 }
 
 /// Commands as the proposer makes them, at a leader time that moves by a millisecond.
-pub(super) struct Commands {
-    pub(super) now_nanos: i64,
+pub(crate) struct Commands {
+    pub(crate) now_nanos: i64,
     next_id: u64,
 }
 
-pub(super) const START_NANOS: i64 = 1_800_000_000_000_000_000;
+pub(crate) const START_NANOS: i64 = 1_800_000_000_000_000_000;
 
 impl Commands {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { now_nanos: START_NANOS, next_id: 0 }
     }
 
-    pub(super) fn id(&mut self) -> String {
+    pub(crate) fn id(&mut self) -> String {
         self.next_id += 1;
         let millis = u64::try_from(self.now_nanos / 1_000_000).unwrap();
         format!("{:08x}-{:04x}-7000-8000-{:012x}", millis >> 16, millis & 0xffff, self.next_id)
     }
 
-    pub(super) fn make(&mut self, action: v1::action::Action) -> Command {
+    pub(crate) fn make(&mut self, action: v1::action::Action) -> Command {
         let id = self.id();
         Command { request_id: Some(id), ..self.bare(action) }
     }
 
-    pub(super) fn bare(&mut self, action: v1::action::Action) -> Command {
+    pub(crate) fn bare(&mut self, action: v1::action::Action) -> Command {
         self.now_nanos += 1_000_000;
         Command {
             version: 1,
@@ -156,7 +225,7 @@ impl Commands {
     }
 }
 
-pub(super) fn register(node: &str, mac: u8) -> v1::action::Action {
+pub(crate) fn register(node: &str, mac: u8) -> v1::action::Action {
     v1::action::Action::RegisterNode(v1::RegisterNode {
         node: node.to_owned(),
         identity: Some(v1::HardwareIdentity {
@@ -168,7 +237,7 @@ pub(super) fn register(node: &str, mac: u8) -> v1::action::Action {
     })
 }
 
-pub(super) fn exec(targets: &str, argv: &[&str]) -> v1::action::Action {
+pub(crate) fn exec(targets: &str, argv: &[&str]) -> v1::action::Action {
     v1::action::Action::ExecRequest(v1::ExecRequest {
         targets: targets.to_owned(),
         argv: argv.iter().map(|a| (*a).to_owned()).collect(),
@@ -178,13 +247,13 @@ pub(super) fn exec(targets: &str, argv: &[&str]) -> v1::action::Action {
     })
 }
 
-pub(super) fn policy(vcluster: &str, policy: v1::VclusterPolicy) -> v1::action::Action {
+pub(crate) fn policy(vcluster: &str, policy: v1::VclusterPolicy) -> v1::action::Action {
     v1::action::Action::SetPolicy(v1::SetPolicy {
         updates: vec![v1::PolicyUpdate { vcluster: vcluster.to_owned(), policy: Some(policy) }],
     })
 }
 
-pub(super) fn assign(
+pub(crate) fn assign(
     targets: &str,
     vcluster: Option<&str>,
     mode: v1::AssignMode,
@@ -196,7 +265,7 @@ pub(super) fn assign(
     })
 }
 
-pub(super) fn ended(node: &str, spool: char, number: u64, grant_seq: u64) -> v1::action::Action {
+pub(crate) fn ended(node: &str, spool: char, number: u64, grant_seq: u64) -> v1::action::Action {
     v1::action::Action::NodeEvent(v1::NodeEvent {
         node: node.to_owned(),
         spool_id: spool.to_string().repeat(32),
@@ -214,14 +283,14 @@ pub(super) fn ended(node: &str, spool: char, number: u64, grant_seq: u64) -> v1:
 }
 
 /// First and last sequence and whether it was a retry; panics when it was refused.
-pub(super) fn committed(outcome: &Outcome) -> (u64, u64, bool) {
+pub(crate) fn committed(outcome: &Outcome) -> (u64, u64, bool) {
     match outcome.outcome.as_ref().unwrap() {
         v1::outcome::Outcome::Committed(c) => (c.first_seq, c.last_seq, c.repeated_request),
         v1::outcome::Outcome::Rejected(error) => panic!("refused: {error}"),
     }
 }
 
-pub(super) fn refused(outcome: &Outcome) -> &v1::Error {
+pub(crate) fn refused(outcome: &Outcome) -> &v1::Error {
     match outcome.outcome.as_ref().unwrap() {
         v1::outcome::Outcome::Committed(c) => panic!("committed as {}", c.first_seq),
         v1::outcome::Outcome::Rejected(error) => error,

@@ -336,7 +336,9 @@ fn assign_one(
     };
     move_count(work, from.as_ref(), to);
     let vcluster = to.map(VclusterId::to_string);
-    work.staged.nodes.insert(node.clone(), NodeRecord { vcluster: vcluster.clone(), ..record });
+    let delta_seq = work.arrive(node, to, work.next_seq());
+    let record = NodeRecord { vcluster: vcluster.clone(), delta_seq, ..record };
+    work.staged.nodes.insert(node.clone(), record);
     let mut draft = Draft::new(
         kind,
         Scope::Node(node.clone()),
@@ -387,6 +389,7 @@ pub(crate) fn revoke(
         state_seq: seq,
         state_since: Some(convert::timestamp(time_nanos)),
         vcluster: None,
+        delta_seq: work.arrive(&node, None, seq),
         ..record
     };
     work.staged.nodes.insert(node.clone(), record);

@@ -39,6 +39,7 @@ pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), 
         let policy = merged(&vcluster, record.policy.clone().unwrap_or_default(), given)?;
         let record = VclusterRecord { policy: Some(policy.clone()), policy_seq: seq, ..record };
         work.staged.vclusters.insert(vcluster.clone(), record);
+        work.staged.configured.insert(Scope::Vcluster(vcluster.clone()), seq);
         work.draft(Draft::new(
             EntryKind::PolicyUpdate,
             Scope::Vcluster(vcluster.clone()),

@@ -3,6 +3,7 @@
 use pact_schemas::v1::{self, AssignMode, NodeState, VclusterPolicy, action::Action};
 use proptest::prelude::*;
 
+use super::declared::samples::{declaring, rolling_back};
 use super::memory::{Commands, Memory, assign, ended, exec, policy, register};
 use super::records::leaf_hash;
 
@@ -24,7 +25,9 @@ fn actions() -> impl Strategy<Value = Action> {
         4 => (name(), prop_oneof![Just('a'), Just('b')], 0..4_u64, 0..12_u64)
             .prop_map(|(node, spool, number, seq)| ended(&node, spool, number, seq)),
         1 => name().prop_map(revoke),
-        1 => Just(Action::Tick(v1::Tick {})),
+        6 => declaring("n[0-3]", "v[abc]"),
+        2 => rolling_back("n[0-3]", "v[abc]"),
+        2 => Just(Action::Tick(v1::Tick {})),
     ]
 }
 
@@ -32,7 +35,13 @@ fn commands(actions: Vec<(Action, bool)>) -> Vec<v1::Command> {
     let mut made = Commands::new();
     actions
         .into_iter()
-        .map(|(action, has_id)| if has_id { made.make(action) } else { made.bare(action) })
+        .map(|(action, has_id)| {
+            if matches!(action, Action::Tick(_)) {
+                // Long enough for deltas to end.
+                made.now_nanos += 600_000_000_000;
+            }
+            if has_id { made.make(action) } else { made.bare(action) }
+        })
         .collect()
 }
 
@@ -52,6 +61,11 @@ proptest! {
         prop_assert_eq!(&single.postings, &batched.postings);
         prop_assert_eq!(&single.requests, &batched.requests);
         prop_assert_eq!(single.horizon, batched.horizon);
+        prop_assert_eq!(&single.declared, &batched.declared);
+        prop_assert_eq!(&single.scope_marks, &batched.scope_marks);
+        prop_assert_eq!(&single.delta_nodes, &batched.delta_nodes);
+        prop_assert_eq!(&single.expiries, &batched.expiries);
+        prop_assert_eq!(&single.blobs, &batched.blobs);
     }
 
     #[test]
@@ -64,6 +78,7 @@ proptest! {
         }
         prop_assert_eq!(once.head, twice.head);
         prop_assert_eq!(&once.entries, &twice.entries);
+        prop_assert_eq!(&once.declared, &twice.declared);
     }
 
     #[test]

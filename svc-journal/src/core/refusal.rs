@@ -1,7 +1,9 @@
 //! Why a command changes nothing, and how that is said on the wire.
 
-use pact_schemas::convert::WireError;
+use pact_schemas::convert::{Scope, WireError};
 use pact_schemas::nodeset::NodeSetError;
+use pact_schemas::resource::PatternError;
+use pact_schemas::resource::change_set::ChangeSetError;
 use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId, v1};
 
 /// A command that was refused. Refusals change nothing and are not remembered.
@@ -49,6 +51,46 @@ pub(crate) enum Refusal {
     TooMuchUnnamed { node: NodeId },
     #[error("vCluster {vcluster} is regulated, which implies two_person_approval = true")]
     RegulatedNeedsTwo { vcluster: VclusterId },
+    #[error("{0}")]
+    Changes(ChangeSetError),
+    #[error("{0}")]
+    Pattern(PatternError),
+    #[error("there is no entry {seq}")]
+    UnknownEntry { seq: u64 },
+    #[error("changes in vCluster {vcluster} need the approval of a second person")]
+    NeedsApproval { vcluster: VclusterId },
+    #[error("policies of a specification are set by a platform admin")]
+    NotPlatformAdmin,
+    #[error("node {node} is in vCluster {vcluster}, not in {seen}")]
+    OtherVcluster { node: NodeId, seen: VclusterId, vcluster: VclusterId },
+    #[error("what is declared of node {node} changed after entry {base_seq}: {keys}")]
+    KeysChanged { node: NodeId, base_seq: u64, keys: String },
+    #[error(
+        "{scope} was changed last by entry {newest}, not by entry {seen} that this was based on"
+    )]
+    ScopeChanged { scope: Scope, seen: u64, newest: u64 },
+    #[error("{count} deltas of {nodes} differ from the specification: {deltas}")]
+    DeltasDiffer { count: usize, nodes: String, deltas: String },
+    #[error("the specification meets more than {limit} deltas of nodes")]
+    TooManyDeltas { limit: usize },
+    #[error("the contents of {key} are not in the journal")]
+    ContentMissing { key: String, sha256: [u8; 32] },
+    #[error(
+        "{scope} would declare {keys} keys of {size_bytes} bytes; 20,000 keys and 7 MiB are accepted"
+    )]
+    ScopeTooLarge { scope: Scope, keys: u32, size_bytes: u64 },
+}
+
+impl From<ChangeSetError> for Refusal {
+    fn from(error: ChangeSetError) -> Self {
+        Self::Changes(error)
+    }
+}
+
+impl From<PatternError> for Refusal {
+    fn from(error: PatternError) -> Self {
+        Self::Pattern(error)
+    }
 }
 
 impl From<WireError> for Refusal {
@@ -67,10 +109,26 @@ impl Refusal {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Wire(_) => ErrorCode::Malformed,
-            Self::Targets(_) | Self::Argument { .. } | Self::RequestIdMissing => {
-                ErrorCode::InvalidArgument
+            Self::Targets(_)
+            | Self::Argument { .. }
+            | Self::RequestIdMissing
+            | Self::Pattern(_) => ErrorCode::InvalidArgument,
+            Self::UnknownNode { .. } | Self::UnknownVcluster { .. } | Self::UnknownEntry { .. } => {
+                ErrorCode::NotFound
             }
-            Self::UnknownNode { .. } | Self::UnknownVcluster { .. } => ErrorCode::NotFound,
+            Self::Changes(error) => match error {
+                ChangeSetError::TooMany { .. } | ChangeSetError::TooLarge { .. } => {
+                    ErrorCode::TooLarge
+                }
+                ChangeSetError::ChunkMissing { .. } => ErrorCode::Conflict,
+                ChangeSetError::ChunkWrong { .. } => ErrorCode::BadSignature,
+                ChangeSetError::Form
+                | ChangeSetError::Order { .. }
+                | ChangeSetError::Malformed(_) => ErrorCode::Malformed,
+            },
+            Self::NeedsApproval { .. } => ErrorCode::Unimplemented,
+            Self::NotPlatformAdmin => ErrorCode::NotAuthorised,
+            Self::TooManyDeltas { .. } | Self::ScopeTooLarge { .. } => ErrorCode::TooLarge,
             Self::Revoked { .. } => ErrorCode::NodeRevoked,
             Self::HardwareTaken { .. }
             | Self::Exists { .. }
@@ -78,6 +136,11 @@ impl Refusal {
             | Self::WrongState { .. }
             | Self::AssignedAlready { .. }
             | Self::RequestIdReused { .. }
+            | Self::OtherVcluster { .. }
+            | Self::KeysChanged { .. }
+            | Self::ScopeChanged { .. }
+            | Self::DeltasDiffer { .. }
+            | Self::ContentMissing { .. }
             | Self::NotAssigned { .. } => ErrorCode::Conflict,
             Self::SpoolGap { .. } => ErrorCode::SpoolGap,
             Self::RequestIdOld { .. } | Self::RequestIdAhead { .. } => ErrorCode::RequestIdRefused,
@@ -110,6 +173,29 @@ impl Refusal {
                 "the agent keeps them and tries again for a day; look at the node if its agent is not pact's"
             }
             Self::RequestIdReused { .. } => "use a new request id for a new request",
+            Self::UnknownEntry { .. } => "look at `pact log`",
+            Self::NeedsApproval { .. } => "see \"What is not built yet\" in the README",
+            Self::NotPlatformAdmin => "take the policy tables out, or ask a platform admin",
+            Self::OtherVcluster { .. } => "name the vCluster that the node is in, or none",
+            Self::KeysChanged { .. } | Self::ScopeChanged { .. } => "look again and try again",
+            Self::DeltasDiffer { .. } => {
+                "decide with `--on-conflict overwrite` or `--on-conflict keep`"
+            }
+            Self::ContentMissing { .. } | Self::Changes(ChangeSetError::ChunkMissing { .. }) => {
+                "store the contents first, then try again"
+            }
+            Self::TooManyDeltas { .. } => "apply it in parts",
+            Self::ScopeTooLarge { .. } => "declare less, or move nodes to a vCluster of their own",
+            _ => "",
+        }
+    }
+
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::NeedsApproval { .. } => "approvals are not built yet, so nothing was done",
+            Self::UnknownVcluster { .. } => {
+                "a vCluster exists once a specification that names it has been applied by a platform admin"
+            }
             _ => "",
         }
     }
@@ -125,6 +211,8 @@ impl Refusal {
             | Self::AssignedAlready { node, .. }
             | Self::NotAssigned { node }
             | Self::TooMuchUnnamed { node }
+            | Self::OtherVcluster { node, .. }
+            | Self::KeysChanged { node, .. }
             | Self::SpoolGap { node, .. } => Some(node),
             _ => None,
         }
@@ -133,7 +221,8 @@ impl Refusal {
 
 impl From<Refusal> for v1::Error {
     fn from(refusal: Refusal) -> Self {
-        let mut error = refusal.code().error(refusal.to_string()).next(refusal.next_step());
+        let mut error = refusal.code().error(refusal.to_string());
+        error = error.because(refusal.cause()).next(refusal.next_step());
         if let Some(node) = refusal.node() {
             error = error.on(node);
         }

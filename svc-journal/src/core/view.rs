@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use pact_schemas::convert::Scope;
+use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, MemberAddress, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 
+use super::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
 use super::records::{Blob, CertificateRow, Head, Posting, RequestMemory, StoredEntry, Unnamed};
 use super::requests::RequestHorizon;
 use super::tree::{FullTile, Tree};
@@ -39,6 +42,29 @@ pub(crate) trait StateView {
     fn unnamed(&self, node: &NodeId) -> Option<Unnamed>;
     /// Whether a chunk is stored.
     fn has_blob(&self, sha256: &[u8; 32]) -> bool;
+    /// A chunk.
+    fn blob(&self, sha256: &[u8; 32]) -> Option<Blob>;
+    /// The newest row of a key in a scope, at or before a sequence, with its own.
+    fn declared(
+        &self,
+        scope: &DeclaredScope,
+        key: &ResourceKey,
+        at_seq: u64,
+    ) -> Option<(u64, Declared)>;
+    /// What a scope declared right after a sequence: at most `limit` keys after this one, in order.
+    fn declared_after(
+        &self,
+        scope: &DeclaredScope,
+        at_seq: u64,
+        after: Option<&ResourceKey>,
+        limit: usize,
+    ) -> Vec<(ResourceKey, Held)>;
+    /// The newest change of a scope, at or before a sequence; `None`: nothing was ever declared.
+    fn scope_mark(&self, scope: &DeclaredScope, at_seq: u64) -> Option<ScopeMark>;
+    /// Nodes whose deltas in a vCluster declare this key now.
+    fn delta_nodes(&self, vcluster: &VclusterId, key: &ResourceKey) -> Vec<NodeId>;
+    /// Declared keys that end at or before this time, earliest first.
+    fn expiring(&self, until_nanos: i64, limit: usize) -> Vec<Expiry>;
 }
 
 /// What the commands of one Raft entry change.
@@ -72,6 +98,16 @@ pub(crate) struct Changes {
     pub(crate) members: Option<Vec<MemberAddress>>,
     /// Tiles that became full.
     pub(crate) tiles: Vec<FullTile>,
+    /// New rows of declared keys, by the entry that made them.
+    pub(crate) declared: BTreeMap<(DeclaredScope, ResourceKey), BTreeMap<u64, Declared>>,
+    /// New sequences of scopes.
+    pub(crate) scope_marks: BTreeMap<DeclaredScope, BTreeMap<u64, ScopeMark>>,
+    /// Whether a node's delta declares a key now.
+    pub(crate) delta_nodes: BTreeMap<(VclusterId, ResourceKey), BTreeMap<NodeId, bool>>,
+    /// Whether a declared key ends at a time.
+    pub(crate) expiries: BTreeMap<Expiry, bool>,
+    /// Whose configuration is another now, and since which entry. Announced, not stored.
+    pub(crate) configured: BTreeMap<Scope, u64>,
 }
 
 impl Changes {
@@ -93,5 +129,16 @@ impl Changes {
         self.certificates.extend(later.certificates);
         self.members = later.members.or(self.members.take());
         self.tiles.extend(later.tiles);
+        for (key, rows) in later.declared {
+            self.declared.entry(key).or_default().extend(rows);
+        }
+        for (scope, marks) in later.scope_marks {
+            self.scope_marks.entry(scope).or_default().extend(marks);
+        }
+        for (key, nodes) in later.delta_nodes {
+            self.delta_nodes.entry(key).or_default().extend(nodes);
+        }
+        self.expiries.extend(later.expiries);
+        self.configured.extend(later.configured);
     }
 }

@@ -1,6 +1,8 @@
 //! The state as the next command sees it: what is stored, what earlier commands of the batch changed, and what this one
 //! has staged. A refused command leaves nothing behind, because only [`Working::keep`] moves staged changes on.
 
+mod declared;
+
 use std::collections::BTreeSet;
 
 use pact_schemas::convert::{self, Scope};
@@ -32,6 +34,10 @@ pub(crate) struct Draft {
     pub(crate) vclusters: BTreeSet<VclusterId>,
     /// Nodes beside the scope's own that it concerns.
     pub(crate) nodes: Vec<NodeId>,
+    /// Changed keys, in order; see [`Working::attach`].
+    pub(crate) changes: v1::ChangeSet,
+    /// How long what it declares lasts.
+    pub(crate) ttl_seconds: Option<u64>,
 }
 
 impl Draft {
@@ -50,6 +56,8 @@ impl Draft {
             payload,
             vclusters: BTreeSet::new(),
             nodes: Vec::new(),
+            changes: v1::ChangeSet::default(),
+            ttl_seconds: None,
         }
     }
 }
@@ -131,13 +139,13 @@ impl<'v> Working<'v> {
             policy_ref: command.policy_ref.clone(),
             approval: None,
             emergency: None,
-            ttl_seconds: None,
+            ttl_seconds: draft.ttl_seconds,
             parent: draft.parent,
             message: draft.message,
-            changes: Vec::new(),
+            changes: draft.changes.changes,
             previous_hash: self.head.hash.to_vec(),
             payload: Some(draft.payload),
-            change_chunks: Vec::new(),
+            change_chunks: draft.changes.chunks,
         };
         let bytes = entry.encode_to_vec();
         let hash = leaf_hash(&bytes);

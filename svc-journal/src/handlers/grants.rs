@@ -3,7 +3,8 @@
 use pact_identity::grant::MAX_LIFETIME;
 use pact_runtime::Timestamp;
 use pact_schemas::v1::{
-    self, Command, Entry, ExecAction, GrantPayload, SignedGrant, entry, grant_payload,
+    self, Command, Entry, ExecAction, ExtendAction, GrantPayload, PlanAction, SignedGrant, action,
+    entry, grant_payload,
 };
 use pact_schemas::{ErrorCode, RequestId, convert};
 use prost::Message as _;
@@ -15,7 +16,16 @@ use crate::store::query;
 /// Version of the payload.
 const GRANT_VERSION: u32 = 1;
 
-/// Signs the grant of a committed exec. The entry is applied here: the caller has its outcome from this member.
+/// Whether nodes carry out this action, with a grant. A rollback without a plan is taken from the configuration.
+pub(super) fn is_granted(action: &action::Action) -> bool {
+    match action {
+        action::Action::ExecRequest(_) | action::Action::ExtendWindow(_) => true,
+        action::Action::Rollback(rollback) => !rollback.plan_sha256.is_empty(),
+        _ => false,
+    }
+}
+
+/// Signs the grant of a committed action. The entry is applied here: the caller has its outcome from this member.
 ///
 /// # Errors
 /// `PACT_GRANT_EXPIRED` when the entry is older than a grant lives; `PACT_CLOCK_UNKNOWN` while this member's clock is not to be
@@ -32,7 +42,8 @@ pub(super) fn sign(
     let id: RequestId =
         convert::id(command.request_id.as_deref().unwrap_or(""), "Command.request_id")?;
     let memory = query::request(&state, &id).ok_or_else(lost)?;
-    let payload = payload(context, entry, memory).ok_or_else(lost)?;
+    let granted = granted(command, &entry, memory).ok_or_else(lost)?;
+    let payload = payload(context, entry, granted).ok_or_else(lost)?;
     let expires = convert::unix_nanos(payload.expires.as_ref(), "GrantPayload.expires")?;
     if context.signing_time()? >= Timestamp::from_unix_nanos(expires) {
         return Err(ErrorCode::GrantExpired
@@ -43,7 +54,7 @@ pub(super) fn sign(
             )));
     }
     context.inner.issuer.sign(&payload).map_err(|error| {
-        tracing::error!(seq, %error, cause = error_source(&error), "a committed exec cannot be granted");
+        tracing::error!(seq, %error, cause = error_source(&error), "what is committed cannot be granted");
         lost().because(error.to_string())
     })
 }
@@ -52,8 +63,46 @@ fn error_source(error: &dyn std::error::Error) -> String {
     error.source().map(ToString::to_string).unwrap_or_default()
 }
 
-fn payload(context: &Context, entry: Entry, memory: RequestMemory) -> Option<GrantPayload> {
-    let Some(entry::Payload::ExecRequested(exec)) = entry.payload else { return None };
+/// What nodes may do, which nodes, and as which operation.
+struct Granted {
+    operation: &'static str,
+    targets: String,
+    action: grant_payload::Action,
+}
+
+/// The action of the entry. A retry brings the same command, or it would have been refused.
+fn granted(command: &Command, entry: &Entry, memory: RequestMemory) -> Option<Granted> {
+    let asked = command.action.as_ref()?.action.as_ref()?;
+    match (entry.payload.clone()?, asked) {
+        (entry::Payload::ExecRequested(exec), _) => Some(Granted {
+            operation: "exec",
+            targets: exec.targets,
+            action: grant_payload::Action::Exec(ExecAction {
+                argv: exec.argv,
+                stdin: exec.stdin,
+                timeout_seconds: exec.timeout_seconds,
+                output_limit_bytes: exec.output_limit_bytes,
+                exec_whitelist: memory.exec_whitelist,
+                require_strict: memory.require_strict,
+            }),
+        }),
+        (entry::Payload::RollbackDone(done), action::Action::Rollback(rollback)) => Some(Granted {
+            operation: "rollback",
+            targets: done.targets,
+            action: grant_payload::Action::Plan(PlanAction {
+                sha256: rollback.plan_sha256.clone(),
+            }),
+        }),
+        (entry::Payload::WindowExtended(extended), _) => Some(Granted {
+            operation: "extend",
+            targets: extended.targets,
+            action: grant_payload::Action::Extend(ExtendAction { minutes: extended.minutes }),
+        }),
+        _ => None,
+    }
+}
+
+fn payload(context: &Context, entry: Entry, granted: Granted) -> Option<GrantPayload> {
     let issued = convert::unix_nanos(entry.time.as_ref(), "Entry.time").ok()?;
     let expires = Timestamp::from_unix_nanos(issued).checked_add(MAX_LIFETIME)?;
     Some(GrantPayload {
@@ -63,21 +112,14 @@ fn payload(context: &Context, entry: Entry, memory: RequestMemory) -> Option<Gra
         request_id: entry.request_id?,
         principal: entry.author,
         acting_role: entry.acting_role,
-        operation: "exec".to_owned(),
-        targets: exec.targets,
+        operation: granted.operation.to_owned(),
+        targets: granted.targets,
         policy_ref: entry.policy_ref,
         approval: entry.approval,
         emergency: entry.emergency,
         issued: entry.time,
         expires: Some(convert::timestamp(expires.unix_nanos())),
         degraded: false,
-        action: Some(grant_payload::Action::Exec(ExecAction {
-            argv: exec.argv,
-            stdin: exec.stdin,
-            timeout_seconds: exec.timeout_seconds,
-            output_limit_bytes: exec.output_limit_bytes,
-            exec_whitelist: memory.exec_whitelist,
-            require_strict: memory.require_strict,
-        })),
+        action: Some(granted.action),
     })
 }

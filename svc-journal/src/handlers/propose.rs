@@ -17,7 +17,7 @@ use crate::raft::batcher::{MAX_BATCH_BYTES, ProposeError};
 /// Proposals of one request.
 const MAX_PROPOSALS: usize = 256;
 
-/// Checks each proposal, commits those that hold, and answers each with its outcome; a committed exec with its grant.
+/// Checks each proposal, commits those that hold, and answers each with its outcome; what a node is to carry out with its grant.
 ///
 /// # Errors
 /// `PACT_NOT_LEADER` with the leader, and whatever concerns the request as a whole. A proposal that is refused has its error
@@ -79,12 +79,11 @@ fn check(context: &Context, proposal: &Proposal, now: Timestamp) -> Result<Comma
             .error(format!("{} may not propose this as `{operation}`", attestation.signer())));
     }
     let needs_role = attestation.principal().kind() != PrincipalKind::Service;
-    if matches!(kind, action::Action::ExecRequest(_))
-        && needs_role
-        && attestation.acting_role().is_none()
-    {
+    if grants::is_granted(kind) && needs_role && attestation.acting_role().is_none() {
         // No node would accept a grant for it, and what no node may do is not committed.
-        return Err(ErrorCode::NotAuthorised.error("an exec is asked for under a role"));
+        return Err(
+            ErrorCode::NotAuthorised.error("what a node is to carry out is asked for under a role")
+        );
     }
     Ok(Command {
         version: COMMAND_VERSION,
@@ -113,6 +112,19 @@ fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bo
         },
         (SignerRole::Gateway, A::RevokeNode(_)) => operation == "node.decommission",
         (SignerRole::Gateway, A::SetPolicy(_)) => matches!(operation, "apply" | "group.set-policy"),
+        (SignerRole::Gateway, A::ApplySpec(_)) => operation == "apply",
+        (SignerRole::Gateway, A::CommitDelta(_)) => operation == "commit",
+        (SignerRole::Gateway, A::Rollback(_)) => operation == "rollback",
+        (SignerRole::Gateway, A::ExtendWindow(_)) => operation == "extend",
+        (SignerRole::Gateway, A::ChangeBlacklist(change)) => {
+            match (change.add.is_empty(), change.remove.is_empty()) {
+                (false, true) => operation == "blacklist.add",
+                (true, false) => operation == "blacklist.remove",
+                (true, true) | (false, false) => false,
+            }
+        }
+        // Contents and long changes of a specification are stored before it is proposed.
+        (SignerRole::Gateway, A::PutBlob(_)) => operation == "apply",
         // A refusal or a reading is recorded under the operation that was refused or read.
         (SignerRole::Gateway, A::RecordDenied(_) | A::RecordAccess(_)) => true,
         (SignerRole::Enroll, A::EnrolNode(_) | A::SetLiveness(_) | A::RejectEnrolment(_)) => true,
@@ -122,10 +134,10 @@ fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bo
 
 /// The result of a command: with a grant when a node is to act on it.
 fn granted(context: &Context, command: &Command, outcome: Outcome) -> ProposalResult {
-    let is_exec =
-        matches!(&command.action, Some(Action { action: Some(action::Action::ExecRequest(_)) }));
+    let action = command.action.as_ref().and_then(|action| action.action.as_ref());
+    let is_granted = action.is_some_and(grants::is_granted);
     let seq = match &outcome.outcome {
-        Some(outcome::Outcome::Committed(committed)) if is_exec => committed.first_seq,
+        Some(outcome::Outcome::Committed(committed)) if is_granted => committed.first_seq,
         _ => return ProposalResult { outcome: Some(outcome), grant: None },
     };
     match grants::sign(context, command, seq) {
@@ -148,30 +160,44 @@ mod tests {
             action::Action::AnnounceMembers(v1::AnnounceMembers::default()),
             action::Action::Tick(v1::Tick {}),
             action::Action::SetPolicy(v1::SetPolicy::default()),
+            action::Action::ApplySpec(v1::ApplySpec::default()),
+            action::Action::CommitDelta(v1::CommitDelta::default()),
+            action::Action::Rollback(v1::Rollback::default()),
+            action::Action::ExtendWindow(v1::ExtendWindow::default()),
+            action::Action::ChangeBlacklist(patterns(1, 0)),
+            action::Action::ChangeBlacklist(patterns(0, 1)),
+            action::Action::ChangeBlacklist(patterns(1, 1)),
             action::Action::RevokeNode(v1::RevokeNode::default()),
             action::Action::PutBlob(v1::PutBlob::default()),
         ];
-        let allowed = |signer, operation: &str| -> Vec<bool> {
-            actions.iter().map(|action| may_propose(signer, operation, action)).collect()
+        let allowed = |signer, operation: &str| -> Vec<usize> {
+            let by = actions.iter().map(|action| may_propose(signer, operation, action));
+            by.enumerate().filter(|(_, may)| *may).map(|(i, _)| i).collect()
         };
-        assert_eq!(
-            allowed(SignerRole::Gateway, "exec"),
-            [true, false, false, false, false, false, false, false, false]
-        );
-        assert_eq!(
-            allowed(SignerRole::Gateway, "apply"),
-            [false, false, false, false, false, false, true, false, false]
-        );
-        assert_eq!(
-            allowed(SignerRole::Enroll, "node.enroll"),
-            [false, true, true, false, false, false, false, false, false]
-        );
-        assert_eq!(
-            allowed(SignerRole::Gateway, "node.decommission"),
-            [false, false, false, false, false, false, false, true, false]
-        );
-        for signer in [SignerRole::Approval, SignerRole::Bridge, SignerRole::Grant] {
-            assert_eq!(allowed(signer, "exec"), [false; 9]);
+        for (operation, expected) in [
+            ("exec", vec![0]),
+            ("apply", vec![6, 7, 15]),
+            ("group.set-policy", vec![6]),
+            ("commit", vec![8]),
+            ("rollback", vec![9]),
+            ("extend", vec![10]),
+            ("blacklist.add", vec![11]),
+            ("blacklist.remove", vec![12]),
+            ("blacklist.list", vec![]),
+            ("node.decommission", vec![14]),
+        ] {
+            assert_eq!(allowed(SignerRole::Gateway, operation), expected, "{operation}");
         }
+        assert_eq!(allowed(SignerRole::Enroll, "node.enroll"), [1, 2]);
+        for signer in [SignerRole::Approval, SignerRole::Bridge, SignerRole::Grant] {
+            for operation in ["exec", "apply", "commit", "rollback"] {
+                assert!(allowed(signer, operation).is_empty());
+            }
+        }
+    }
+
+    fn patterns(add: usize, remove: usize) -> v1::ChangeBlacklist {
+        let some = |count| vec!["/tmp/**".to_owned(); count];
+        v1::ChangeBlacklist { scope: None, add: some(add), remove: some(remove) }
     }
 }

@@ -8,7 +8,7 @@ use pact_schemas::v1::{self, Action, AnnounceMembers, Command, Principal, Tick, 
 
 use super::member::Member;
 use crate::core::apply::COMMAND_VERSION;
-use crate::store::query;
+use crate::store::{declared, query};
 
 /// How often it is looked whether there is something to do.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -42,6 +42,9 @@ impl Member {
             if self.is_leader() {
                 let is_due = now.saturating_sub(tick_at) >= TICK_INTERVAL;
                 self.announce().await;
+                if declared::is_due(&self.inner.cell.load(), clock.now()) {
+                    self.propose_own(action::Action::Tick(Tick {})).await;
+                }
                 if is_due && self.forget_requests().await {
                     tick_at = now;
                 }

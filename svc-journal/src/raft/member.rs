@@ -11,7 +11,7 @@ use openraft::{Config, SnapshotPolicy};
 use pact_runtime::{CancellationToken, Clock, OnFailure, Supervisor};
 use pact_schemas::v1::{self, Command, ForwardRequest, Outcome};
 use pact_schemas::{ErrorCode, SiteName};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::DropGuard;
 
 use super::admission::{Admission, JoinedBefore, Newcomer};
@@ -29,7 +29,7 @@ use crate::store::log::LogStore;
 use crate::store::machine::StateMachine;
 use crate::store::rows::OpenError;
 use crate::store::space::Space;
-use crate::store::state::{StateCell, StateDb};
+use crate::store::state::{Configured, StateCell, StateDb};
 
 /// The time limit of a replication call, too: openraft uses one number for both.
 const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -382,6 +382,11 @@ impl Member {
     /// Sequence of the last entry, as it moves.
     pub(crate) fn head_seq(&self) -> watch::Receiver<u64> {
         self.inner.cell.head_seq()
+    }
+
+    /// Whose configuration changes, from now on.
+    pub(crate) fn configured(&self) -> broadcast::Receiver<Configured> {
+        self.inner.cell.configured()
     }
 
     /// Raft's own view.

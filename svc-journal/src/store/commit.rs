@@ -5,6 +5,7 @@ use pact_schemas::v1::MembershipChanged;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
+use super::declared::put_declared;
 use super::state::{Family, StateDb, meta};
 use super::view::{HeadRow, HorizonRow, key};
 use crate::core::apply::Applied;
@@ -18,6 +19,7 @@ pub(crate) fn put_changes(state: &StateDb, batch: &mut WriteBatch, applied: &App
     put_vclusters(state, batch, changes);
     put_requests(state, batch, changes);
     put_blobs(state, batch, changes);
+    put_declared(state, batch, changes);
     let family = state.family(Family::Meta);
     if !changes.entries.is_empty() {
         let Head { seq, hash, time_nanos } = applied.head;

@@ -1,5 +1,6 @@
 //! openraft's state machine on `state/N`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use pact_schemas::convert::Scope;
 use rocksdb::WriteBatch;
 
 use super::commit::put_changes;
@@ -44,6 +46,8 @@ struct Position {
     head: Head,
     tree: Tree,
     horizon: RequestHorizon,
+    /// Whose configuration the entry that is being applied changed.
+    configured: BTreeMap<Scope, u64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -77,7 +81,8 @@ fn read_position(state: &StateDb) -> Result<Position, OpenError> {
         .map_err(|_| damaged("the hash of an entry"))?;
     let tree = Tree::from_row(&row, leaves).filter(|tree| tree.size() == head.seq);
     let tree = tree.ok_or_else(|| damaged("the tree over the entries"))?;
-    Ok(Position { applied: read_applied(state), head, tree, horizon: read_horizon(state) })
+    let (applied, horizon) = (read_applied(state), read_horizon(state));
+    Ok(Position { applied, head, tree, horizon, configured: BTreeMap::new() })
 }
 
 impl StateMachine {
@@ -125,6 +130,7 @@ impl Inner {
         state.db().write(batch).or_fatal("the state cannot be written");
         position.applied = Some(entry.log_id);
         self.cell.announce(Some(entry.log_id.index), position.head.seq);
+        self.cell.announce_configured(std::mem::take(&mut position.configured));
         outcomes
     }
 
@@ -175,6 +181,7 @@ fn apply_commands(
     position.head = applied.head;
     position.horizon = applied.changes.horizon.unwrap_or(position.horizon);
     position.tree = applied.tree;
+    position.configured = applied.changes.configured;
     Outcomes(applied.outcomes)
 }
 

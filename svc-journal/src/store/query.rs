@@ -8,12 +8,12 @@ use rocksdb::{Direction, IteratorMode};
 
 use super::fatal::OrFatal;
 use super::state::{Family, StateDb, meta};
-use super::view::{decoded, key, read_horizon};
+use super::view::{decoded, key, node_in, read_horizon, vcluster_in};
 use crate::core::{Blob, Posting, RequestMemory, StoredBatch, StoredEntry, forgets};
 
 /// A node.
 pub(crate) fn node(state: &StateDb, node: &str) -> Option<NodeRecord> {
-    state.get(Family::Nodes, &key::node(node)).map(|row| decoded(&row, "a node"))
+    node_in(state, node)
 }
 
 /// Last committed event of a node's spool.
@@ -39,7 +39,7 @@ pub(crate) fn nodes_after<'a>(
 
 /// A vCluster.
 pub(crate) fn vcluster(state: &StateDb, vcluster: &str) -> Option<VclusterRecord> {
-    state.get(Family::Vclusters, vcluster.as_bytes()).map(|row| decoded(&row, "a vCluster"))
+    vcluster_in(state, vcluster)
 }
 
 /// Every vCluster, in order.

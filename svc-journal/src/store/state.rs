@@ -9,7 +9,7 @@
 //!                 'o' parent sequence (8) sequence (8)       → (empty): an outcome of the parent
 //!                 'f' parent sequence (8) node               → sequence (8): the outcome of this node
 //! requests        request id (16 bytes, in time order)       → RequestMemory
-//! declared        (scope / key / sequence; no writer yet)
+//! declared        see `declared.rs`: scope / key / sequence and their indexes
 //! blobs           sha256 (32)                                → size (4, big endian) ‖ zstd
 //! nodes           'r' node                                   → NodeRecord
 //!                 'h' hardware id                            → node
@@ -26,6 +26,7 @@
 //! One Raft entry is one write batch, with the applied index in it: a restart applies nothing twice. The WAL is on but not
 //! synced; after a power loss the state goes back to some earlier entry and Raft's log brings it forward again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,11 +34,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use pact_schemas::convert::Scope;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
     DBRecoveryMode, Options,
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::fatal::OrFatal;
 use super::identity::write_synced;
@@ -52,6 +54,12 @@ const ALL_WRITE_BUFFERS_BYTES: usize = 48 * 1024 * 1024;
 const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// The WAL that a restart reads; far more than the write buffers hold.
 const MAX_WAL_BYTES: u64 = 128 * 1024 * 1024;
+
+/// Raft entries whose changed configurations wait to be announced; what is more is not announced.
+const ANNOUNCED_ENTRIES: usize = 256;
+
+/// Whose configuration one Raft entry changed, and with which entry.
+pub(crate) type Configured = Arc<BTreeMap<Scope, u64>>;
 
 /// File that names the state in use.
 const CURRENT: &str = "CURRENT";
@@ -239,6 +247,7 @@ pub(crate) struct StateCell {
     current: ArcSwap<StateDb>,
     applied: watch::Sender<Option<u64>>,
     head_seq: watch::Sender<u64>,
+    configured: broadcast::Sender<Configured>,
 }
 
 impl StateCell {
@@ -273,6 +282,7 @@ impl StateCell {
             current: ArcSwap::from_pointee(db),
             applied: watch::Sender::new(None),
             head_seq: watch::Sender::new(0),
+            configured: broadcast::Sender::new(ANNOUNCED_ENTRIES),
         })
     }
 
@@ -301,6 +311,19 @@ impl StateCell {
     pub(crate) fn announce(&self, applied: Option<u64>, head_seq: u64) {
         self.applied.send_if_modified(|old| std::mem::replace(old, applied) != applied);
         self.head_seq.send_if_modified(|old| std::mem::replace(old, head_seq) != head_seq);
+    }
+
+    /// Tells whose configuration is another now.
+    pub(crate) fn announce_configured(&self, configured: BTreeMap<Scope, u64>) {
+        if !configured.is_empty() {
+            // Nobody listens before the bus is there, and nobody needs to.
+            let _listeners = self.configured.send(Arc::new(configured));
+        }
+    }
+
+    /// Whose configuration changes, from now on.
+    pub(crate) fn configured(&self) -> broadcast::Receiver<Configured> {
+        self.configured.subscribe()
     }
 
     /// Index of the last applied entry, as it moves.

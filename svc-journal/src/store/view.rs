@@ -1,14 +1,19 @@
 //! How `apply` reads the state.
 
+use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, MemberAddress, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use prost::Message;
 use rocksdb::{Direction, IteratorMode};
 
+use super::declared::Rows;
 use super::fatal::OrFatal;
-use super::query;
 use super::state::{Family, StateDb, meta};
-use crate::core::{Head, RequestHorizon, RequestMemory, StateView, Tree, Unnamed};
+use super::{declared, query};
+use crate::core::{
+    Blob, Declared, DeclaredScope, Expiry, Head, Held, RequestHorizon, RequestMemory, ScopeMark,
+    StateView, Tree, Unnamed,
+};
 
 /// Keys of the families that `apply` reads and writes.
 pub(crate) mod key {
@@ -88,10 +93,25 @@ pub(crate) fn decoded<M: Message + Default>(row: &[u8], what: &str) -> M {
 
 /// The last entry of a state.
 pub(crate) fn read_head(state: &StateDb) -> Head {
-    let Some(row) = state.get(Family::Meta, meta::HEAD) else { return Head::default() };
+    read_head_in(state)
+}
+
+/// As [`read_head`], of the state at one moment.
+pub(crate) fn read_head_in(rows: &dyn Rows) -> Head {
+    let Some(row) = rows.row(Family::Meta, meta::HEAD) else { return Head::default() };
     let row: HeadRow = decoded(&row, "the head of the journal");
     let hash = row.hash.as_slice().try_into().or_fatal("the head of the journal");
     Head { seq: row.seq, hash, time_nanos: row.time_nanos }
+}
+
+/// A node, in the state at one moment.
+pub(crate) fn node_in(rows: &dyn Rows, node: &str) -> Option<NodeRecord> {
+    rows.row(Family::Nodes, &key::node(node)).map(|row| decoded(&row, "a node"))
+}
+
+/// A vCluster, in the state at one moment.
+pub(crate) fn vcluster_in(rows: &dyn Rows, vcluster: &str) -> Option<VclusterRecord> {
+    rows.row(Family::Vclusters, vcluster.as_bytes()).map(|row| decoded(&row, "a vCluster"))
 }
 
 /// The horizon of request ids of a state.
@@ -166,5 +186,40 @@ impl StateView for RocksView<'_> {
 
     fn has_blob(&self, sha256: &[u8; 32]) -> bool {
         query::has_blob(self.state, sha256)
+    }
+
+    fn blob(&self, sha256: &[u8; 32]) -> Option<Blob> {
+        query::blob(self.state, sha256)
+    }
+
+    fn declared(
+        &self,
+        scope: &DeclaredScope,
+        key: &ResourceKey,
+        at_seq: u64,
+    ) -> Option<(u64, Declared)> {
+        declared::newest(self.state, scope, key, at_seq)
+    }
+
+    fn declared_after(
+        &self,
+        scope: &DeclaredScope,
+        at_seq: u64,
+        after: Option<&ResourceKey>,
+        limit: usize,
+    ) -> Vec<(ResourceKey, Held)> {
+        declared::held_after(self.state, scope, at_seq, after).take(limit).collect()
+    }
+
+    fn scope_mark(&self, scope: &DeclaredScope, at_seq: u64) -> Option<ScopeMark> {
+        declared::scope_mark(self.state, scope, at_seq)
+    }
+
+    fn delta_nodes(&self, vcluster: &VclusterId, key: &ResourceKey) -> Vec<NodeId> {
+        declared::delta_nodes(self.state, vcluster, key)
+    }
+
+    fn expiring(&self, until_nanos: i64, limit: usize) -> Vec<Expiry> {
+        declared::expiring(self.state, until_nanos, limit)
     }
 }

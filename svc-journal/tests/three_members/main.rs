@@ -11,3 +11,4 @@ mod cluster;
 mod t01_log;
 mod t02_clocks;
 mod t03_wiped;
+mod t04_declared;

@@ -37,7 +37,7 @@ impl Args {
                 .await?;
         let record =
             convert::required(reply.entry, "ShowEntryReply.entry").map_err(v1::Error::from)?;
-        let entry = VerifiedEntry::new(&record)?;
+        let entry = VerifiedEntry::new(&record)?.with_chunks(&reply.change_chunks)?;
         let outcomes = VerifiedEntry::all(&reply.outcomes)?;
         let has_output = std::iter::once(&entry)
             .chain(&outcomes)

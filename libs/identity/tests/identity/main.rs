@@ -15,6 +15,7 @@ mod t04_plane_time;
 mod t05_tokens;
 mod t06_bus_rights;
 mod t07_bus_revocation;
+mod t08_config_heads;
 
 use std::time::Duration;
 

@@ -1,0 +1,263 @@
+//! From `up.config` to documents that are proved: the signed head, then each document in pages, then contents of files.
+//!
+//! Each step is bounded before it begins, and each result is checked against the digest that the head (or a document) names.
+
+use std::time::Duration;
+
+use pact_bus::CallError;
+use pact_identity::Verifier;
+use pact_identity::config_head::{ConfigDocument, ConfigError, ConfigHead};
+use pact_runtime::Timestamp;
+use pact_schemas::convert::{Scope, WireError};
+use pact_schemas::id::IdError;
+use pact_schemas::resource::{MAX_CONTENT_BYTES, ResourceKey};
+use pact_schemas::{NodeId, Seq, v1};
+
+use super::cache::{Cache, CacheError, Kept};
+use super::model::{Declared, Document, DocumentError};
+use crate::uplink::{Uplink, names};
+
+/// Contents that one node's declarations may need in all.
+const MAX_ALL_CONTENTS_BYTES: u64 = 512 * 1024 * 1024;
+
+/// A member answers from what it has applied.
+const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// 2025-01-01, before this program existed: no head can be older.
+const FLOOR: Timestamp = Timestamp::from_unix_nanos(1_735_689_600_000_000_000);
+
+/// Why there is no new configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// The journal did not answer, or refused.
+    #[error("the journal does not give the configuration")]
+    Call(#[from] CallError),
+    /// An answer to another question.
+    #[error("the journal's answer is not what was asked for")]
+    Answer(#[from] WireError),
+    /// The head.
+    #[error("the configuration's head is refused")]
+    Head(#[from] ConfigError),
+    /// A member that is behind answered.
+    #[error("the journal answered with head {found}, the node has {known}")]
+    WentBack {
+        /// As answered.
+        found: Seq,
+        /// As known.
+        known: Seq,
+    },
+    /// What came is not what was named.
+    #[error("{what} is not what its digest says")]
+    Digest {
+        /// What.
+        what: String,
+    },
+    /// A document that is not understood.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// It cannot be kept.
+    #[error("the configuration cannot be kept")]
+    Cache(#[from] CacheError),
+    /// A name of this program.
+    #[error(transparent)]
+    Name(#[from] IdError),
+    /// The agent is ending.
+    #[error("the fetch was interrupted")]
+    Interrupted,
+}
+
+/// Checks a head that came, or that was kept. `now` is plane time; without it the head is judged by its own time.
+pub(crate) fn verified(
+    signed: &v1::SignedConfig,
+    verifier: &Verifier,
+    node: &NodeId,
+    now: Option<Timestamp>,
+) -> Result<ConfigHead, ConfigError> {
+    match now {
+        Some(now) => ConfigHead::verify(signed, verifier, node, now),
+        None => ConfigHead::verify_kept(signed, verifier, node, FLOOR),
+    }
+}
+
+/// The document that a head names, from bytes that have its digest.
+pub(crate) fn decoded(reference: &ConfigDocument, bytes: &[u8]) -> Result<Document, DocumentError> {
+    let seq = reference.seq.map_or(0, Seq::get);
+    Document::decode(bytes, &(&reference.scope).into(), seq)
+}
+
+/// Whether two heads name the same documents.
+fn same_documents(one: &ConfigHead, other: &ConfigHead) -> bool {
+    let digests = |head: &ConfigHead| head.documents().iter().map(|d| d.sha256).collect::<Vec<_>>();
+    digests(one) == digests(other)
+}
+
+/// SHA-256.
+pub(crate) fn sha256_of(bytes: &[u8]) -> [u8; 32] {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    sha256
+}
+
+/// Where to ask and what to check with.
+pub(crate) struct Source<'a> {
+    pub(crate) uplink: &'a Uplink,
+    pub(crate) verifier: &'a Verifier,
+    pub(crate) cache: &'a std::sync::Arc<Cache>,
+    /// Plane time, if known.
+    pub(crate) now: Option<Timestamp>,
+}
+
+impl Source<'_> {
+    /// What the journal declares now; `None`: nothing but the head's number is new, which `known` then has.
+    pub(crate) async fn fetch(
+        &self,
+        known: &mut Option<ConfigHead>,
+    ) -> Result<Option<Kept>, FetchError> {
+        let signed = self.head().await?;
+        let node = self.uplink.node();
+        let head = verified(&signed, self.verifier, node, self.now)?;
+        let newest = known.as_ref().map(ConfigHead::head_seq);
+        if let Some(known) = newest.filter(|newest| head.head_seq() < *newest) {
+            return Err(FetchError::WentBack { found: head.head_seq(), known });
+        }
+        if known.as_ref().is_some_and(|known| same_documents(known, &head)) {
+            self.on_disk(move |cache| cache.note_head(&signed)).await?;
+            *known = Some(head);
+            return Ok(None);
+        }
+        let mut documents = Vec::new();
+        for reference in head.documents() {
+            let bytes = self.document(reference).await?;
+            documents.push((reference.scope.clone(), decoded(reference, &bytes)?));
+        }
+        let declared = Declared::new(node, head.head_seq(), documents)?;
+        let needed = declared.contents(node);
+        self.contents(&needed).await?;
+        let (kept, named) = (head.clone(), needed.into_keys().collect());
+        self.on_disk(move |cache| cache.keep_head(&signed, &kept, &named)).await?;
+        *known = Some(head.clone());
+        Ok(Some(Kept { head, declared }))
+    }
+
+    async fn ask(
+        &self,
+        request: v1::config_request::Request,
+    ) -> Result<v1::config_reply::Reply, FetchError> {
+        let request = v1::ConfigRequest { request: Some(request) };
+        let reply: v1::ConfigReply =
+            self.uplink.call(names::method("config")?, &request, CALL_LIMIT).await?;
+        Ok(reply.reply.ok_or(WireError::Missing { field: "ConfigReply.reply" })?)
+    }
+
+    async fn head(&self) -> Result<v1::SignedConfig, FetchError> {
+        match self.ask(v1::config_request::Request::Head(v1::ConfigHead {})).await? {
+            v1::config_reply::Reply::Head(head) => Ok(head),
+            _ => Err(WireError::Missing { field: "ConfigReply.head" }.into()),
+        }
+    }
+
+    /// A document: from the cache, else page by page.
+    async fn document(&self, reference: &ConfigDocument) -> Result<Vec<u8>, FetchError> {
+        let sha256 = reference.sha256;
+        if let Some(kept) = self.on_disk(move |cache| cache.document(&sha256)).await? {
+            return Ok(kept);
+        }
+        let mut compressed = Vec::new();
+        while (compressed.len() as u64) < reference.compressed_bytes {
+            let page = v1::ConfigPage {
+                sha256: sha256.to_vec(),
+                scope: Some((&reference.scope).into()),
+                offset: compressed.len() as u64,
+            };
+            match self.ask(v1::config_request::Request::Page(page)).await? {
+                v1::config_reply::Reply::Page(page) if !page.is_empty() => compressed.extend(page),
+                _ => return Err(WireError::Missing { field: "ConfigReply.page" }.into()),
+            }
+        }
+        let what = || "a declared document".to_owned();
+        let size = usize::try_from(reference.size_bytes).unwrap_or(usize::MAX);
+        let bytes = unpacked(&compressed, size, &sha256, what)?;
+        let kept = bytes.clone();
+        self.on_disk(move |cache| cache.keep_document(&sha256, &kept)).await?;
+        Ok(bytes)
+    }
+
+    /// Fetches the contents that are not here yet. What the journal does not have is left out: only that file cannot be made.
+    async fn contents(
+        &self,
+        needed: &std::collections::BTreeMap<[u8; 32], (Scope, ResourceKey)>,
+    ) -> Result<(), FetchError> {
+        let folder = self.cache.contents();
+        let most = MAX_ALL_CONTENTS_BYTES / MAX_CONTENT_BYTES;
+        if needed.len() as u64 > most {
+            let what = "contents of declared files";
+            let limit = usize::try_from(most).unwrap_or(usize::MAX);
+            return Err(DocumentError::TooMany { what, found: needed.len(), limit }.into());
+        }
+        for (sha256, (scope, key)) in needed {
+            if folder.has(sha256) {
+                continue;
+            }
+            let request = v1::ConfigContent {
+                scope: Some(scope.into()),
+                key: key.as_str().to_owned(),
+                sha256: sha256.to_vec(),
+            };
+            let compressed = match self.ask(v1::config_request::Request::Content(request)).await {
+                Ok(v1::config_reply::Reply::Content(compressed)) => compressed,
+                Ok(_) => return Err(WireError::Missing { field: "ConfigReply.content" }.into()),
+                Err(FetchError::Call(CallError::Service(error)))
+                    if error.known_code() == pact_schemas::ErrorCode::NotFound =>
+                {
+                    tracing::error!(%key, "the journal has no contents for this file: {}", error.message);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let most = usize::try_from(MAX_CONTENT_BYTES).unwrap_or(usize::MAX);
+            let bytes = unpacked(&compressed, most, sha256, || key.to_string())?;
+            let (folder, sha256) = (folder.clone(), *sha256);
+            self.on_disk(move |_| folder.keep(&sha256, &bytes)).await?;
+        }
+        Ok(())
+    }
+
+    /// Disk work, away from the asynchronous threads.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Cache) -> Result<T, CacheError> + Send + 'static,
+    ) -> Result<T, FetchError> {
+        let cache = std::sync::Arc::clone(self.cache);
+        let done = tokio::task::spawn_blocking(move || work(&cache)).await;
+        Ok(done.map_err(|_| FetchError::Interrupted)??)
+    }
+}
+
+/// The bytes that were compressed, if they are at most `size` and have the digest.
+fn unpacked(
+    compressed: &[u8],
+    size: usize,
+    sha256: &[u8; 32],
+    what: impl FnOnce() -> String,
+) -> Result<Vec<u8>, FetchError> {
+    match zstd::bulk::decompress(compressed, size) {
+        Ok(bytes) if sha256_of(&bytes) == *sha256 => Ok(bytes),
+        _ => Err(FetchError::Digest { what: what() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressed_bytes_are_bounded_and_proved() {
+        let bytes = vec![7; 100_000];
+        let compressed = zstd::bulk::compress(&bytes, 3).unwrap();
+        let what = || "x".to_owned();
+        assert_eq!(unpacked(&compressed, 100_000, &sha256_of(&bytes), what).unwrap(), bytes);
+        assert!(unpacked(&compressed, 99_999, &sha256_of(&bytes), what).is_err());
+        assert!(unpacked(&compressed, 100_000, &[0; 32], what).is_err());
+        assert!(unpacked(b"no zstd", 100_000, &sha256_of(&bytes), what).is_err());
+    }
+}

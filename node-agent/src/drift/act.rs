@@ -1,0 +1,327 @@
+//! The only code that changes the node.
+//!
+//! Order: room in the spool → holders → intent on disk → each key, atomically → the event on disk → the intent is forgotten.
+//! What a crash interrupts is finished at the next start, from the intent: a key that is neither what it was nor what it was to
+//! become has been changed by somebody else, and stays.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use pact_schemas::ErrorCode;
+use pact_schemas::resource::{Change, Kind, ResourceKey, Value};
+use pact_schemas::v1::{self, ConvergeReason, node_event::Body};
+
+use super::engine::Engine;
+use super::report::{not_told, told_changes};
+use super::store::{Intent, StoreError, Why};
+use crate::exec::causes;
+use crate::provider::{self, ProviderError};
+
+/// Holders that are named; whoever looks at more than this looks at the node.
+const MAX_HOLDERS: usize = 64;
+
+/// Keys that an event or an answer names as not restorable.
+const MAX_NAMED: usize = 256;
+
+/// A key that could not be made what it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) key: ResourceKey,
+    pub(crate) code: ErrorCode,
+    pub(crate) reason: String,
+    /// It waits for something to change, and is no mistake.
+    pub(crate) is_deferred: bool,
+}
+
+impl Problem {
+    /// What a provider said.
+    pub(super) fn new(key: &ResourceKey, error: &ProviderError) -> Self {
+        let said = error.to_wire();
+        let parts = [said.message, said.cause, said.next_step].into_iter();
+        let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+        let (code, is_deferred) = (error.code(), error.is_deferred());
+        Self { key: key.clone(), code, reason: parts.join("; "), is_deferred }
+    }
+
+    /// As it travels.
+    pub(super) fn to_wire(&self) -> v1::KeyProblem {
+        v1::KeyProblem {
+            key: self.key.to_string(),
+            code: self.code.as_str().to_owned(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// Events of a finished intent that are not spooled yet.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    events: VecDeque<Body>,
+}
+
+/// What became of a wish.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Changed: what was, what is.
+    pub(super) done: Vec<Change>,
+    /// Keys that were as wanted already.
+    pub(super) already: usize,
+    /// Not touched, because somebody uses them.
+    pub(super) held: Vec<v1::Holder>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Outcome {
+    /// Something waits for somebody, or for something, to go away.
+    pub(super) fn is_held(&self) -> bool {
+        !self.held.is_empty() || self.problems.iter().any(|problem| problem.is_deferred)
+    }
+
+    /// The keys that wait.
+    pub(super) fn left(&self) -> BTreeSet<ResourceKey> {
+        let held = self.held.iter().filter_map(|holder| holder.key.parse().ok());
+        let deferred = self.problems.iter().filter(|problem| problem.is_deferred);
+        held.chain(deferred.map(|problem| problem.key.clone())).collect()
+    }
+
+    fn refuse(&mut self, key: &ResourceKey, code: ErrorCode, reason: impl Into<String>) {
+        let problem = Problem { key: key.clone(), code, reason: reason.into(), is_deferred: false };
+        self.problems.push(problem);
+    }
+}
+
+impl Why {
+    const fn converged(self) -> Option<ConvergeReason> {
+        match self {
+            Self::WindowEnded => Some(ConvergeReason::WindowExpired),
+            Self::Category => Some(ConvergeReason::Category),
+            Self::Conflict => Some(ConvergeReason::Conflict),
+            // Their entries are in the journal already.
+            Self::Declared | Self::Rollback { .. } => None,
+        }
+    }
+
+    const fn rollback_seq(self) -> Option<u64> {
+        match self {
+            Self::Rollback { seq } => Some(seq),
+            _ => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Makes keys what is wanted, those that nobody uses.
+    pub(super) fn carry_out(&mut self, why: Why, wanted: Vec<(ResourceKey, Value)>) -> Outcome {
+        let mut outcome = Outcome::default();
+        if wanted.is_empty() {
+            return outcome;
+        }
+        if let Some((code, reason)) = self.hindrance() {
+            wanted.iter().for_each(|(key, _)| outcome.refuse(key, code, reason.clone()));
+            return outcome;
+        }
+        let changes = self.prepared(wanted, &mut outcome);
+        let intent = Intent { why, spool_head: self.reports.head(), changes };
+        if !intent.changes.is_empty() {
+            if let Err(error) = self.store.begin(&intent) {
+                let reason = format!("{error}: {}", causes(&error));
+                tracing::error!("nothing is changed: {reason}");
+                let keys = intent.changes.iter().map(|change| &change.key);
+                keys.for_each(|key| outcome.refuse(key, ErrorCode::Internal, reason.clone()));
+                return outcome;
+            }
+            self.make_so(intent.changes, &mut outcome);
+        }
+        self.conclude(why, &outcome, false);
+        outcome
+    }
+
+    /// Why nothing may be changed now.
+    fn hindrance(&mut self) -> Option<(ErrorCode, String)> {
+        if !self.can_act {
+            let reason = "the agent has no privileges on this node and only observes";
+            return Some((ErrorCode::NotAuthorised, reason.to_owned()));
+        }
+        if !self.retry_unfinished() {
+            let reason = "an earlier change is not in the spool yet";
+            return Some((ErrorCode::SpoolFull, reason.to_owned()));
+        }
+        let room = self.reports.check_room().err()?;
+        Some((ErrorCode::SpoolFull, room.to_string()))
+    }
+
+    /// What has to be changed; notes what is held.
+    fn prepared(
+        &mut self,
+        wanted: Vec<(ResourceKey, Value)>,
+        outcome: &mut Outcome,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (key, want) in wanted {
+            let is_kernel = matches!(key.kind(), Kind::Sysctl | Kind::Module);
+            if is_kernel && !self.can_write_kernel {
+                outcome.refuse(&key, ErrorCode::NotAuthorised, "/proc/sys is read-only here");
+                continue;
+            }
+            let actual = match self.providers.read(&key) {
+                Ok(actual) => actual,
+                Err(error) => {
+                    outcome.problems.push(Problem::new(&key, &error));
+                    continue;
+                }
+            };
+            if self.providers.satisfies(&key, &want, &actual) {
+                outcome.already += 1;
+                continue;
+            }
+            match self.holders_of(&key) {
+                Ok(holders) if holders.is_empty() => {
+                    changes.push(Change { key, old: Some(actual), new: Some(want) });
+                }
+                Ok(holders) => {
+                    let room = MAX_HOLDERS.saturating_sub(outcome.held.len());
+                    outcome.held.extend(holders.into_iter().take(room.max(1)));
+                }
+                Err(error) => outcome.problems.push(Problem::new(&key, &error)),
+            }
+        }
+        changes
+    }
+
+    /// Who uses a key.
+    pub(super) fn holders_of(
+        &mut self,
+        key: &ResourceKey,
+    ) -> Result<Vec<v1::Holder>, ProviderError> {
+        let wire = |holder: provider::Holder| v1::Holder {
+            key: key.to_string(),
+            pid: holder.pid,
+            command: holder.name,
+            how: holder.how.as_str().to_owned(),
+        };
+        let holders = self.providers.holders(key)?;
+        Ok(holders.into_iter().map(wire).collect())
+    }
+
+    fn make_so(&mut self, changes: Vec<Change>, outcome: &mut Outcome) {
+        for change in changes {
+            let Some(want) = &change.new else { continue };
+            let contents = self.contents.clone();
+            match self.providers.apply(&change.key, want, &contents) {
+                Ok(()) => {
+                    self.look(&change.key);
+                    outcome.done.push(change);
+                }
+                Err(error) => {
+                    let problem = Problem::new(&change.key, &error);
+                    tracing::warn!(key = %change.key, "not restored: {}", problem.reason);
+                    self.look(&change.key);
+                    outcome.problems.push(problem);
+                }
+            }
+        }
+    }
+
+    /// Spools what is to be told and forgets the intent. `is_told`: an event about it was spooled before a crash.
+    fn conclude(&mut self, why: Why, outcome: &Outcome, is_told: bool) {
+        let mut events = VecDeque::new();
+        if let (Some(reason), false, false) = (why.converged(), outcome.done.is_empty(), is_told) {
+            let (changes, omitted_changes) = told_changes(outcome.done.iter().cloned());
+            let reason = reason.into();
+            events.push_back(Body::Converged(v1::Converged { reason, changes, omitted_changes }));
+        }
+        let not_restorable = outcome.problems.iter().filter(|problem| problem.is_deferred);
+        let not_restorable = not_restorable.map(|problem| problem.key.to_string());
+        let deferred = v1::Deferred {
+            rollback_seq: why.rollback_seq(),
+            holders: outcome.held.clone(),
+            not_restorable: not_restorable.take(MAX_NAMED).collect(),
+        };
+        if outcome.is_held() && self.deferred_told.as_ref() != Some(&deferred) {
+            self.deferred_told = Some(deferred.clone());
+            events.push_back(Body::Deferred(deferred));
+        }
+        self.unfinished = Some(Unfinished { events });
+        self.retry_unfinished();
+    }
+
+    /// Whether nothing is left of an earlier intent.
+    pub(super) fn retry_unfinished(&mut self) -> bool {
+        let Some(unfinished) = &mut self.unfinished else { return true };
+        while let Some(event) = unfinished.events.front() {
+            if let Err(error) = self.reports.report(event.clone()) {
+                not_told(&error);
+                return false;
+            }
+            unfinished.events.pop_front();
+        }
+        match self.store.end() {
+            Ok(()) => {
+                self.unfinished = None;
+                true
+            }
+            Err(error) => {
+                tracing::error!(cause = causes(&error), "{error}");
+                false
+            }
+        }
+    }
+
+    /// Finishes what was interrupted.
+    pub(super) fn recover(&mut self) -> Result<(), StoreError> {
+        let Some(intent) = self.store.intent()? else { return Ok(()) };
+        tracing::warn!(keys = intent.changes.len(), why = ?intent.why, "finishing what was interrupted");
+        let mut outcome = Outcome::default();
+        let mut open = Vec::new();
+        for change in intent.changes {
+            let (Some(old), Some(new)) = (&change.old, &change.new) else { continue };
+            let actual = match self.providers.read(&change.key) {
+                Ok(actual) => actual,
+                Err(error) => {
+                    outcome.problems.push(Problem::new(&change.key, &error));
+                    continue;
+                }
+            };
+            if self.providers.satisfies(&change.key, new, &actual) {
+                outcome.done.push(change);
+            } else if self.providers.satisfies(&change.key, old, &actual) {
+                match self.holders_of(&change.key) {
+                    Ok(holders) if !holders.is_empty() => outcome.held.extend(holders),
+                    _ => open.push(change),
+                }
+            } else {
+                tracing::warn!(key = %change.key, "changed by somebody else meanwhile; it stays");
+            }
+        }
+        self.make_so(open, &mut outcome);
+        // Events are spooled in the order of intents: one of this kind after the intent's beginning is this intent's.
+        let told = self.reports.since(intent.spool_head).unwrap_or_default();
+        let is_told = told.iter().any(|event| matches!(event, Body::Converged(_)));
+        self.conclude(intent.why, &outcome, is_told);
+        Ok(())
+    }
+}
+
+/// Whether the agent may change the node at all, and whether it may write kernel parameters. Says once what it cannot.
+pub(crate) fn abilities() -> (bool, bool) {
+    let can_act = nix::unistd::geteuid().is_root();
+    if !can_act {
+        tracing::warn!(
+            "the agent runs without privileges: it observes, and changes nothing on this node"
+        );
+        return (false, false);
+    }
+    let is_read_only = nix::sys::statvfs::statvfs("/proc/sys")
+        .is_ok_and(|found| found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
+    if is_read_only {
+        tracing::warn!("/proc/sys is read-only: kernel parameters are observed, and never changed");
+    }
+    (true, !is_read_only)
+}
+
+/// SHA-256 of an encoded plan.
+pub(super) fn plan_sha256(plan: &v1::RollbackPlan) -> [u8; 32] {
+    let bytes = prost::Message::encode_to_vec(plan);
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref());
+    sha256
+}

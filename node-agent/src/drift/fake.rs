@@ -1,0 +1,175 @@
+//! A provider that is a map, and reports that are a list: for tests of the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
+use pact_schemas::v1::node_event::Body;
+
+use super::report::Reports;
+use crate::provider::{Contents, Found, Hold, Holder, Poll, Provider, ProviderError};
+use crate::spool::SpoolError;
+
+/// The node that a fake provider shows.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) actual: BTreeMap<ResourceKey, Value>,
+    pub(super) baseline: BTreeMap<ResourceKey, Value>,
+    pub(super) held: BTreeSet<ResourceKey>,
+    pub(super) refused: BTreeSet<ResourceKey>,
+    changed: BTreeSet<ResourceKey>,
+    pub(super) applied: Vec<ResourceKey>,
+}
+
+/// A handle of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fake {
+    node: Arc<Mutex<Node>>,
+}
+
+impl Fake {
+    pub(super) fn node(&self) -> MutexGuard<'_, Node> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was there when the agent was installed.
+    pub(super) fn was(&self, key: &str, value: i64) {
+        let key: ResourceKey = key.parse().unwrap();
+        let mut node = self.node();
+        node.actual.insert(key.clone(), Value::Integer(value));
+        node.baseline.insert(key, Value::Integer(value));
+    }
+
+    /// Somebody changes something.
+    pub(super) fn set(&self, key: &str, value: i64) {
+        let key: ResourceKey = key.parse().unwrap();
+        let mut node = self.node();
+        node.actual.insert(key.clone(), Value::Integer(value));
+        node.changed.insert(key);
+    }
+
+    pub(super) fn get(&self, key: &str) -> i64 {
+        match self.node().actual.get(&key.parse().unwrap()) {
+            Some(Value::Integer(value)) => *value,
+            other => panic!("{key}: {other:?}"),
+        }
+    }
+
+    pub(super) fn hold(&self, key: &str, is_held: bool) {
+        let key = key.parse().unwrap();
+        if is_held {
+            self.node().held.insert(key);
+        } else {
+            self.node().held.remove(&key);
+        }
+    }
+}
+
+impl Provider for Fake {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Sysctl, Kind::Mount, Kind::File, Kind::Net, Kind::Service, Kind::Package]
+    }
+
+    fn scan(&mut self, found: &mut dyn FnMut(Found)) -> Result<(), ProviderError> {
+        let node = self.node();
+        for (key, old) in &node.baseline {
+            let new = node.actual.get(key).cloned().unwrap_or(Value::Absent);
+            if new != *old {
+                found(Found { key: key.clone(), old: old.clone(), new });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError> {
+        Ok(self.node().actual.get(key).cloned().unwrap_or(Value::Absent))
+    }
+
+    fn baseline(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError> {
+        Ok(self.node().baseline.get(key).cloned())
+    }
+
+    fn rebase(&mut self, key: &ResourceKey, value: &Value) -> Result<(), ProviderError> {
+        self.node().baseline.insert(key.clone(), value.clone());
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        key: &ResourceKey,
+        want: &Value,
+        _contents: &dyn Contents,
+    ) -> Result<(), ProviderError> {
+        let mut node = self.node();
+        if node.refused.contains(key) {
+            return Err(ProviderError::NotRestorable { key: key.clone(), why: "refused" });
+        }
+        node.actual.insert(key.clone(), want.clone());
+        node.applied.push(key.clone());
+        Ok(())
+    }
+
+    fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError> {
+        let is_held = self.node().held.contains(key);
+        let holder = || Holder { pid: 42, name: "vim".to_owned(), how: Hold::Open };
+        Ok(is_held.then(holder).into_iter().collect())
+    }
+
+    fn contents(
+        &mut self,
+        _key: &ResourceKey,
+        _sha256: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, ProviderError> {
+        Ok(None)
+    }
+
+    fn declare(&mut self, _keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    fn ignore(&mut self, _patterns: &KeyPatterns) {}
+
+    fn poll(&mut self) -> Result<Poll, ProviderError> {
+        let changed = std::mem::take(&mut self.node().changed);
+        Ok(Poll::Changed(changed.into_iter().collect()))
+    }
+}
+
+/// Events in a list that outlives the engine.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    events: Arc<Mutex<Vec<Body>>>,
+    is_full: Arc<Mutex<bool>>,
+}
+
+impl Told {
+    pub(super) fn events(&self) -> Vec<Body> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Refuses events, and new work, while set.
+    pub(super) fn fill(&self, is_full: bool) {
+        *self.is_full.lock().unwrap_or_else(PoisonError::into_inner) = is_full;
+    }
+}
+
+impl Reports for Told {
+    fn report(&mut self, body: Body) -> Result<(), SpoolError> {
+        self.check_room()?;
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+        Ok(())
+    }
+
+    fn head(&self) -> u64 {
+        self.events().len() as u64
+    }
+
+    fn since(&mut self, number: u64) -> Result<Vec<Body>, SpoolError> {
+        Ok(self.events().split_off(usize::try_from(number).unwrap()))
+    }
+
+    fn check_room(&mut self) -> Result<(), SpoolError> {
+        let is_full = *self.is_full.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_full { Err(SpoolError::Full { bytes: 1, limit: 1 }) } else { Ok(()) }
+    }
+}

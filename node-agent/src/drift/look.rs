@@ -1,0 +1,116 @@
+//! What is, against what should be: one key, or everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pact_schemas::resource::{Kind, ResourceKey, Value};
+
+use super::act::Problem;
+use super::core::conflict;
+use super::core::set::{MAX_ITEMS, Seen};
+use super::engine::{Engine, RETRY_INTERVAL};
+use crate::exec::causes;
+use crate::provider::ProviderError;
+
+/// Writes that no notification tells (shared mappings, other hosts) are found this often.
+pub(super) const RESCAN_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// A change is looked at within this time of its notification.
+const NOTICED_WITHIN: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Everything anew.
+    pub(super) fn scan(&mut self) {
+        self.set.begin_scan();
+        let mut found = BTreeMap::new();
+        let blacklist = &self.settings.blacklist;
+        let errors = self.providers.scan(&mut |one| {
+            // One more than fits is enough to know that there are too many.
+            if found.len() <= MAX_ITEMS && !blacklist.matches(&one.key) {
+                found.insert(one.key.clone(), one);
+            }
+        });
+        for error in errors {
+            tracing::warn!(cause = causes(&error), "not everything could be looked at: {error}");
+        }
+        let mut keys: BTreeSet<ResourceKey> = self.set.keys().into_iter().collect();
+        keys.extend(self.wanted.keys().cloned());
+        for (key, one) in found {
+            if !self.wanted.contains_key(&key) {
+                keys.remove(&key);
+                self.saw(&key, one.old, one.new);
+            }
+        }
+        keys.iter().for_each(|key| self.look(key));
+        let again = if self.set.is_truncated() { RETRY_INTERVAL } else { RESCAN_INTERVAL };
+        self.rescan_at = self.now().boot.later(again);
+    }
+
+    /// What a key should be; `None`: nobody's business.
+    pub(super) fn should_be(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError> {
+        if self.settings.blacklist.matches(key) {
+            return Ok(None);
+        }
+        match self.wanted.get(key) {
+            Some(value) => Ok(Some(value.clone())),
+            None => self.providers.baseline(key),
+        }
+    }
+
+    /// Looks at one key.
+    pub(super) fn look(&mut self, key: &ResourceKey) {
+        let looked = match self.should_be(key) {
+            Ok(Some(wanted)) => self.providers.read(key).map(|actual| Some((wanted, actual))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match looked {
+            Ok(Some((wanted, actual))) => self.saw(key, wanted, actual),
+            Ok(None) => {
+                if let Some(item) = self.set.get(key).cloned() {
+                    self.ledger.note(key, item.new.clone(), item.old.clone());
+                    self.set.remove(key);
+                }
+                self.conflicts.remove(key);
+                self.problems.remove(key);
+            }
+            Err(error) => self.cannot(key, &error),
+        }
+    }
+
+    fn saw(&mut self, key: &ResourceKey, wanted: Value, actual: Value) {
+        let is_satisfied = self.providers.satisfies(key, &wanted, &actual);
+        if let Some(known) = self.conflicts.get_mut(key)
+            && let Some(decision) = conflict::judge(known, Some(&wanted), &actual, is_satisfied)
+            && let Some(known) = self.conflicts.remove(key)
+        {
+            self.decided.push((decision, key.clone(), known));
+        }
+        if is_satisfied {
+            self.problems.remove(key);
+        }
+        let was = self.set.get(key).map_or_else(|| wanted.clone(), |item| item.new.clone());
+        let seen = self.seen(key);
+        let differs = (!is_satisfied).then_some(wanted);
+        if self.set.observe(key, differs, actual.clone(), seen) {
+            self.ledger.note(key, was, actual);
+        }
+    }
+
+    fn seen(&self, key: &ResourceKey) -> Seen {
+        let noticed = self.clock.boot_time().saturating_sub(NOTICED_WITHIN);
+        // Files tell at once; the others were only looked at.
+        let is_file = key.kind() == Kind::File;
+        let from = if is_file { self.looked_at.max(noticed) } else { self.looked_at };
+        Seen { at: self.plane.best(), session: self.sessions.only_since(from) }
+    }
+
+    /// Declared keys that cannot be looked at are a problem of the declaration; others are logged.
+    pub(super) fn cannot(&mut self, key: &ResourceKey, error: &ProviderError) {
+        if self.wanted.contains_key(key) {
+            self.problems.insert(key.clone(), Problem::new(key, error));
+        } else {
+            tracing::debug!(%key, cause = causes(error), "{error}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Which provider answers for which key.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
+
+use super::core::compare;
+use crate::exec::causes;
+use crate::provider::{Contents, Found, Holder, Poll, Provider, ProviderError};
+
+/// All providers of the node, one for each kind of key.
+pub(crate) struct Providers {
+    list: Vec<Box<dyn Provider>>,
+}
+
+impl Providers {
+    /// These providers; of two with the same kind the first answers.
+    pub(crate) fn new(list: Vec<Box<dyn Provider>>) -> Self {
+        Self { list }
+    }
+
+    fn of(&mut self, key: &ResourceKey) -> Result<&mut dyn Provider, ProviderError> {
+        let kind: Kind = key.kind();
+        let found = self.list.iter_mut().find(|provider| provider.kinds().contains(&kind));
+        match found {
+            Some(provider) => Ok(provider.as_mut()),
+            None => Err(ProviderError::Unimplemented { dimension: key.dimension() }),
+        }
+    }
+
+    /// The actual value.
+    pub(crate) fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError> {
+        self.of(key)?.read(key)
+    }
+
+    /// Whether what is satisfies what is wanted.
+    pub(crate) fn satisfies(&mut self, key: &ResourceKey, want: &Value, actual: &Value) -> bool {
+        compare::matches(want, actual)
+            || self.of(key).is_ok_and(|provider| provider.satisfies(key, want, actual))
+    }
+
+    /// What an undeclared key should be.
+    pub(crate) fn baseline(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError> {
+        self.of(key)?.baseline(key)
+    }
+
+    /// Makes another value what an undeclared key should be.
+    pub(crate) fn rebase(&mut self, key: &ResourceKey, value: &Value) -> Result<(), ProviderError> {
+        self.of(key)?.rebase(key, value)
+    }
+
+    /// Makes it so.
+    pub(crate) fn apply(
+        &mut self,
+        key: &ResourceKey,
+        want: &Value,
+        contents: &dyn Contents,
+    ) -> Result<(), ProviderError> {
+        self.of(key)?.apply(key, want, contents)
+    }
+
+    /// Who uses it.
+    pub(crate) fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError> {
+        self.of(key)?.holders(key)
+    }
+
+    /// Contents that may leave the node.
+    pub(crate) fn contents(
+        &mut self,
+        key: &ResourceKey,
+        sha256: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, ProviderError> {
+        self.of(key)?.contents(key, sha256)
+    }
+
+    /// Keeps what the key is now, so that it can be brought back.
+    pub(crate) fn keep(&mut self, key: &ResourceKey) -> Result<(), ProviderError> {
+        self.of(key)?.keep(key)
+    }
+
+    /// Everything that differs from the baselines. A provider that fails does not hide what the others find.
+    pub(crate) fn scan(&mut self, found: &mut dyn FnMut(Found)) -> Vec<ProviderError> {
+        self.list.iter_mut().filter_map(|provider| provider.scan(found).err()).collect()
+    }
+
+    /// Which keys to watch closely.
+    pub(crate) fn declare(&mut self, keys: &BTreeSet<ResourceKey>) {
+        for provider in &mut self.list {
+            let kinds = provider.kinds();
+            let own = keys.iter().filter(|key| kinds.contains(&key.kind())).cloned().collect();
+            if let Err(error) = provider.declare(&own) {
+                tracing::warn!(
+                    cause = causes(&error),
+                    "declared keys are not watched closely: {error}"
+                );
+            }
+        }
+    }
+
+    /// Which keys are nobody's business.
+    pub(crate) fn ignore(&mut self, patterns: &KeyPatterns) {
+        for provider in &mut self.list {
+            provider.ignore(patterns);
+        }
+    }
+
+    /// Keys that may have changed; `Rescan` when one provider wants it.
+    pub(crate) fn poll(&mut self) -> Poll {
+        let mut all = BTreeSet::new();
+        let mut is_overflown = false;
+        for provider in &mut self.list {
+            match provider.poll() {
+                Ok(Poll::Changed(keys)) => all.extend(keys),
+                Ok(Poll::Rescan) => is_overflown = true,
+                Err(error) => {
+                    tracing::warn!(cause = causes(&error), "changes may be missed: {error}");
+                    is_overflown = true;
+                }
+            }
+        }
+        if is_overflown { Poll::Rescan } else { Poll::Changed(all.into_iter().collect()) }
+    }
+
+    /// Descriptors that become readable when something changed.
+    pub(crate) fn readiness(&self) -> Vec<OwnedFd> {
+        let ready = self.list.iter().map(|provider| provider.readiness());
+        ready
+            .filter_map(|ready| match ready {
+                Ok(ready) => ready,
+                Err(error) => {
+                    tracing::error!(%error, "changes are found by looking only, not when they happen");
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// In which time to poll at the latest.
+    pub(crate) fn next_poll(&self) -> Option<Duration> {
+        self.list.iter().filter_map(|provider| provider.next_poll()).min()
+    }
+}

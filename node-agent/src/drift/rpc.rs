@@ -1,0 +1,332 @@
+//! `diff`, `capture`, `settle`, `rollback_check`, `rollback` and `extend` on `pact.v1.node.<node>.rpc.*`.
+//!
+//! What only looks needs no grant: the bus lets nobody but the gateway ask. What changes the node, or its window, is carried
+//! out on a verified grant alone, once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pact_bus::{MethodLimits, Responder};
+use pact_identity::GrantedAction;
+use pact_runtime::Clock;
+use pact_schemas::convert::{self, WireError};
+use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, Value, change_set};
+use pact_schemas::{ErrorCode, NodeId, Seq, v1};
+use tokio::sync::{Notify, watch};
+
+use super::act::plan_sha256;
+use super::answers::Captured;
+use super::engine::Engine;
+use super::settings::FileSettings;
+use crate::declared::Watching;
+use crate::exec;
+use crate::owner::{Owner, OwnerGone};
+use crate::uplink::{Uplink, names};
+
+/// Requests at work for each method: several admins and a fleet command; the engine works one by one.
+const WORKERS: usize = 16;
+
+/// Looking, deciding, and a rollback of thousands of files.
+const LONGEST: Duration = Duration::from_secs(110);
+
+/// A look that waits longer than this for a scan says so instead.
+const SCAN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// `rollback` waits this long for the declarations that its entry changed, so that the node does not take them for drift.
+const CONFIG_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Contents that one commit may bring.
+const MAX_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Uploading one blob.
+const UPLOAD_LIMIT: Duration = Duration::from_secs(15);
+
+/// The node's drift, for those who ask; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Drift {
+    node: NodeId,
+    engine: Owner<Engine>,
+    watching: Watching,
+    clock: Clock,
+    /// The engine did something: its next moment may be another.
+    pub(super) poked: Arc<Notify>,
+    /// The enforcement mode that is in force.
+    pub(super) mode: Arc<watch::Sender<&'static str>>,
+}
+
+impl Drift {
+    /// A handle.
+    pub(crate) fn new(
+        node: NodeId,
+        engine: Owner<Engine>,
+        watching: Watching,
+        clock: Clock,
+        mode: &'static str,
+    ) -> Self {
+        let mode = Arc::new(watch::Sender::new(mode));
+        Self { node, engine, watching, clock, poked: Arc::default(), mode }
+    }
+
+    /// The enforcement mode that is in force, now and later.
+    pub(crate) fn mode(&self) -> watch::Receiver<&'static str> {
+        self.mode.subscribe()
+    }
+
+    pub(super) fn engine(&self) -> &Owner<Engine> {
+        &self.engine
+    }
+
+    pub(super) fn watching(&self) -> Watching {
+        self.watching.clone()
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Another file of the agent.
+    pub(crate) async fn reload(&self, file: FileSettings) {
+        // A thread that has ended stops the agent elsewhere.
+        let _gone = self.call(|engine| engine.reload(file)).await;
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> Result<T, v1::Error> {
+        let done = self.engine.call(work).await;
+        self.poked.notify_one();
+        done.map_err(|OwnerGone| ErrorCode::Internal.error("the agent's drift thread has ended"))
+    }
+
+    async fn diff(&self, request: v1::DiffRequest) -> Result<v1::DiffReply, v1::Error> {
+        let looked = self.call(move |engine| engine.diff(&request));
+        match self.clock.timeout(SCAN_PATIENCE, looked).await {
+            Ok(reply) => reply?,
+            // The thread is scanning; what it was asked it answers to nobody.
+            Err(_late) => Ok(v1::DiffReply { scanning: true, ..v1::DiffReply::default() }),
+        }
+    }
+
+    async fn capture(
+        &self,
+        uplink: &Uplink,
+        request: v1::CaptureRequest,
+    ) -> Result<v1::CaptureReply, v1::Error> {
+        let digest = request.expect_digest;
+        let captured = self.call(move |engine| engine.capture(&digest)).await??;
+        let Captured { snapshot, vcluster, config_seq } = captured;
+        let mut changes: Vec<Change> = snapshot.items.iter().map(|item| item.change()).collect();
+        let mut not_restorable = Vec::new();
+        let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
+        for change in &mut changes {
+            let Some(Value::File(file)) = &mut change.new else { continue };
+            let (FileKind::Regular, Some(sha256)) = (file.kind, file.sha256) else { continue };
+            if !sent.contains(&sha256) {
+                file.content_kept = false;
+                let Some(bytes) = self.contents(&change.key, sha256, file.size_bytes).await? else {
+                    not_restorable.push(change.key.to_string());
+                    continue;
+                };
+                sent_bytes += bytes.len();
+                if sent_bytes > MAX_CAPTURE_BYTES {
+                    return Err(too_much());
+                }
+                upload(uplink, bytes).await?;
+                sent.insert(sha256);
+            }
+            file.content_kept = true;
+        }
+        change_set::check(&changes).map_err(|error| {
+            ErrorCode::TooLarge
+                .error("the drift is too large to be committed at once")
+                .because(error.to_string())
+                .next("commit or discard parts of it with a narrower blacklist or roots")
+        })?;
+        let (changes, chunks) = change_set::pack(&changes);
+        for chunk in chunks {
+            upload(uplink, chunk).await?;
+        }
+        Ok(v1::CaptureReply {
+            digest: snapshot.digest.to_vec(),
+            config_seq: config_seq.get(),
+            vcluster: vcluster.to_string(),
+            changes: Some(changes),
+            not_restorable,
+        })
+    }
+
+    async fn contents(
+        &self,
+        key: &ResourceKey,
+        sha256: [u8; 32],
+        size_bytes: u64,
+    ) -> Result<Option<Vec<u8>>, v1::Error> {
+        if size_bytes > MAX_CONTENT_BYTES {
+            return Ok(None);
+        }
+        let key = key.clone();
+        self.call(move |engine| engine.captured_contents(&key, &sha256)).await
+    }
+
+    async fn settle(&self, request: v1::SettleRequest) -> Result<v1::SettleReply, v1::Error> {
+        let field = "SettleRequest.seq";
+        let seq = Seq::new(request.seq).map_err(|source| WireError::Id { field, source })?;
+        self.reached(seq).await;
+        self.call(Engine::settled).await
+    }
+
+    /// Waits until the engine has the configuration of this entry. The caller's deadline ends it.
+    async fn reached(&self, seq: Seq) {
+        self.watching.reached(seq, &self.clock).await;
+        let known = self.watching.now();
+        // The task does the same; whoever comes first does it.
+        let _gone = self.call(move |engine| engine.adopt(&known)).await;
+    }
+
+    async fn rollback_check(
+        &self,
+        request: v1::RollbackCheckRequest,
+    ) -> Result<v1::RollbackCheckReply, v1::Error> {
+        let plan = convert::required(request.plan, "RollbackCheckRequest.plan")?;
+        self.is_ours(&plan)?;
+        self.call(move |engine| engine.rollback_check(&plan)).await?
+    }
+
+    async fn rollback(
+        &self,
+        commands: &exec::Engine,
+        request: v1::RollbackStart,
+    ) -> Result<v1::RollbackReply, v1::Error> {
+        let plan = convert::required(request.plan, "RollbackStart.plan")?;
+        let signed = convert::required(request.grant, "RollbackStart.grant")?;
+        self.is_ours(&plan)?;
+        let sha256 = plan_sha256(&plan);
+        let grant = commands
+            .take_grant(&signed, |action| match action {
+                GrantedAction::Plan { sha256: granted } if *granted == sha256 => Ok(()),
+                GrantedAction::Plan { .. } => Err(ErrorCode::BadSignature
+                    .error("the plan is not the one that was granted")
+                    .next("ask for the rollback again")),
+                _ => Err(WireError::Missing { field: "GrantPayload.plan" }.into()),
+            })
+            .await?;
+        let seq = grant.seq();
+        tracing::info!(%seq, principal = grant.principal().subject(), "rollback");
+        if !plan.discard_drift {
+            let _late = self.clock.timeout(CONFIG_PATIENCE, self.reached(seq)).await;
+        }
+        self.call(move |engine| engine.rollback(seq, &plan)).await?
+    }
+
+    async fn extend(
+        &self,
+        commands: &exec::Engine,
+        request: v1::ExtendStart,
+    ) -> Result<v1::ExtendReply, v1::Error> {
+        let signed = convert::required(request.grant, "ExtendStart.grant")?;
+        let grant = commands
+            .take_grant(&signed, |action| match action {
+                GrantedAction::Extend { .. } => Ok(()),
+                _ => Err(WireError::Missing { field: "GrantPayload.extend" }.into()),
+            })
+            .await?;
+        let GrantedAction::Extend { minutes } = grant.action() else {
+            return Err(WireError::Missing { field: "GrantPayload.extend" }.into());
+        };
+        let (seq, minutes) = (grant.seq(), *minutes);
+        tracing::info!(%seq, principal = grant.principal().subject(), minutes, "extend");
+        self.call(move |engine| engine.extend(minutes)).await?
+    }
+
+    fn is_ours(&self, plan: &v1::RollbackPlan) -> Result<(), v1::Error> {
+        let node = &self.node;
+        if plan.node == node.as_str() {
+            return Ok(());
+        }
+        Err(ErrorCode::GrantForOther
+            .error(format!("the plan is for {:?}, not for {node}", plan.node)))
+    }
+}
+
+/// Puts bytes into the journal; they are there when this returns.
+async fn upload(uplink: &Uplink, bytes: Vec<u8>) -> Result<(), v1::Error> {
+    let internal = |what: String| ErrorCode::Internal.error(what);
+    let packed = tokio::task::spawn_blocking(move || {
+        let sha256 = ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref().to_vec();
+        let size_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        zstd::bulk::compress(&bytes, 3).map(|compressed| v1::PutBlob {
+            sha256,
+            compressed,
+            size_bytes,
+        })
+    });
+    let blob = packed
+        .await
+        .map_err(|_| internal("the contents could not be packed".to_owned()))?
+        .map_err(|error| internal(format!("the contents could not be packed: {error}")))?;
+    let method = names::method("recording").map_err(|error| internal(error.to_string()))?;
+    let taken: Result<v1::RecordingAck, _> = uplink.call(method, &blob, UPLOAD_LIMIT).await;
+    taken.map(drop).map_err(|error| {
+        ErrorCode::Unreachable
+            .error("the journal did not take the contents of the drift")
+            .because(format!("{error}: {}", exec::causes(&error)))
+            .next("check that the journal is healthy, then commit again")
+    })
+}
+
+fn too_much() -> v1::Error {
+    ErrorCode::TooLarge
+        .error(format!(
+            "the contents of the drift are over {} MiB",
+            MAX_CAPTURE_BYTES / 1024 / 1024
+        ))
+        .next("declare large files with `pact apply`, or roll them back, then commit the rest")
+}
+
+/// Adds the methods to what the node answers.
+pub(crate) fn methods(
+    responder: Responder,
+    drift: &Drift,
+    commands: &exec::Engine,
+    uplink: &Uplink,
+) -> Responder {
+    let responder = responder.limits(MethodLimits { workers: WORKERS, longest: LONGEST });
+    let handle = || (drift.clone(), commands.clone(), drift.node.clone());
+    /// One method: the same handles for each request, and the node's name in each error.
+    macro_rules! answered {
+        (|$drift:ident, $commands:ident, $request:ident: $type:ty| $work:expr) => {{
+            let (drift, commands, node) = handle();
+            move |_context, $request: $type| {
+                let ($drift, $commands, node) = (drift.clone(), commands.clone(), node.clone());
+                async move { $work.await.map_err(|error: v1::Error| error.on(&node)) }
+            }
+        }};
+    }
+    responder
+        .method("diff", answered!(|drift, _c, asked: v1::DiffRequest| drift.diff(asked)))
+        .method("capture", {
+            let (drift, uplink) = (drift.clone(), uplink.clone());
+            move |_context, asked: v1::CaptureRequest| {
+                let (drift, uplink) = (drift.clone(), uplink.clone());
+                async move {
+                    let captured = drift.capture(&uplink, asked).await;
+                    captured.map_err(|error| error.on(&drift.node))
+                }
+            }
+        })
+        .method("settle", answered!(|drift, _c, asked: v1::SettleRequest| drift.settle(asked)))
+        .method(
+            "rollback_check",
+            answered!(|drift, _c, asked: v1::RollbackCheckRequest| drift.rollback_check(asked)),
+        )
+        .method(
+            "rollback",
+            answered!(|drift, commands, asked: v1::RollbackStart| drift.rollback(&commands, asked)),
+        )
+        .method(
+            "extend",
+            answered!(|drift, commands, asked: v1::ExtendStart| drift.extend(&commands, asked)),
+        )
+}

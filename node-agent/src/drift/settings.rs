@@ -1,0 +1,185 @@
+//! What decides about drift: the agent's file, and over it the vCluster's policy.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use pact_schemas::resource::{Dimension, KeyPattern, KeyPatterns, ResourceKey};
+
+use super::core::magnitude::Limits;
+use crate::declared::Declared;
+
+/// Whether the node restores anything by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// It reports and waits.
+    Observe,
+    /// It applies what is newly declared, and undoes drift when its window ends.
+    Enforce,
+}
+
+impl Mode {
+    /// As configured and shown.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the agent's own file says.
+#[derive(Debug, Clone)]
+pub(crate) struct FileSettings {
+    /// `[agent] enforcement_mode`
+    pub(crate) mode: Mode,
+    /// `[agent] enforce_keys`
+    pub(crate) enforce_keys: KeyPatterns,
+    /// `[agent.commit_window]`
+    pub(crate) limits: Limits,
+    /// `[agent.blacklist] patterns`
+    pub(crate) blacklist: Vec<KeyPattern>,
+}
+
+/// What is in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) mode: Mode,
+    pub(crate) limits: Limits,
+    pub(crate) blacklist: KeyPatterns,
+    enforce_keys: KeyPatterns,
+    auto_converge: BTreeSet<Dimension>,
+    require_ack: BTreeSet<Dimension>,
+}
+
+impl Settings {
+    /// The file's settings under this policy.
+    pub(crate) fn new(file: &FileSettings, declared: &Declared) -> Self {
+        let policy = declared.policy();
+        let mode = policy.enforces.map(|yes| if yes { Mode::Enforce } else { Mode::Observe });
+        let limits = Limits {
+            base: policy.base_window.unwrap_or(file.limits.base),
+            floor: policy.min_window.unwrap_or(file.limits.floor),
+            sensitivity: policy.sensitivity.unwrap_or(file.limits.sensitivity),
+        };
+        let blacklist = file.blacklist.iter().chain(declared.blacklist()).cloned();
+        Self {
+            mode: mode.unwrap_or(file.mode),
+            limits,
+            blacklist: blacklist.collect::<Vec<_>>().into(),
+            enforce_keys: file.enforce_keys.clone(),
+            auto_converge: policy.auto_converge.clone(),
+            require_ack: policy.require_ack.clone(),
+        }
+    }
+
+    /// Whether the node may write this key by itself.
+    pub(crate) fn enforces(&self, key: &ResourceKey) -> bool {
+        self.mode == Mode::Enforce && self.enforce_keys.matches(key)
+    }
+
+    /// Whether drift of this key is undone when its window ends.
+    pub(crate) fn undoes(&self, key: &ResourceKey) -> bool {
+        let dimension = key.dimension();
+        self.enforces(key)
+            && !dimension.is_report_only()
+            && !self.require_ack.contains(&dimension)
+            && !self.blacklist.matches(key)
+    }
+
+    /// Whether drift of this key is undone at once.
+    pub(crate) fn undoes_at_once(&self, key: &ResourceKey) -> bool {
+        self.undoes(key) && self.auto_converge.contains(&key.dimension())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pact_schemas::v1::{DeclaredDocument, Scope, VclusterPolicy, scope};
+    use pact_schemas::{NodeId, Seq, VclusterId, convert};
+    use prost::Message;
+
+    use super::*;
+    use crate::declared::Document;
+
+    fn declared(policy: VclusterPolicy, blacklist: &[&str]) -> Declared {
+        let wire = Scope { scope: Some(scope::Scope::Vcluster("ml".into())) };
+        let document = DeclaredDocument {
+            version: 1,
+            scope: Some(wire.clone()),
+            seq: 1,
+            policy: Some(policy),
+            blacklist: blacklist.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            keys: Vec::new(),
+        };
+        let document = Document::decode(&document.encode_to_vec(), &wire, 1).unwrap();
+        let scope = convert::Scope::Vcluster(VclusterId::new("ml").unwrap());
+        let node = NodeId::new("n1").unwrap();
+        Declared::new(&node, Seq::new(1).unwrap(), vec![(scope, document)]).unwrap()
+    }
+
+    fn file(mode: Mode) -> FileSettings {
+        let pattern = |text: &str| KeyPattern::new(text).unwrap();
+        FileSettings {
+            mode,
+            enforce_keys: vec![pattern("sysctl/*"), pattern("/etc/**")].into(),
+            limits: Limits {
+                base: Duration::from_secs(900),
+                floor: Duration::from_secs(120),
+                sensitivity: 2.0,
+            },
+            blacklist: vec![pattern("/tmp/**")],
+        }
+    }
+
+    #[test]
+    fn the_policy_wins_where_it_speaks_and_blacklists_add_up() {
+        let nothing =
+            Settings::new(&file(Mode::Enforce), &declared(VclusterPolicy::default(), &[]));
+        assert_eq!((nothing.mode, nothing.limits), (Mode::Enforce, file(Mode::Enforce).limits));
+        let policy = VclusterPolicy {
+            enforcement_mode: Some("observe".into()),
+            base_commit_window_seconds: Some(60),
+            min_window_seconds: Some(30),
+            drift_sensitivity: Some(1.0),
+            ..Default::default()
+        };
+        let settings = Settings::new(&file(Mode::Enforce), &declared(policy, &["/opt/**"]));
+        assert_eq!(settings.mode, Mode::Observe);
+        assert_eq!(settings.limits.base, Duration::from_secs(60));
+        assert_eq!((settings.limits.floor.as_secs(), settings.limits.sensitivity), (30, 1.0));
+        for (key, expected) in
+            [("file//tmp/x", true), ("file//opt/x", true), ("file//etc/x", false)]
+        {
+            assert_eq!(settings.blacklist.matches(&key.parse().unwrap()), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_written_depends_on_mode_key_and_category() {
+        let policy = VclusterPolicy {
+            enforcement_mode: Some("enforce".into()),
+            auto_converge_categories: vec!["kernel".into(), "files".into()],
+            require_ack_categories: vec!["files".into()],
+            ..Default::default()
+        };
+        let declared = declared(policy, &[]);
+        let settings = Settings::new(&file(Mode::Observe), &declared);
+        let judge = |key: &str| {
+            let key = key.parse().unwrap();
+            (settings.enforces(&key), settings.undoes(&key), settings.undoes_at_once(&key))
+        };
+        assert_eq!(judge("sysctl/vm.x"), (true, true, true));
+        // Applied when declared, but drift waits for a person.
+        assert_eq!(judge("file//etc/motd"), (true, false, false));
+        assert_eq!(judge("file//home/x"), (false, false, false));
+        assert_eq!(judge("net/eth0"), (false, false, false));
+    }
+}

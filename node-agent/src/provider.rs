@@ -1,0 +1,373 @@
+//! What is on the node: one provider per dimension finds, changes and restores it.
+//!
+//! A provider knows the actual value of its keys, the *baseline* (what undeclared keys under watch should be), and how
+//! to make a value so. It knows nothing of declarations' origin, windows or policy: the drift task asks and decides.
+//!
+//! How a provider is driven
+//! - All calls come from one thread that may block. `scan` once at the start, again after [`Poll::Rescan`], and about
+//!   once an hour, for what no notification tells (writes through a shared mapping or from another host).
+//! - [`Provider::readiness`] gives a descriptor that is readable when `poll` has something; besides, `poll` wants to be
+//!   called after [`Provider::next_poll`].
+//! - [`Poll::Changed`] names keys that may have changed; `read` tells. What a provider itself applied shows up as well.
+//! - `satisfies`, not `==`, compares what is wanted with what is.
+//! - `keep` before a value is promised to be restorable: for every file of a capture, and for a key's `base`.
+//!
+//! Invariants, as absences: nothing here follows a link out of the roots, nothing deletes the only copy of a file, no
+//! contents that an unprivileged user could not read leave through a `Value` or through `contents`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pact_schemas::resource::{Dimension, KeyPatterns, Kind, ResourceKey, Value};
+use pact_schemas::{ErrorCode, v1};
+
+pub(crate) mod files;
+pub(crate) mod kernel;
+mod secret;
+mod unbuilt;
+
+pub(crate) use unbuilt::Unbuilt;
+
+/// Largest contents that are kept, sent and restored; larger files are known by their digest only.
+pub(crate) const MAX_CONTENTS_BYTES: u64 = pact_schemas::resource::MAX_CONTENT_BYTES;
+
+/// The way to the actual state of one dimension. Synchronous: called on a thread that may block.
+pub(crate) trait Provider: Send {
+    /// The kinds of keys it answers for.
+    fn kinds(&self) -> &'static [Kind];
+
+    /// Everything under watch that differs from the baseline now (a full scan); takes the baseline when there is none.
+    fn scan(&mut self, found: &mut dyn FnMut(Found)) -> Result<(), ProviderError>;
+
+    /// The actual value of one key now. A key that is not under watch is read as well.
+    fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError>;
+
+    /// Whether `actual`, as `read` gave it, is what is wanted. Not plain equality: a file declared with mode 0600 reads
+    /// as [`Value::Withheld`], and only the provider can tell that it is the declared one.
+    fn satisfies(&mut self, _key: &ResourceKey, want: &Value, actual: &Value) -> bool {
+        want == actual
+    }
+
+    /// What an undeclared key should be: the baseline value, [`Value::Absent`] for what was not there; `None`: not
+    /// under watch.
+    fn baseline(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError>;
+
+    /// The baseline becomes this value: an accepted change of a key that is undeclared again, a rescan after a commit.
+    fn rebase(&mut self, key: &ResourceKey, value: &Value) -> Result<(), ProviderError>;
+
+    /// Makes it so, atomically for each key; `contents` gives the bytes of a file by SHA-256. Doing it again is harmless.
+    fn apply(
+        &mut self,
+        key: &ResourceKey,
+        want: &Value,
+        contents: &dyn Contents,
+    ) -> Result<(), ProviderError>;
+
+    /// Who uses it now; a bounded search.
+    fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError>;
+
+    /// Bytes of a file's present contents, if they have this digest, may leave the node and fit
+    /// ([`MAX_CONTENTS_BYTES`]).
+    fn contents(
+        &mut self,
+        key: &ResourceKey,
+        sha256: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, ProviderError>;
+
+    /// Keeps what the key is now on the node, root-only, so that `apply` can bring it back also when its contents may
+    /// not leave the node. Does nothing for what does not fit: `apply` answers [`ProviderError::NotRestorable`] then.
+    fn keep(&mut self, _key: &ResourceKey) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    /// Which keys to watch closely: the declared ones. Replaces the set of before.
+    fn declare(&mut self, keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError>;
+
+    /// Which keys are not under watch. Replaces the list of before; scan again afterwards.
+    fn ignore(&mut self, patterns: &KeyPatterns);
+
+    /// Keys that may have changed since the last call. Never blocks.
+    fn poll(&mut self) -> Result<Poll, ProviderError>;
+
+    /// A descriptor that becomes readable when `poll` has something to tell; edge-triggered waiting is enough.
+    fn readiness(&self) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
+
+    /// In which time `poll` wants to be called even if nothing becomes readable; `None`: it does not.
+    fn next_poll(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// A key that differs from its baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Found {
+    /// Which.
+    pub(crate) key: ResourceKey,
+    /// The baseline's value.
+    pub(crate) old: Value,
+    /// The actual value.
+    pub(crate) new: Value,
+}
+
+/// What happened since the last poll.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Poll {
+    /// These keys may have changed; in key order, without repetition. Empty: nothing did.
+    Changed(Vec<ResourceKey>),
+    /// More happened than could be told: scan again.
+    Rescan,
+}
+
+/// A process that uses a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its process id; 0 for what is no process (a kernel module that uses another).
+    pub(crate) pid: u32,
+    /// Its name, as in `/proc/<pid>/comm`.
+    pub(crate) name: String,
+    /// How it uses it.
+    pub(crate) how: Hold,
+}
+
+/// How a process uses a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hold {
+    /// An open file descriptor.
+    Open,
+    /// Mapped into memory.
+    Mapped,
+    /// Its working directory.
+    WorkingDirectory,
+    /// Its root directory.
+    Root,
+    /// The program it runs.
+    Program,
+    /// A reference that the kernel counts (modules).
+    Reference,
+}
+
+impl Hold {
+    /// As it is shown and sent.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Mapped => "mapped",
+            Self::WorkingDirectory => "cwd",
+            Self::Root => "root",
+            Self::Program => "exe",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// Contents of files by their SHA-256.
+pub(crate) trait Contents {
+    /// The bytes with this digest; `None` when they are not at hand.
+    fn get(&self, sha256: &[u8; 32]) -> Option<Vec<u8>>;
+}
+
+/// No contents at all: for what is restored from what the node keeps itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoContents;
+
+impl Contents for NoContents {
+    fn get(&self, _sha256: &[u8; 32]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+impl Contents for std::collections::BTreeMap<[u8; 32], Vec<u8>> {
+    fn get(&self, sha256: &[u8; 32]) -> Option<Vec<u8>> {
+        Self::get(self, sha256).cloned()
+    }
+}
+
+/// Why a provider did not do what it was asked. Nothing was changed then, unless the variant says so.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProviderError {
+    /// The dimension has no provider yet.
+    #[error("{dimension} are not observed by this agent yet")]
+    Unimplemented {
+        /// Which.
+        dimension: Dimension,
+    },
+    /// The key belongs to another provider, or its name cannot be one of this provider's.
+    #[error("{key} is no name of this provider")]
+    WrongKey {
+        /// Which.
+        key: ResourceKey,
+    },
+    /// The value cannot be one of this key.
+    #[error("{key} cannot have a value of this type")]
+    WrongValue {
+        /// Which.
+        key: ResourceKey,
+    },
+    /// Outside `[agent.observer] roots`: never changed.
+    #[error("{key} is outside the roots that this node observes")]
+    OutsideRoots {
+        /// Which.
+        key: ResourceKey,
+    },
+    /// The value is known, but its contents are nowhere, or it is of a kind that is never made.
+    #[error("{key} cannot be restored: {why}")]
+    NotRestorable {
+        /// Which.
+        key: ResourceKey,
+        /// Why.
+        why: &'static str,
+    },
+    /// A folder on the way is a link, or no folder.
+    #[error("{key} is not reached by folders alone: {at:?} is none")]
+    NotBeneath {
+        /// Which.
+        key: ResourceKey,
+        /// The component that is no folder.
+        at: PathBuf,
+    },
+    /// The folder has contents of its own.
+    #[error("{key} is a folder that is not empty")]
+    NotEmpty {
+        /// Which.
+        key: ResourceKey,
+    },
+    /// The quarantine cannot take what would be removed.
+    #[error("{key} is not removed: the quarantine has no room for its {size_bytes} bytes")]
+    NoRoom {
+        /// Which.
+        key: ResourceKey,
+        /// How large it is.
+        size_bytes: u64,
+    },
+    /// The file system is full (or over quota).
+    #[error("no room on the file system of {path:?}")]
+    DiskFull {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Mounted read-only, or the kernel's tree is not writable here.
+    #[error("{path:?} is read-only")]
+    ReadOnly {
+        /// Where.
+        path: PathBuf,
+    },
+    /// No such user or group on this node.
+    #[error("{key} is to belong to {name:?}, which this node does not know")]
+    UnknownOwner {
+        /// Which.
+        key: ResourceKey,
+        /// The name.
+        name: String,
+    },
+    /// The kernel did not take the value.
+    #[error("{key}: the kernel does not take this value")]
+    Refused {
+        /// Which.
+        key: ResourceKey,
+        /// Its reason, where it gave one; none: it was written and reads back differently.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// A program that does the work did not succeed.
+    #[error("{program} did not succeed: {said}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// The end of what it wrote, neutralised; or why it was not run.
+        said: String,
+    },
+    /// A file of the agent is not what was written. Removing it makes the agent take a new baseline.
+    #[error("{path:?} is damaged")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A system call failed.
+    #[error("cannot {what} {path:?}")]
+    Io {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ProviderError {
+    /// A failed system call, under the variant that says most about it.
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            _ => Self::Io { what, path, source },
+        }
+    }
+
+    /// Whether undoing is put off until an admin or time has changed something, not wrong in itself.
+    pub(crate) const fn is_deferred(&self) -> bool {
+        matches!(
+            self,
+            Self::NotRestorable { .. }
+                | Self::NotEmpty { .. }
+                | Self::NoRoom { .. }
+                | Self::DiskFull { .. }
+                | Self::ReadOnly { .. }
+        )
+    }
+
+    /// The stable code that it travels under.
+    pub(crate) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unimplemented { .. } => ErrorCode::Unimplemented,
+            Self::WrongKey { .. } | Self::WrongValue { .. } | Self::UnknownOwner { .. } => {
+                ErrorCode::InvalidArgument
+            }
+            Self::OutsideRoots { .. }
+            | Self::NotRestorable { .. }
+            | Self::NotBeneath { .. }
+            | Self::NotEmpty { .. }
+            | Self::NoRoom { .. }
+            | Self::DiskFull { .. }
+            | Self::ReadOnly { .. }
+            | Self::Refused { .. }
+            | Self::Program { .. } => ErrorCode::RollbackFailed,
+            Self::Damaged { .. } | Self::Io { .. } => ErrorCode::Internal,
+        }
+    }
+
+    /// The error for people: what happened, why, and what to do.
+    pub(crate) fn to_wire(&self) -> v1::Error {
+        let error = self.code().error(self.to_string()).next(self.next_step());
+        match std::error::Error::source(self) {
+            Some(source) => error.because(source.to_string()),
+            None => error,
+        }
+    }
+
+    const fn next_step(&self) -> &'static str {
+        match self {
+            Self::Unimplemented { .. } => "leave keys of this kind out",
+            Self::WrongKey { .. } | Self::WrongValue { .. } => "correct the declaration",
+            Self::OutsideRoots { .. } => "add the folder to [agent.observer] roots",
+            Self::NotRestorable { .. } => "restore it by hand, or accept it with a commit",
+            Self::NotBeneath { .. } => "declare the path without links",
+            Self::NotEmpty { .. } => "empty the folder first",
+            Self::NoRoom { .. } => "make room in the quarantine, or remove the file by hand",
+            Self::DiskFull { .. } => "make room on the node",
+            Self::ReadOnly { .. } => "make it writable, or change it from outside",
+            Self::UnknownOwner { .. } => "create the user or group on the node",
+            Self::Refused { .. } => "look up which values the kernel takes",
+            Self::Program { .. } => "run the program by hand to see more",
+            Self::Damaged { .. } => "look for a failing disk; then remove the file",
+            Self::Io { .. } => "see the agent's log",
+        }
+    }
+}

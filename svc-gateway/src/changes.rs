@@ -1,0 +1,59 @@
+//! Changes on their way between journal, nodes and clients.
+
+use pact_schemas::resource::change_set::MAX_CHANGES;
+use pact_schemas::v1::{Change, ChangeSet};
+use pact_schemas::{ErrorCode, convert};
+use prost::Message as _;
+
+use crate::context::Gateway;
+use crate::error::{Answer, bad_reply};
+
+/// Changes that an answer lists in full; the rest is counted (gateway.proto).
+pub(crate) const SHOWN_CHANGES: usize = 256;
+
+/// Chunks of one change set: twenty thousand changes with attributes stay far below.
+pub(crate) const MAX_CHUNKS: usize = 64;
+
+/// The first changes, and how many there are besides.
+pub(crate) fn shown(mut changes: Vec<Change>) -> (Vec<Change>, u32) {
+    let omitted = u32::try_from(changes.len().saturating_sub(SHOWN_CHANGES)).unwrap_or(u32::MAX);
+    changes.truncate(SHOWN_CHANGES);
+    (changes, omitted)
+}
+
+impl Gateway {
+    /// All changes of a set; chunks are fetched.
+    pub(crate) async fn changes(&self, set: ChangeSet) -> Answer<Vec<Change>> {
+        let changes = if set.chunks.is_empty() {
+            set.changes
+        } else if set.changes.is_empty() && set.chunks.len() <= MAX_CHUNKS {
+            let mut bytes = Vec::new();
+            for chunk in &set.chunks {
+                bytes.extend(self.chunk(chunk).await?);
+            }
+            let whole = ChangeSet::decode(bytes.as_slice())
+                .map_err(|_| convert::WireError::Decode { what: "ChangeSet" })?;
+            whole.changes
+        } else {
+            return Err(bad_reply("a node or the journal", "a change set is not as it has to be"));
+        };
+        if changes.len() > MAX_CHANGES {
+            return Err(ErrorCode::TooLarge
+                .error(format!("{} changes; at most {MAX_CHANGES} are carried", changes.len())));
+        }
+        Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_shown_is_counted() {
+        let (all, omitted) = shown(vec![Change::default(); SHOWN_CHANGES]);
+        assert_eq!((all.len(), omitted), (SHOWN_CHANGES, 0));
+        let (some, omitted) = shown(vec![Change::default(); SHOWN_CHANGES + 3]);
+        assert_eq!((some.len(), omitted), (SHOWN_CHANGES, 3));
+    }
+}
