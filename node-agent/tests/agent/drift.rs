@@ -72,12 +72,17 @@ impl Plane {
             told.declared.head += 1;
             told.declared.head
         };
-        let announced = v1::ConfigAnnouncement { seq: head };
+        self.announce(head).await;
+        head
+    }
+
+    /// Says that there is something new.
+    pub(crate) async fn announce(&self, seq: u64) {
+        let announced = v1::ConfigAnnouncement { seq };
         let vcluster = VCLUSTER.parse().unwrap();
         let subject = Subject::Config(pact_schemas::subject::ConfigScope::Vcluster(vcluster));
         // Lost while the bus is away, as in life.
         let _lost = self.journal.publish(&subject, announced.encode_to_vec().into()).await;
-        head
     }
 
     /// Waits until the node has settled at this entry.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::time::Duration;
 
 use pact_schemas::resource::{Change, Value};
 use pact_schemas::v1::{ConvergeReason, WindowState, node_event::Body};
@@ -44,11 +43,15 @@ async fn declared_files_are_made_and_let_go_in_enforce_mode() {
     // What is on disk is enough for the next start; and nothing older is ever taken.
     agent.kill();
     plane.told.lock().unwrap().declared.head = 0;
-    let _agent = plane.agent("strict").await;
+    let agent = plane.agent("strict").await;
     plane.watched().await;
     assert_eq!(plane.diff().await.config_seq, seq);
     plane.told.lock().unwrap().declared.head = 1;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = || plane.told.lock().unwrap().declared.asked[0];
+    let before = asked();
+    plane.announce(1000).await;
+    until("the node has asked a member that is behind", || asked() > before).await;
+    until("it says so", || agent.log().contains("the journal answered with head 1")).await;
     assert_eq!(plane.diff().await.config_seq, seq);
     plane.told.lock().unwrap().declared.head = seq;
     let seq = plane.declare(|site| site.overlay.clear()).await;
