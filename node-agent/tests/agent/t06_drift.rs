@@ -166,7 +166,7 @@ async fn a_node_in_observe_mode_is_never_written_to() {
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("\"sysctl/**\"", "\"sysctl/**\", \"/**/motd\"")).unwrap();
     agent.signal(nix::sys::signal::Signal::SIGHUP);
-    until("the reload", || agent.log().contains("are those of the file now")).await;
+    until("the reload", || agent.log().contains("the configuration was read again")).await;
     plane.until_drifted(&["noise"]).await;
     fs::write(&config, "[agent]\nnonsense = 1\n").unwrap();
     agent.signal(nix::sys::signal::Signal::SIGHUP);

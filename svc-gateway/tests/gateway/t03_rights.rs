@@ -125,7 +125,7 @@ async fn t03_applying_a_policy_leaves_its_own_entry_and_no_other() {
     crate::world::until("the reading is recorded", || !accessed().is_empty()).await;
     assert_eq!(accessed(), ["whoami"]);
     let cleared = world.journal.with(|s| match &s.proposed[0].1 {
-        Action::SetPolicy(set) => set.updates[0].policy.clone().unwrap().cleared_lists,
+        Action::ApplySpec(spec) => spec.policies[0].policy.clone().unwrap().cleared_lists,
         other => panic!("{other:?}"),
     });
     assert_eq!(cleared, ["exec_whitelist"], "that the list becomes empty is passed on");

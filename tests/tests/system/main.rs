@@ -16,6 +16,7 @@ mod t05_bus_is_killed;
 mod t06_grants;
 mod t07_wrong_configuration;
 mod t08_site_rules;
+mod t09_drift;
 
 /// No test file is forgotten.
 #[test]

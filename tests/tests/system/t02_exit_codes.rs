@@ -39,7 +39,7 @@ fn refusals_have_their_exit_codes() {
         .output()
         .unwrap();
     assert_exit(&closed, 1, "connection refused");
-    assert_exit(&site.pact(Role::Ops, &["diff", "n1"]), 1, "PACT_UNIMPLEMENTED");
+    assert_exit(&site.pact(Role::Ops, &["reboot", "n1", "--yes"]), 1, "PACT_UNIMPLEMENTED");
     assert_exit(&site.pact(Role::Ops, &["drain", "n1"]), 1, "PACT_UNIMPLEMENTED");
 
     until("both refusals are in the log", pact_tests::site::READY, || {
