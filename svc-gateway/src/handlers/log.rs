@@ -11,6 +11,7 @@ use prost::Message as _;
 
 use crate::auth::{Caller, Sight, sight};
 use crate::authorise::Asked;
+use crate::changes::MAX_CHUNKS;
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply, bad_request};
 use crate::exec::operation;
@@ -24,6 +25,9 @@ const DEFAULT_ENTRIES: u32 = 20;
 
 /// What one answer carries: well under the 4 MiB that gRPC clients take.
 const MAX_REPLY_BYTES: usize = 3 * 1024 * 1024;
+
+/// Changes that `log show` carries beside its entries: ten thousand of ordinary size, and with them still under 4 MiB.
+const MAX_SHOWN_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// A scope that the caller named, with its node looked up.
 pub(super) enum Named {
@@ -103,7 +107,24 @@ impl Gateway {
         request: v1::ShowEntryRequest,
     ) -> Answer<v1::ShowEntryReply> {
         self.authorise(&caller, Asked::of(operation("log.show")?)).await?;
-        self.visible_entry(&sight(&caller.principal), request.seq).await
+        let mut shown = self.visible_entry(&sight(&caller.principal), request.seq).await?;
+        if let Some(record) = &shown.entry {
+            shown.change_chunks = self.change_chunks(decode(record)?).await?;
+        }
+        Ok(shown)
+    }
+
+    /// The chunks that an entry's changes are in; none where they are more than an answer carries, which the client says.
+    async fn change_chunks(&self, entry: Entry) -> Answer<Vec<Vec<u8>>> {
+        let size: u64 = entry.change_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum();
+        if size > MAX_SHOWN_CHANGE_BYTES || entry.change_chunks.len() > MAX_CHUNKS {
+            return Ok(Vec::new());
+        }
+        let mut chunks = Vec::with_capacity(entry.change_chunks.len());
+        for chunk in &entry.change_chunks {
+            chunks.push(self.chunk(chunk).await?);
+        }
+        Ok(chunks)
     }
 
     /// An entry and its outcomes, as far as they are seen. What is not seen is not found.

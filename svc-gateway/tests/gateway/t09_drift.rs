@@ -29,7 +29,7 @@ fn commits(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_drift_comes_in_pages_and_dead_nodes_are_errors() {
+async fn t09_drift_comes_in_pages_and_dead_nodes_are_errors() {
     let world = World::start().await;
     let drift = [two(), vec![item("sysctl/vm.c", "5", "6")]].concat();
     let _node = Node::start(&world, "n1", drift).await;
@@ -47,7 +47,7 @@ async fn t07_drift_comes_in_pages_and_dead_nodes_are_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_commit_makes_an_entry_and_the_node_has_it() {
+async fn t09_a_commit_makes_an_entry_and_the_node_has_it() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", two()).await;
     let mut client = world.client().await;
@@ -80,7 +80,7 @@ async fn t07_a_commit_makes_an_entry_and_the_node_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_a_retry_finds_the_first_attempt() {
+async fn t09_a_retry_finds_the_first_attempt() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", two()).await;
     let other = Node::start(&world, "n2", two()).await;
@@ -100,7 +100,7 @@ async fn t07_a_retry_finds_the_first_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_what_was_not_seen_is_not_committed() {
+async fn t09_what_was_not_seen_is_not_committed() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", two()).await;
     let mut client = world.client().await;
@@ -130,7 +130,7 @@ async fn t07_what_was_not_seen_is_not_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_some_nodes_may_fail_and_some_may_be_slow_to_take_it() {
+async fn t09_some_nodes_may_fail_and_some_may_be_slow_to_take_it() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", two()).await;
     node.with(|m| m.is_stuck = true);
@@ -142,7 +142,7 @@ async fn t07_some_nodes_may_fail_and_some_may_be_slow_to_take_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_windows_are_extended_where_there_are_any() {
+async fn t09_windows_are_extended_where_there_are_any() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", two()).await;
     node.with(|m| m.window = WindowState::Expired);
@@ -171,7 +171,7 @@ async fn t07_windows_are_extended_where_there_are_any() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t07_blacklists_are_listed_and_changed() {
+async fn t09_blacklists_are_listed_and_changed() {
     let world = World::start().await;
     let mut client = world.client().await;
     let change = |pattern: &str| v1::BlacklistChangeRequest {

@@ -57,7 +57,7 @@ fn rollbacks(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t08_an_entry_brings_its_own_scope_and_its_plan_is_what_is_done() {
+async fn t10_an_entry_brings_its_own_scope_and_its_plan_is_what_is_done() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", Vec::new()).await;
     committed_twice(&world, &node, "n1").await;
@@ -85,7 +85,7 @@ async fn t08_an_entry_brings_its_own_scope_and_its_plan_is_what_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t08_a_holder_anywhere_leaves_everything_as_it_is() {
+async fn t10_a_holder_anywhere_leaves_everything_as_it_is() {
     let world = World::start().await;
     let held = Node::start(&world, "n1", vec![item("file//etc/motd", "a", "b")]).await;
     let free = Node::start(&world, "n2", vec![item("file//etc/motd", "a", "b")]).await;
@@ -107,7 +107,7 @@ async fn t08_a_holder_anywhere_leaves_everything_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t08_a_late_holder_leaves_the_node_deferred() {
+async fn t10_a_late_holder_leaves_the_node_deferred() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", vec![item("file//etc/motd", "a", "b")]).await;
     node.with(|m| m.late_holders = vec![holder()]);
@@ -118,7 +118,7 @@ async fn t08_a_late_holder_leaves_the_node_deferred() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t08_nodes_that_are_away_do_it_when_they_are_back() {
+async fn t10_nodes_that_are_away_do_it_when_they_are_back() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", Vec::new()).await;
     committed_twice(&world, &node, "n1").await;
@@ -132,7 +132,7 @@ async fn t08_nodes_that_are_away_do_it_when_they_are_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t08_a_vclusters_overlay_goes_back_and_its_nodes_take_it() {
+async fn t10_a_vclusters_overlay_goes_back_and_its_nodes_take_it() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", Vec::new()).await;
     for value in ["10", "20"] {
@@ -153,7 +153,7 @@ async fn t08_a_vclusters_overlay_goes_back_and_its_nodes_take_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t08_what_has_no_state_or_is_not_there_is_refused() {
+async fn t10_what_has_no_state_or_is_not_there_is_refused() {
     let world = World::start().await;
     assert_eq!(refused(&world, to(9)).await, ErrorCode::NotFound);
     assert_eq!(refused(&world, head("")).await, ErrorCode::NoNode);

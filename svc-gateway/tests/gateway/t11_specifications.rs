@@ -52,7 +52,7 @@ async fn commit(world: &World, node: &Node, name: &str, value: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t09_a_specification_reaches_its_nodes_and_says_which_it_did_not() {
+async fn t11_a_specification_reaches_its_nodes_and_says_which_it_did_not() {
     let world = World::start().await;
     let _node = Node::start(&world, "n1", Vec::new()).await;
     world.journal.add_node("n4", Some("ml"));
@@ -75,7 +75,7 @@ async fn t09_a_specification_reaches_its_nodes_and_says_which_it_did_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t09_contents_are_stored_before_anything_refers_to_them() {
+async fn t11_contents_are_stored_before_anything_refers_to_them() {
     let world = World::start().await;
     let spec = "[vcluster.ml.files]\n\"/etc/motd\" = { content = \"hello\\n\", mode = \"0644\", owner = \"root\", group = \"root\" }\n";
     let done = applied(&world, ApplyRequest { no_wait: true, ..apply(spec) }).await;
@@ -91,7 +91,7 @@ async fn t09_contents_are_stored_before_anything_refers_to_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t09_removal_is_explicit_and_counted() {
+async fn t11_removal_is_explicit_and_counted() {
     let world = World::start().await;
     let two = "[vcluster.ml.sysctl]\n\"vm.a\" = \"1\"\n\"vm.b\" = \"2\"\n";
     applied(&world, ApplyRequest { no_wait: true, ..apply(two) }).await;
@@ -108,7 +108,7 @@ async fn t09_removal_is_explicit_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t09_differing_deltas_are_a_conflict_unless_somebody_decides() {
+async fn t11_differing_deltas_are_a_conflict_unless_somebody_decides() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", Vec::new()).await;
     commit(&world, &node, "n1", "77").await;
@@ -134,7 +134,7 @@ async fn t09_differing_deltas_are_a_conflict_unless_somebody_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t09_a_typo_makes_no_vcluster_and_unbuilt_options_are_not_ignored() {
+async fn t11_a_typo_makes_no_vcluster_and_unbuilt_options_are_not_ignored() {
     let world = World::start().await;
     let typo = "[vcluster.mll.sysctl]\n\"vm.swappiness\" = \"10\"\n";
     let error = refused(&world, &["pact-ops-mll"], apply(typo)).await;
@@ -151,7 +151,7 @@ async fn t09_a_typo_makes_no_vcluster_and_unbuilt_options_are_not_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t09_deltas_are_promoted_once_conflicts_are_decided() {
+async fn t11_deltas_are_promoted_once_conflicts_are_decided() {
     let world = World::start().await;
     let (one, two) =
         (Node::start(&world, "n1", Vec::new()).await, Node::start(&world, "n2", Vec::new()).await);
@@ -184,7 +184,7 @@ async fn t09_deltas_are_promoted_once_conflicts_are_decided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t09_policies_are_set_by_platform_admins_in_vclusters_that_exist() {
+async fn t11_policies_are_set_by_platform_admins_in_vclusters_that_exist() {
     let world = World::start().await;
     let set = |group: &str| v1::SetPolicyRequest {
         request_id: request_id(),

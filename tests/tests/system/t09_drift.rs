@@ -129,7 +129,7 @@ fn a_specification_reaches_every_node_and_the_node_undoes_what_nobody_wants() {
         )
     };
     let text = format!(
-        "[vcluster.{VCLUSTER}.policy]\nenforcement_mode = \"enforce\"\nbase_commit_window_seconds = 60\nmin_window_seconds = 1\n\
+        "[vcluster.{VCLUSTER}.policy]\nenforcement_mode = \"enforce\"\nbase_commit_window_seconds = 60\nmin_window_seconds = 10\n\
          drift_sensitivity = 100\n[vcluster.{VCLUSTER}.files]\n{}{}",
         file(&one),
         file(&two)
@@ -153,6 +153,52 @@ fn a_specification_reaches_every_node_and_the_node_undoes_what_nobody_wants() {
     until("the log says so", READY, || {
         site.entries(50).iter().any(|entry| entry["kind"] == "AutoConverge").then_some(())
     });
+}
+
+#[test]
+fn ten_thousand_keys_are_declared_at_once_and_shown_with_their_entry() {
+    const KEYS: usize = 10_000;
+    let site = watched(&["n1"]);
+    let spec = site.path("large.toml");
+    let mut text = format!("[vcluster.{VCLUSTER}.sysctl]\n");
+    for i in 0..KEYS {
+        text.push_str(&format!("\"zz.k{i}\" = \"1\"\n"));
+    }
+    fs::write(&spec, text).unwrap();
+    site.pact_ok(Role::Admin, &["apply", spec.to_str().unwrap()]);
+    let entries = site.entries(20);
+    let applied = entries.iter().find(|entry| entry["kind"] == "OverlayApplied").unwrap();
+    let seq = applied["seq"].as_u64().unwrap().to_string();
+    let shown = site.json(Role::Viewer, &["log", "show", &seq]).unwrap();
+    assert_eq!(shown["items"][0]["changes"].as_array().unwrap().len(), KEYS);
+    until("the node knows all of them", READY, || {
+        let total = drift(&site, "n1")?["total"].as_u64()?;
+        (total >= KEYS as u64).then_some(())
+    });
+}
+
+#[test]
+fn what_a_node_has_alone_is_promoted_to_all_and_no_delta_stays_behind() {
+    let site = watched(&["n1", "n2", "n3"]);
+    let path = |node: &str| site.node_root(node).join("shared");
+    // The nodes of this test share the machine: the file of the first is what is promoted to all of them.
+    let shared = path("n1");
+    write(&shared, b"tuned\n", 0o644);
+    until_drift(&site, "n1", &[&shared]);
+    commit(&site, "n1", "tuned on one node");
+    let deltas = |node: &str| {
+        let committed = site.json(Role::Viewer, &["diff", "--committed", node]).unwrap();
+        committed["items"][0]["deltas"].as_array().unwrap().len()
+    };
+    assert_eq!(deltas("n1"), 1);
+    let toml = site.pact_ok(Role::Ops, &["promote", "n1"]);
+    let spec = site.path("promoted.toml");
+    fs::write(&spec, &toml).unwrap();
+    let applied = site.pact_ok(Role::Admin, &["apply", spec.to_str().unwrap()]);
+    assert!(applied.contains("applied"), "{applied}");
+    assert_eq!(deltas("n1"), 0, "the delta says what the overlay says");
+    until_drift(&site, "n1", &[]);
+    assert_eq!(fs::read(&shared).unwrap(), b"tuned\n");
 }
 
 #[test]
