@@ -1,7 +1,6 @@
 //! What a rollback would do, by the code that does it.
 
 use pact_schemas::convert::Scope;
-use pact_schemas::resource::change_set::MAX_INLINE_BYTES;
 use pact_schemas::v1::{
     self, Change, ChangeSet, DeclaredReply, DeclaredRequest, DriftItem, NodeRecord, PlanReply,
     PlanRequest, PlannedRollback, Rollback, RollbackPlan, action::Action as Act,
@@ -18,6 +17,9 @@ use crate::fanout;
 
 /// Drift of a node that a plan lists; what is discarded is named by its digest.
 const MAX_LISTED_BYTES: usize = 512 * 1024;
+
+/// A plan travels to its node in one message, which has room for this and the grant.
+const MAX_PLAN_BYTES: usize = 768 * 1024;
 
 /// In place of the digest of a node's plan, which is known once there is one.
 const NO_PLAN: [u8; 32] = [0; 32];
@@ -46,7 +48,7 @@ impl Planned {
         let changes = if discards { Vec::new() } else { self.changes.clone() };
         let changes = ChangeSet { changes, chunks: Vec::new() };
         // A node cannot fetch chunks that it did not make itself.
-        if (self.omitted > 0 && !discards) || changes.encoded_len() > MAX_INLINE_BYTES {
+        if (self.omitted > 0 && !discards) || changes.encoded_len() > MAX_PLAN_BYTES {
             return Err(ErrorCode::TooLarge
                 .error("the plan has more changes than one message carries")
                 .next("roll back to an entry in between first")
