@@ -166,6 +166,7 @@ async fn open(
     let (sessions, mode) = (Sessions::new(clock.clone()), file.mode.as_str());
     let opening = Opening {
         state: &state,
+        own: vec![config.run_dir.clone(), config.certificate_path.clone()],
         roots: config.observer.roots.clone(),
         secret,
         file,

@@ -285,8 +285,10 @@ impl Engine {
                 outcome.done.push(change);
             } else if self.providers.satisfies(&change.key, old, &actual) {
                 match self.holders_of(&change.key) {
-                    Ok(holders) if !holders.is_empty() => outcome.held.extend(holders),
-                    _ => open.push(change),
+                    Ok(holders) if holders.is_empty() => open.push(change),
+                    Ok(holders) => outcome.held.extend(holders),
+                    // Not knowing is not the same as nobody.
+                    Err(error) => outcome.problems.push(Problem::new(&change.key, &error)),
                 }
             } else {
                 tracing::warn!(key = %change.key, "changed by somebody else meanwhile; it stays");

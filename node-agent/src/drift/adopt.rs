@@ -99,7 +99,15 @@ impl Engine {
         if !self.settings.enforces(key) {
             return None;
         }
-        let actual = self.providers.read(key).ok()?;
+        let actual = match self.providers.read(key) {
+            Ok(actual) => actual,
+            Err(error) => {
+                // Its base stays known: what pact wrote can still be taken back.
+                tracing::warn!(%key, cause = causes(&error), "a key that is declared no more cannot be read: {error}");
+                self.bases.insert(key.clone(), base);
+                return None;
+            }
+        };
         if self.providers.satisfies(key, ours, &actual) {
             return Some((key.clone(), base.observed));
         }

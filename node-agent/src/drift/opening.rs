@@ -45,6 +45,8 @@ pub enum OpenError {
 /// What is needed for it.
 pub(crate) struct Opening<'a> {
     pub(crate) state: &'a Path,
+    /// What the agent writes elsewhere.
+    pub(crate) own: Vec<PathBuf>,
     /// Folders under watch.
     pub(crate) roots: Vec<PathBuf>,
     /// What never leaves the node.
@@ -94,6 +96,7 @@ impl Opening<'_> {
             secret: self.secret.clone(),
             ignored: ignored.clone(),
             folder: self.state.join("files"),
+            own: std::iter::once(self.state.to_owned()).chain(self.own.iter().cloned()).collect(),
             clock: self.clock.clone(),
         });
         let files = files.map_err(|error| failed(Dimension::Files, error))?;

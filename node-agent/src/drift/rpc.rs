@@ -31,7 +31,7 @@ const WORKERS: usize = 16;
 const LONGEST: Duration = Duration::from_secs(110);
 
 /// A look that waits longer than this for a scan says so instead.
-const SCAN_PATIENCE: Duration = Duration::from_secs(5);
+const SCAN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// `rollback` waits this long for the declarations that its entry changed, so that the node does not take them for drift.
 const CONFIG_PATIENCE: Duration = Duration::from_secs(3);

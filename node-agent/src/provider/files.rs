@@ -76,6 +76,8 @@ pub(crate) struct Options {
     pub(crate) ignored: KeyPatterns,
     /// The provider's own folder (`<state>/files`, made 0700): baseline, kept contents, quarantine, key.
     pub(crate) folder: PathBuf,
+    /// Other files and folders of the agent, which are neither watched nor ever written.
+    pub(crate) own: Vec<PathBuf>,
     /// Time and randomness.
     pub(crate) clock: Clock,
 }
@@ -101,7 +103,7 @@ pub(crate) struct Files {
 impl Files {
     /// Opens what is in the folder. Nothing is watched before the first scan.
     pub(crate) fn open(options: Options) -> Result<Self, ProviderError> {
-        let Options { roots, secret, ignored, folder, clock } = options;
+        let Options { roots, secret, ignored, folder, own, clock } = options;
         let failed = |what| {
             let folder = folder.clone();
             move |error: io::Error| ProviderError::io(what, folder, error)
@@ -109,7 +111,9 @@ impl Files {
         durable::private_folder(&folder).map_err(failed("make"))?;
         let key = NodeKey::open(&folder.join("key"), &clock)?;
         Ok(Self {
-            scope: Scope::new(&roots, ignored).without(&folder),
+            scope: own.iter().fold(Scope::new(&roots, ignored).without(&folder), |scope, own| {
+                scope.without(own)
+            }),
             baseline: Baseline::open(&folder)?,
             keep: Keep::open(&folder).map_err(failed("open the kept contents in"))?,
             quarantine: Quarantine::open(&folder.join("quarantine"), &clock)

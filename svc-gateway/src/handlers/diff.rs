@@ -175,8 +175,22 @@ impl Gateway {
         until: &Until,
     ) -> Answer<DiffReply> {
         let request = DiffRequest { summary: true, ..DiffRequest::default() };
-        self.ask_node(target, "diff", &request, (until, PAGE)).await
+        let reply: DiffReply = self.ask_node(target, "diff", &request, (until, PAGE)).await?;
+        was_looked_at(target.0, reply.scanning, &reply.digest)?;
+        Ok(reply)
     }
+}
+
+/// Nothing is decided on the word of a node that has not looked yet: no drift found is not no drift.
+pub(super) fn was_looked_at(node: &NodeId, scanning: bool, digest: &[u8]) -> Answer<()> {
+    if !scanning || !digest.is_empty() {
+        return Ok(());
+    }
+    Err(ErrorCode::Busy
+        .error(format!("{node} has not looked at everything yet"))
+        .because("its first scan is not over")
+        .next("try again in a few seconds")
+        .on(node))
 }
 
 fn whole(node: &NodeId, reply: &DiffReply) -> NodeDiff {

@@ -32,6 +32,8 @@ pub(crate) struct Draft {
     pub(crate) payload: v1::entry::Payload,
     /// vClusters beside the scope's own whose members may see it.
     pub(crate) vclusters: BTreeSet<VclusterId>,
+    /// Only those: it tells of a vCluster that the node may have left.
+    pub(crate) is_of_another_time: bool,
     /// Nodes beside the scope's own that it concerns.
     pub(crate) nodes: Vec<NodeId>,
     /// Changed keys, in order; see [`Working::attach`].
@@ -55,6 +57,7 @@ impl Draft {
             message,
             payload,
             vclusters: BTreeSet::new(),
+            is_of_another_time: false,
             nodes: Vec::new(),
             changes: v1::ChangeSet::default(),
             ttl_seconds: None,
@@ -190,6 +193,7 @@ impl<'v> Working<'v> {
     fn vclusters_of(&self, draft: &Draft) -> BTreeSet<VclusterId> {
         let mut vclusters = draft.vclusters.clone();
         match &draft.scope {
+            Scope::Node(_) if draft.is_of_another_time => {}
             Scope::Node(node) => vclusters.extend(self.node(node).as_ref().and_then(vcluster_of)),
             Scope::Vcluster(vcluster) => {
                 vclusters.insert(vcluster.clone());

@@ -123,8 +123,8 @@ fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bo
                 (true, true) | (false, false) => false,
             }
         }
-        // Contents and long changes of a specification are stored before it is proposed.
-        (SignerRole::Gateway, A::PutBlob(_)) => operation == "apply",
+        // Contents and long changes of a specification are stored before it is proposed, or planned for a promotion.
+        (SignerRole::Gateway, A::PutBlob(_)) => matches!(operation, "apply" | "promote"),
         // A refusal or a reading is recorded under the operation that was refused or read.
         (SignerRole::Gateway, A::RecordDenied(_) | A::RecordAccess(_)) => true,
         (SignerRole::Enroll, A::EnrolNode(_) | A::SetLiveness(_) | A::RejectEnrolment(_)) => true,
@@ -179,6 +179,7 @@ mod tests {
             ("apply", vec![6, 7, 15]),
             ("group.set-policy", vec![6]),
             ("commit", vec![8]),
+            ("promote", vec![15]),
             ("rollback", vec![9]),
             ("extend", vec![10]),
             ("blacklist.add", vec![11]),

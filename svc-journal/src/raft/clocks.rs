@@ -96,7 +96,9 @@ fn judge(own: i64, others: &[i64], members: usize) -> Result<Offset, ClockFault>
     let median = lower.saturating_add(upper.saturating_sub(lower) / 2);
     let offset = Offset(own.saturating_sub(median));
     if Duration::from_nanos(offset.0.unsigned_abs()) > MAX_OFFSET {
-        return Err(ClockFault::Off { offset, is_outvoted: clocks.len() > 2 });
+        // Where the middle itself is torn nobody is right, and no other leader would be better.
+        let do_agree = Duration::from_nanos(upper.abs_diff(lower)) <= MAX_OFFSET;
+        return Err(ClockFault::Off { offset, is_outvoted: clocks.len() > 2 && do_agree });
     }
     Ok(offset)
 }

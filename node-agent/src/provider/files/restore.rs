@@ -60,7 +60,7 @@ impl Restorer<'_> {
         path: &[u8],
         want: &Value,
     ) -> Result<(), ProviderError> {
-        if !self.scope.covers(path) {
+        if !self.scope.may_write(path) {
             return Err(ProviderError::OutsideRoots { key: key.clone() });
         }
         let wanted = match want {
@@ -144,7 +144,7 @@ impl Restorer<'_> {
 
     /// Makes a folder that a file needs: as it was, or as an ordinary one that becomes part of the baseline.
     fn make_way(&mut self, key: &ResourceKey, folder: &[u8]) -> Result<(), ProviderError> {
-        if !self.scope.covers(folder) {
+        if !self.scope.may_write(folder) {
             return Err(ProviderError::OutsideRoots { key: key.clone() });
         }
         let known = self.baseline.get(folder)?.filter(|record| record.kind == FileKind::Directory);

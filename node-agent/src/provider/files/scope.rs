@@ -16,8 +16,8 @@ pub(super) struct Scope {
     /// Sorted; absolute, without links.
     roots: Vec<Box<[u8]>>,
     ignored: KeyPatterns,
-    /// The provider's own folder: looking at it would change it.
-    own: Option<Box<[u8]>>,
+    /// The agent's own files: looking at them would change them, and nothing that is declared may.
+    own: Vec<Box<[u8]>>,
 }
 
 impl Scope {
@@ -34,18 +34,23 @@ impl Scope {
     pub(super) fn of_bytes(mut roots: Vec<Box<[u8]>>, ignored: KeyPatterns) -> Self {
         roots.sort_by(|left, right| super::order::compare(left, right));
         roots.dedup();
-        Self { roots, ignored, own: None }
+        Self { roots, ignored, own: Vec::new() }
     }
 
-    /// Leaves out a folder, whatever the roots are.
+    /// Leaves out a folder or file, whatever the roots are.
     pub(super) fn without(mut self, own: &Path) -> Self {
         let own = std::fs::canonicalize(own).unwrap_or_else(|_| own.to_owned());
-        self.own = Some(bytes_of(&own).into());
+        self.own.push(bytes_of(&own).into());
         self
     }
 
     fn is_own(&self, path: &[u8]) -> bool {
-        self.own.as_ref().is_some_and(|own| is_within(path, own))
+        self.own.iter().any(|own| is_within(path, own))
+    }
+
+    /// Whether this path may be written: in a root, and none of the agent's own.
+    pub(super) fn may_write(&self, path: &[u8]) -> bool {
+        self.covers(path) && !self.is_own(path)
     }
 
     /// Whether both watch the same.
@@ -145,6 +150,10 @@ mod tests {
         assert_eq!(asked(&scope, "/no/such/folder"), (false, false));
         assert_eq!(asked(&scope, "/no/such/folder/kept"), (false, false));
         assert_eq!(asked(&scope, "/no/such"), (true, true));
+        let scope = scope.without(Path::new("/no/such/certificate"));
+        assert_eq!(asked(&scope, "/no/such/folder/kept"), (false, false));
+        assert!(scope.covers(b"/no/such/certificate") && !scope.may_write(b"/no/such/certificate"));
+        assert!(scope.may_write(b"/no/such/other"));
         assert!(scope.is_same(&self::scope(&["/"], &[])));
     }
 

@@ -136,6 +136,7 @@ fn open(top: &Path, ignored: &[&str], secret: &[&str]) -> Files {
         secret: KeyPatterns::parse(secret).unwrap(),
         ignored: KeyPatterns::parse(ignored).unwrap(),
         folder: top.join("state"),
+        own: Vec::new(),
         clock: Clock::system(),
     })
     .unwrap()

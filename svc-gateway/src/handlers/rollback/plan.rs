@@ -14,6 +14,7 @@ use crate::changes::shown;
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
 use crate::fanout;
+use crate::handlers::diff::was_looked_at;
 
 /// Drift of a node that a plan lists; what is discarded is named by its digest.
 const MAX_LISTED_BYTES: usize = 512 * 1024;
@@ -109,6 +110,7 @@ impl Gateway {
             return planned.map_err(|e| e.on(node));
         }
         let drift = self.drift(target, until, MAX_LISTED_BYTES).await?;
+        was_looked_at(node, drift.scanning, &drift.digest)?;
         let action = Rollback {
             scope: Some(v1::Scope::from(&scope)),
             discard_drift: true,

@@ -191,6 +191,7 @@ fn a_full_disk_leaves_the_file_as_it_was() {
         secret: KeyPatterns::default(),
         ignored: KeyPatterns::default(),
         folder: top.path().join("state"),
+        own: Vec::new(),
         clock,
     })
     .unwrap();
