@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use pact_bus::settings::BusSettings;
 use pact_runtime::config::{ConfigError, Default, Key, KeyKind, Loaded, Schema};
 use pact_schemas::{MemberId, SiteName};
 use serde::Deserialize;
@@ -87,27 +88,9 @@ pub static SCHEMA: Schema = Schema {
         .example("\"/etc/pact/journal/grant.crt\""),
         Key::new("journal.grant.key", KeyKind::Path, Default::Required, "Its key.")
             .example("\"/etc/pact/journal/grant.key\""),
-        Key::new(
-            "journal.bus.urls",
-            KeyKind::StringList,
-            Default::Required,
-            "The servers of the bus.",
-        )
-        .example("[\"tls://nats-1.mgmt:4222\"]"),
-        Key::new(
-            "journal.bus.creds",
-            KeyKind::Path,
-            Default::Required,
-            "Bus credentials of this member.",
-        )
-        .example("\"/etc/pact/creds/journal-1.creds\""),
-        Key::new(
-            "journal.bus.tls_ca",
-            KeyKind::Path,
-            Default::Required,
-            "The site root; the only authority the bus is believed by.",
-        )
-        .example("\"/etc/pact/ca.crt\""),
+        BusSettings::urls_key("journal.bus.urls"),
+        BusSettings::creds_key("journal.bus.creds", "\"/etc/pact/creds/journal-1.creds\""),
+        BusSettings::tls_ca_key("journal.bus.tls_ca"),
     ],
 };
 
@@ -179,18 +162,6 @@ pub struct GrantSettings {
     pub cert: PathBuf,
     /// Key file.
     pub key: PathBuf,
-}
-
-/// `[journal.bus]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BusSettings {
-    /// The servers.
-    pub urls: Vec<String>,
-    /// Credentials file.
-    pub creds: PathBuf,
-    /// The site root.
-    pub tls_ca: PathBuf,
 }
 
 impl Config {

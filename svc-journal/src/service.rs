@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pact_bus::{Bus, BusConfig, BusError, Credentials};
+use pact_bus::{Bus, BusError};
 use pact_identity::x509::SecretPem;
 use pact_identity::{GrantIssuer, Signer, SigningRole, Verifier};
 use pact_runtime::{Check, Context as Runtime, Service, read_secret_file};
@@ -124,14 +124,7 @@ async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(
     let name = format!("journal-{}", config.members.own());
     let settings = &config.settings.bus;
     let bus = Bus::connect(
-        BusConfig {
-            urls: settings.urls.clone(),
-            credentials: Credentials::file(settings.creds.clone()),
-            tls_ca: Some(settings.tls_ca.clone()),
-            inbox_prefix: format!("_INBOX_s.{name}"),
-            name: name.clone(),
-            allow_plaintext_loopback: false,
-        },
+        settings.config(&name, format!("_INBOX_s.{name}")),
         runtime.clock.clone(),
         Some(runtime.readiness.check("bus")),
     )
