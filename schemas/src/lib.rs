@@ -13,6 +13,7 @@
 //!   authorisation matrix follow.
 //! - [`error_code`]: symbolic error codes and the exit code of each.
 //! - [`nodeset`]: `node[001-128]` expressions, parsed and folded.
+//! - [`judged`]: in which vCluster the right to act on nodes was judged.
 //! - [`resource`]: keys, values, changes: what is declared and what is found.
 //! - [`spec`]: the TOML specification that `pact apply` takes.
 //! - [`convert`]: from wire messages to values that are known to be whole.
@@ -28,6 +29,7 @@
 pub mod convert;
 pub mod error_code;
 pub mod id;
+pub mod judged;
 pub mod nodeset;
 pub mod operation;
 pub mod resource;

@@ -6,7 +6,7 @@ use pact_identity::{Principal, PrincipalKind, Role};
 use pact_policy::{Asker, AskerKind, Decision, DenyKind, Question, Target, VclusterRules};
 use pact_schemas::convert::Scope;
 use pact_schemas::operation::{Effect, Operation, Rpc};
-use pact_schemas::v1::{NodeRecord, NodeState, VclusterPolicy, VclustersReply, VclustersRequest};
+use pact_schemas::v1::{NodeRecord, NodeState, VclusterPolicy};
 use pact_schemas::{ErrorCode, NodeId, VclusterId, v1};
 
 use crate::auth::Caller;
@@ -182,11 +182,9 @@ impl Gateway {
         if touched.is_empty() {
             return Ok(settings); // an empty list would ask for all of them
         }
-        let vclusters = touched.iter().map(ToString::to_string).collect();
-        let request = VclustersRequest { vclusters, stale: false };
-        let reply: VclustersReply = self.journal.read("vclusters", &request).await?;
-        let mut known: BTreeMap<String, VclusterPolicy> = reply
-            .vclusters
+        let mut known: BTreeMap<String, VclusterPolicy> = self
+            .vclusters(touched.iter().map(ToString::to_string).collect())
+            .await?
             .into_iter()
             .map(|record| (record.vcluster, record.policy.unwrap_or_default()))
             .collect();

@@ -109,6 +109,7 @@ impl Gateway {
             stdin: begin.stdin,
             timeout_seconds: begin.timeout_seconds,
             output_limit_bytes: self.exec.output_limit_bytes,
+            judged: targets.judged()?,
         };
         let action = v1::Action { action: Some(Act::ExecRequest(request)) };
         let proposal = attest(&self.signer, &self.clock, &permit, begin.request_id, &action)?;

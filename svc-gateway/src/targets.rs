@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pact_schemas::judged::{self, Places};
 use pact_schemas::nodeset::{Expression, MAX_TEXT_BYTES, NodeSetError, Term};
-use pact_schemas::v1::{NodeRecord, NodeState, NodesReply, NodesRequest};
+use pact_schemas::v1::{JudgedScope, NodeRecord, NodeState, NodesReply, NodesRequest};
 use pact_schemas::{ErrorCode, NodeId, NodeSet, VclusterId, v1};
 
 use crate::context::Gateway;
@@ -33,6 +34,22 @@ impl Targets {
                 .next("split it into several commands"));
         }
         Ok(text)
+    }
+
+    /// In which vCluster each node was when the right to act on it was judged: by the records that it was judged by.
+    ///
+    /// # Errors
+    /// `PACT_TOO_LARGE` for nodes that lie in their vClusters in too many pieces.
+    pub(crate) fn judged(&self) -> Answer<Vec<JudgedScope>> {
+        let place = |(node, record): (&NodeId, &NodeRecord)| {
+            let vcluster = record.vcluster.as_deref().map(VclusterId::new).transpose();
+            let vcluster = vcluster.map_err(|e| bad_reply("pact-journal", e))?;
+            Ok((node.clone(), vcluster))
+        };
+        let places = self.nodes().map(place).collect::<Answer<Places>>()?;
+        judged::fold(&places).map_err(|error| {
+            ErrorCode::TooLarge.error(error.to_string()).next("split it into several commands")
+        })
     }
 
     /// The nodes with their ids checked.

@@ -9,6 +9,7 @@ mod bus_users;
 mod declared;
 mod events;
 mod exec;
+mod judged;
 mod nodes;
 mod policy;
 mod records;
@@ -31,7 +32,8 @@ pub(crate) use declared::samples;
 pub(crate) use declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
 pub(crate) use events::check_blob;
 pub(crate) use records::{
-    Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow, Unnamed, sha256,
+    Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow, Unnamed, Uploader,
+    sha256,
 };
 pub(crate) use requests::{RequestHorizon, forgets};
 pub(crate) use tree::{TILE_LEAVES, Tree};

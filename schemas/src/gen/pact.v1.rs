@@ -1491,7 +1491,7 @@ pub mod action {
         ChangeBlacklist(super::ChangeBlacklist),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExecRequest {
     /// Folded node set; every member must be known to the journal.
     #[prost(string, tag = "1")]
@@ -1504,6 +1504,19 @@ pub struct ExecRequest {
     pub timeout_seconds: u32,
     #[prost(uint64, tag = "5")]
     pub output_limit_bytes: u64,
+    #[prost(message, repeated, tag = "6")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
+}
+/// Where the right to act on some of an action's nodes was judged. All scopes of an action together name each of its
+/// nodes once; `apply` refuses the action when a node has come into another vCluster since.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JudgedScope {
+    /// Absent: the nodes were in no vCluster.
+    #[prost(string, optional, tag = "1")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    /// Folded node set. What is longer than one may be comes in several scopes of the same vCluster.
+    #[prost(string, tag = "2")]
+    pub targets: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegisterNode {
@@ -1544,7 +1557,7 @@ pub struct SetLiveness {
     #[prost(uint64, tag = "3")]
     pub expected_state_seq: u64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AssignNode {
     /// Folded node set.
     #[prost(string, tag = "1")]
@@ -1555,6 +1568,9 @@ pub struct AssignNode {
     /// `assign` refuses nodes that have a vCluster; `move` refuses those without.
     #[prost(enumeration = "AssignMode", tag = "3")]
     pub mode: i32,
+    /// Of the nodes as they are before.
+    #[prost(message, repeated, tag = "4")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeNode {
@@ -1770,7 +1786,7 @@ pub struct CommitDelta {
     #[prost(string, tag = "7")]
     pub message: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Rollback {
     /// Whose declared state, or (with `discard_drift`) whose drift.
     #[prost(message, optional, tag = "1")]
@@ -1783,7 +1799,7 @@ pub struct Rollback {
     pub discard_drift: bool,
     #[prost(bytes = "vec", tag = "4")]
     pub drift_digest: ::prost::alloc::vec::Vec<u8>,
-    /// Newest entry of the scope that the caller saw (compare and set).
+    /// Newest entry of the scope that the caller saw (compare and set); 0 where nothing declared changes.
     #[prost(uint64, tag = "5")]
     pub base_seq: u64,
     /// Of the encoded RollbackPlan of the node, when the scope is one: what the grant names.
@@ -1791,16 +1807,21 @@ pub struct Rollback {
     pub plan_sha256: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "7")]
     pub message: ::prost::alloc::string::String,
+    /// Of a node; none of a vCluster.
+    #[prost(message, repeated, tag = "8")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExtendWindow {
     /// Folded node set.
     #[prost(string, tag = "1")]
     pub targets: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]
     pub minutes: u32,
+    #[prost(message, repeated, tag = "3")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChangeBlacklist {
     #[prost(message, optional, tag = "1")]
     pub scope: ::core::option::Option<Scope>,
@@ -1808,6 +1829,9 @@ pub struct ChangeBlacklist {
     pub add: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "3")]
     pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a node; none of a vCluster.
+    #[prost(message, repeated, tag = "4")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2016,11 +2040,17 @@ pub struct VclustersRequest {
     pub vclusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bool, tag = "2")]
     pub stale: bool,
+    /// Page: vClusters with names > after, at most 1,024 and 512 KiB.
+    #[prost(string, tag = "3")]
+    pub after: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VclustersReply {
+    /// In the order of their names.
     #[prost(message, repeated, tag = "1")]
     pub vclusters: ::prost::alloc::vec::Vec<VclusterRecord>,
+    #[prost(bool, tag = "2")]
+    pub more: bool,
 }
 /// `blob`
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2123,6 +2153,9 @@ pub struct PlanRequest {
     /// Encoded Action: ApplySpec, CommitDelta, Rollback or ChangeBlacklist.
     #[prost(bytes = "vec", tag = "1")]
     pub action: ::prost::alloc::vec::Vec<u8>,
+    /// Page: only changes of keys > after. For actions of one scope, and without deltas.
+    #[prost(string, tag = "2")]
+    pub after: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlanReply {
@@ -2145,7 +2178,7 @@ pub struct PlannedScope {
     /// Node deltas that end because the overlay now says the same.
     #[prost(message, repeated, tag = "4")]
     pub absorbed: ::prost::alloc::vec::Vec<DeltaConflict>,
-    /// What a reply has no room for: the changes are always inline.
+    /// Changes after those that are listed, which a reply has no room for: they are always inline.
     #[prost(uint32, tag = "5")]
     pub omitted_changes: u32,
     /// Of `conflicts` and `absorbed` together; 256 of each are listed.
@@ -3644,7 +3677,7 @@ pub struct KeyProblem {
 pub struct RollbackPlan {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
-    /// `old` is what the node has to have now, `new` what it gets.
+    /// `old` is what the node has to have now, `new` what it gets. Chunks were sent before (`rollback_chunk`).
     #[prost(message, optional, tag = "2")]
     pub changes: ::core::option::Option<ChangeSet>,
     /// Discard the drift of this digest (`rollback head`).
@@ -3653,6 +3686,15 @@ pub struct RollbackPlan {
     #[prost(bytes = "vec", tag = "4")]
     pub expect_digest: ::prost::alloc::vec::Vec<u8>,
 }
+/// `rollback_chunk`: a chunk of the changes of a plan that follows. Kept for 60 s after it was used last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackChunk {
+    /// At most 256 KiB.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackChunkAck {}
 /// `rollback_check`: who would be hurt. Reserves the plan for 10 s.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RollbackCheckRequest {
@@ -3669,7 +3711,7 @@ pub struct RollbackCheckReply {
     /// What would change on the node.
     #[prost(uint32, tag = "3")]
     pub keys: u32,
-    /// Of the encoded plan, as the grant has to name it.
+    /// Of the plan as it was sent, which the grant has to name.
     #[prost(bytes = "vec", tag = "4")]
     pub plan_sha256: ::prost::alloc::vec::Vec<u8>,
 }
@@ -4081,7 +4123,7 @@ pub struct NodeCommit {
     pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(bytes = "vec", tag = "6")]
     pub drift_digest: ::prost::alloc::vec::Vec<u8>,
-    /// What is left; absent: the node did not say so in time.
+    /// What is left; absent: the node did not say so in time. On a retry an error says why.
     #[prost(message, optional, tag = "7")]
     pub settled: ::core::option::Option<NodeSettled>,
 }

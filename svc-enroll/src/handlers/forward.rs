@@ -133,11 +133,12 @@ mod tests {
                 targets: "n[1-3]".into(),
                 vcluster: vcluster.map(str::to_owned),
                 mode: mode.into(),
+                judged: Vec::new(),
             };
             assert_eq!(check_assignment(&action).is_ok(), fits, "{mode:?} {vcluster:?}");
         }
-        let action =
-            v1::AssignNode { targets: String::new(), vcluster: None, mode: Mode::Unassign.into() };
+        let mode = Mode::Unassign.into();
+        let action = v1::AssignNode { mode, ..v1::AssignNode::default() };
         assert!(check_assignment(&action).is_err());
     }
 }

@@ -55,7 +55,7 @@ impl Gateway {
         let draft = Draft::of(&spec, &request)?;
         self.store(&permit, id, &draft.blobs).await?;
         let action = v1::Action { action: Some(Act::ApplySpec(draft.spec.clone())) };
-        let plan = PlanRequest { action: action.encode_to_vec() };
+        let plan = PlanRequest { action: action.encode_to_vec(), ..PlanRequest::default() };
         let plan: PlanReply = self.journal.read("plan", &plan).await?;
         let mut reply = ApplyReply {
             policies: draft.spec.policies.clone(),

@@ -64,7 +64,11 @@ impl Gateway {
         let listed = vec![pattern.as_str().to_owned()];
         let (add, remove) =
             if name == "blacklist.add" { (listed, Vec::new()) } else { (Vec::new(), listed) };
-        let change = ChangeBlacklist { scope: request.scope.clone(), add, remove };
+        let judged = match &place {
+            Place::Node(targets) => targets.judged()?,
+            Place::Vcluster(_) => Vec::new(),
+        };
+        let change = ChangeBlacklist { scope: request.scope.clone(), add, remove, judged };
         let action = v1::Action { action: Some(Act::ChangeBlacklist(change)) };
         let proposal = attest(&self.signer, &self.clock, &permit, id, &action)?;
         let (done, _) = self.journal.propose_one(proposal).await?;

@@ -46,7 +46,8 @@ impl Gateway {
         let Some(open) = subset(&targets, |node, _| open.contains(node)) else {
             return Ok(v1::ExtendWindowReply { errors, ..v1::ExtendWindowReply::default() });
         };
-        let extend = ExtendWindow { targets: open.folded()?, minutes: request.minutes };
+        let (folded, judged) = (open.folded()?, open.judged()?);
+        let extend = ExtendWindow { targets: folded, minutes: request.minutes, judged };
         let action = v1::Action { action: Some(Act::ExtendWindow(extend)) };
         let proposal = attest(&self.signer, &self.clock, &permit, id, &action)?;
         let (done, grant) = self.journal.propose_one(proposal).await?;

@@ -2,6 +2,7 @@
 
 use pact_schemas::v1::{self, VclusterRecord, VclustersReply, VclustersRequest};
 use pact_schemas::{ErrorCode, VclusterId, convert};
+use prost::Message as _;
 
 use crate::auth::{Caller, sight};
 use crate::authorise::Asked;
@@ -10,6 +11,9 @@ use crate::error::{Answer, bad_request};
 use crate::exec::operation;
 use crate::targets::Condition;
 
+/// vClusters in one answer: beyond it gRPC clients refuse the message.
+const MAX_REPLY_BYTES: usize = 3 * 1024 * 1024;
+
 impl Gateway {
     pub(super) async fn list_groups(
         &self,
@@ -17,12 +21,16 @@ impl Gateway {
         _: v1::ListGroupsRequest,
     ) -> Answer<v1::ListGroupsReply> {
         self.authorise(&caller, Asked::of(operation("group.list")?)).await?;
-        let reply: VclustersReply =
-            self.journal.read("vclusters", &VclustersRequest::default()).await?;
         let sight = sight(&caller.principal);
-        let groups =
-            reply.vclusters.into_iter().filter(|record| sight.sees(Some(&record.vcluster)));
-        Ok(v1::ListGroupsReply { groups: groups.collect() })
+        let all = self.vclusters(Vec::new()).await?;
+        let groups = all.into_iter().filter(|record| sight.sees(Some(&record.vcluster)));
+        let reply = v1::ListGroupsReply { groups: groups.collect() };
+        if reply.encoded_len() > MAX_REPLY_BYTES {
+            return Err(ErrorCode::TooLarge
+                .error("the vClusters have more policy than one answer carries")
+                .next("look at them one by one with `pact group show`"));
+        }
+        Ok(reply)
     }
 
     pub(super) async fn show_group(
@@ -45,9 +53,22 @@ impl Gateway {
 
     /// What the journal knows of a vCluster.
     pub(super) async fn vcluster(&self, vcluster: &VclusterId) -> Answer<VclusterRecord> {
-        let wanted = VclustersRequest { vclusters: vec![vcluster.to_string()], stale: false };
-        let reply: VclustersReply = self.journal.read("vclusters", &wanted).await?;
-        let group = reply.vclusters.into_iter().next();
+        let group = self.vclusters(vec![vcluster.to_string()]).await?.into_iter().next();
         group.ok_or_else(|| ErrorCode::NotFound.error(format!("no vCluster {vcluster}")))
+    }
+    /// The vClusters of these names, or all of them, in the order of their names. Unknown ones are left out.
+    pub(crate) async fn vclusters(&self, vclusters: Vec<String>) -> Answer<Vec<VclusterRecord>> {
+        let mut request = VclustersRequest { vclusters, ..VclustersRequest::default() };
+        let mut records = Vec::new();
+        loop {
+            let reply: VclustersReply = self.journal.read("vclusters", &request).await?;
+            let last = reply.vclusters.last().map(|record| record.vcluster.clone());
+            records.extend(reply.vclusters);
+            match last {
+                // Pages ascend, so each begins after the last: the loop ends.
+                Some(last) if reply.more && last > request.after => request.after = last,
+                _ => return Ok(records),
+            }
+        }
     }
 }

@@ -84,6 +84,7 @@ impl Gateway {
             targets: targets.folded()?,
             vcluster: vcluster.map(|v| v.to_string()),
             mode: mode.into(),
+            judged: targets.judged()?,
         };
         let done = self.propose_node(&permit, request_id, Act::AssignNode(assign)).await?;
         Ok(v1::AssignNodeReply {

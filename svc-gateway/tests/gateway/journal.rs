@@ -131,10 +131,13 @@ impl Journal {
         }
     }
 
+    /// One in a page.
     fn vclusters(&self, request: &v1::VclustersRequest) -> v1::VclustersReply {
-        let wanted =
-            |name: &String| request.vclusters.is_empty() || request.vclusters.contains(name);
-        let vclusters = self.with(|s| {
+        let wanted = |name: &String| {
+            let is_named = request.vclusters.is_empty() || request.vclusters.contains(name);
+            is_named && *name > request.after
+        };
+        let mut vclusters: Vec<v1::VclusterRecord> = self.with(|s| {
             let all = s.policies.iter().filter(|(name, _)| wanted(name));
             let record = |(name, policy): (&String, &v1::VclusterPolicy)| v1::VclusterRecord {
                 vcluster: name.clone(),
@@ -143,7 +146,9 @@ impl Journal {
             };
             all.map(record).collect()
         });
-        v1::VclustersReply { vclusters }
+        let more = vclusters.len() > 1;
+        vclusters.truncate(1);
+        v1::VclustersReply { vclusters, more }
     }
 
     fn entries(&self, request: &v1::EntriesRequest) -> v1::EntriesReply {

@@ -139,7 +139,9 @@ fn dispatch(
         A::PutBlob(blob) => events::put_blob(work, command, blob, time_nanos)?,
         A::RecordDenied(record) => policy::denied(work, record)?,
         A::RecordAccess(record) => policy::accessed(work, record)?,
-        A::SetPolicy(set) => policy::set_policy(work, set)?,
+        A::SetPolicy(set) => {
+            policy::set_policy_alone(work, set, declared::is_platform_admin(command))?
+        }
         A::RejectEnrolment(reject) => policy::enrolment_rejected(work, reject)?,
         A::AnnounceMembers(announce) => policy::announce_members(work, announce)?,
         A::Tick(_) => {

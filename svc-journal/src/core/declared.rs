@@ -34,6 +34,8 @@ use prost::Message as _;
 
 use super::refusal::Refusal;
 
+pub(crate) use checks::one_person_suffices;
+
 /// Keys of one scope: a document of them is checked and compared as a whole, on the smallest node.
 pub(crate) const MAX_SCOPE_KEYS: u32 = 20_000;
 /// Bytes of the declared keys of one scope, as [`size_of`] counts them. With the largest policy (2 MiB) and blacklist beside

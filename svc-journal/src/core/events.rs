@@ -1,5 +1,7 @@
 //! What nodes report: spooled events, once each and in order, and recorded chunks.
 
+use std::collections::BTreeSet;
+
 use pact_schemas::convert::{self, Scope, bytes, id, required};
 use pact_schemas::v1::{
     self, CapabilityChange, Command, EntryKind, NodeEvent, NodeRecord, PrincipalKind, PutBlob,
@@ -10,7 +12,7 @@ use pact_schemas::{ErrorCode, NodeId, SpoolId};
 use super::declared::reports;
 use super::exec::{self, Report};
 use super::nodes::state_of;
-use super::records::{Blob, Unnamed, sha256};
+use super::records::{Blob, Unnamed, Uploader, sha256};
 use super::refusal::Refusal;
 use super::working::{Draft, Working};
 
@@ -20,6 +22,8 @@ pub(crate) const MAX_CHUNK_BYTES: u32 = 256 * 1024;
 const MAX_REPORT_CHUNKS: usize = 64;
 /// Bytes of a node's chunks, compressed, that no event has named: twice what an agent keeps for the journal at most.
 const MAX_UNNAMED_BYTES: u64 = 512 * 1024 * 1024;
+/// What a chunk costs that is stored already: the row that says who else has sent it.
+const UPLOAD_BYTES: u64 = 128;
 /// For so long they count. An agent that lost its spool never names what it had sent, and must not be shut out for ever.
 const UNNAMED_COUNTS_NANOS: i64 = 24 * 3_600 * 1_000_000_000;
 
@@ -53,10 +57,17 @@ pub(crate) fn event(
     match body {
         node_event::Body::ExecEnded(ended) => match exec::ended(work, &node, ended)? {
             Report::Finished(draft) => {
-                if ended.finished.as_ref().is_some_and(|finished| !finished.output.is_empty()) {
+                let output = ended.finished.iter().flat_map(|finished| &finished.output);
+                let own = output.map(|segment| exec::is_own(work, &node, segment.blob.as_ref()));
+                let own: BTreeSet<bool> = own.collect();
+                if own.contains(&true) {
                     named(work, &node);
                 }
                 let seq = work.draft(*draft);
+                if own.contains(&false) {
+                    let reason = format!("its report about entry {} names", ended.grant_seq);
+                    not_sent(work, &node, "exec_ended", &reason);
+                }
                 work.staged.outcomes.insert((ended.grant_seq, node.clone()), seq);
             }
             Report::Repeated => {}
@@ -87,19 +98,31 @@ pub(crate) fn event(
     Ok(())
 }
 
-/// The spool must go on, and the claim must be seen.
 fn not_asked(work: &mut Working<'_>, node: &NodeId, what: &'static str, reason: String) {
-    work.draft(Draft::new(
-        EntryKind::Denied,
-        Scope::Node(node.clone()),
-        format!("node {node} reported what it was not asked for: {what}"),
-        entry::Payload::Denied(v1::Denied {
-            operation: what.to_owned(),
-            target: node.to_string(),
-            code: ErrorCode::GrantForOther.to_string(),
-            reason,
-        }),
-    ));
+    let message = format!("node {node} reported what it was not asked for: {what}");
+    denied(work, node, what, ErrorCode::GrantForOther, message, reason);
+}
+
+/// A report names chunks that the node itself never sent: whoever knows a digest alone does not get the bytes shown.
+fn not_sent(work: &mut Working<'_>, node: &NodeId, what: &'static str, report: &str) {
+    let message = format!("node {node} named recordings that it has not sent: {what}");
+    let reason = format!("{report} chunks that this node has not sent; they are left out");
+    denied(work, node, what, ErrorCode::BadSignature, message, reason);
+}
+
+/// The spool must go on, and the claim must be seen.
+fn denied(
+    work: &mut Working<'_>,
+    node: &NodeId,
+    what: &'static str,
+    code: ErrorCode,
+    message: String,
+    reason: String,
+) {
+    let target = node.to_string();
+    let denied = v1::Denied { operation: what.to_owned(), target, code: code.to_string(), reason };
+    let scope = Scope::Node(node.clone());
+    work.draft(Draft::new(EntryKind::Denied, scope, message, entry::Payload::Denied(denied)));
 }
 
 fn capability(
@@ -118,6 +141,10 @@ fn capability(
     for chunk in &change.report {
         bytes::<32>(&chunk.sha256, "BlobRef.sha256")?;
     }
+    if !change.report.iter().all(|chunk| exec::is_own(work, node, Some(chunk))) {
+        not_sent(work, node, "capability_change", "its capability report names");
+        return Ok(());
+    }
     named(work, node);
     record.capability.clone_from(&change.report);
     record.capability_time = Some(convert::timestamp(time_nanos));
@@ -131,7 +158,7 @@ fn capability(
     Ok(())
 }
 
-/// Stores a chunk under its hash; a chunk that is stored already makes nothing.
+/// Stores a chunk under its hash, with who sent it; what is so already makes nothing.
 pub(crate) fn put_blob(
     work: &mut Working<'_>,
     command: &Command,
@@ -139,13 +166,20 @@ pub(crate) fn put_blob(
     time_nanos: i64,
 ) -> Result<(), Refusal> {
     let hash = check_blob(blob)?;
-    if !work.has_blob(&hash) {
-        if let Some(node) = node_of(command) {
-            count_unnamed(work, node, blob.compressed.len() as u64, time_nanos)?;
-        }
+    let is_stored = work.has_blob(&hash);
+    let by = node_of(command).map_or(Uploader::Gateways, Uploader::Node);
+    if is_stored && work.has_uploaded(&hash, &by) {
+        return Ok(());
+    }
+    if let Uploader::Node(node) = &by {
+        let bytes = if is_stored { UPLOAD_BYTES } else { blob.compressed.len() as u64 };
+        count_unnamed(work, node.clone(), bytes, time_nanos)?;
+    }
+    if !is_stored {
         let stored = Blob { compressed: blob.compressed.clone(), size_bytes: blob.size_bytes };
         work.staged.blobs.insert(hash, stored);
     }
+    work.staged.uploads.insert((hash, by));
     Ok(())
 }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 
 use pact_schemas::convert::{Scope, enumeration, required};
-use pact_schemas::v1::{self, Command, EntryKind, ExecEnded, ExecOutcome, ExecRequest, entry};
+use pact_schemas::v1::{
+    BlobRef, Command, EntryKind, ExecEnded, ExecFinished, ExecOutcome, ExecRequest, ExecRequested,
+    entry,
+};
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
-use super::nodes::state_of;
+use super::judged;
+use super::records::Uploader;
 use super::refusal::Refusal;
-use super::working::{Draft, Working, vcluster_of};
+use super::working::{Draft, Working};
 
 /// Arguments of one command.
 const MAX_ARGUMENTS: usize = 1_024;
@@ -41,13 +45,10 @@ pub(crate) fn request(
     }
     check_request(exec)?;
     let targets = NodeSet::parse(&exec.targets)?;
-    let mut vclusters: BTreeSet<Option<VclusterId>> = BTreeSet::new();
-    for node in targets.iter() {
-        let record = work.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
-        if state_of(&record) == v1::NodeState::Revoked {
-            return Err(Refusal::Revoked { node: node.clone() });
-        }
-        vclusters.insert(vcluster_of(&record));
+    let placed = judged::placed(work, &targets, &exec.judged)?;
+    let vclusters: BTreeSet<Option<VclusterId>> = placed.into_values().collect();
+    if let Some(vcluster) = vclusters.iter().flatten().find(|v| needs_approval(work, v)) {
+        return Err(Refusal::NeedsApproval { vcluster: vcluster.clone() });
     }
     let terms = Terms {
         exec_whitelist: common_whitelist(work, &vclusters),
@@ -59,7 +60,7 @@ pub(crate) fn request(
         EntryKind::ExecRequested,
         scope,
         format!("exec on {folded}: {}", shown(&exec.argv)),
-        entry::Payload::ExecRequested(v1::ExecRequested {
+        entry::Payload::ExecRequested(ExecRequested {
             targets: folded,
             argv: exec.argv.clone(),
             stdin: exec.stdin,
@@ -120,6 +121,12 @@ fn common_whitelist(work: &Working<'_>, vclusters: &BTreeSet<Option<VclusterId>>
     common.unwrap_or_default().into_iter().collect()
 }
 
+/// Whether commands there are a matter of two persons: a regulated vCluster alone does not ask for that.
+fn needs_approval(work: &Working<'_>, vcluster: &VclusterId) -> bool {
+    let policy = work.vcluster(vcluster).and_then(|record| record.policy);
+    policy.is_some_and(|policy| policy.exec_requires_approval == Some(true))
+}
+
 fn is_regulated(work: &Working<'_>, vcluster: &VclusterId) -> bool {
     let policy = work.vcluster(vcluster).and_then(|record| record.policy);
     policy.is_some_and(|policy| policy.regulated == Some(true))
@@ -170,13 +177,30 @@ pub(crate) fn ended(
         EntryKind::ExecFinished,
         Scope::Node(node.clone()),
         format!("exec {} on {node}: {}", ended.grant_seq, told(outcome, finished)),
-        entry::Payload::ExecFinished(finished.clone()),
+        entry::Payload::ExecFinished(with_own_output(work, node, finished.clone())),
     );
     draft.parent = Some(ended.grant_seq);
     Ok(Report::Finished(Box::new(draft)))
 }
 
-fn told(outcome: ExecOutcome, finished: &v1::ExecFinished) -> String {
+/// Whether the node itself has sent a chunk that it names.
+pub(super) fn is_own(work: &Working<'_>, node: &NodeId, chunk: Option<&BlobRef>) -> bool {
+    let sha256 = chunk.and_then(|chunk| chunk.sha256.as_slice().try_into().ok());
+    sha256.is_some_and(|sha256| work.has_uploaded(&sha256, &Uploader::Node(node.clone())))
+}
+
+/// Without what the node names and has not sent, which counts as cut off.
+fn with_own_output(work: &Working<'_>, node: &NodeId, mut finished: ExecFinished) -> ExecFinished {
+    let (own, foreign): (Vec<_>, Vec<_>) = std::mem::take(&mut finished.output)
+        .into_iter()
+        .partition(|segment| is_own(work, node, segment.blob.as_ref()));
+    let sizes = foreign.iter().filter_map(|segment| segment.blob.as_ref());
+    let cut: u64 = sizes.map(|blob| u64::from(blob.size_bytes)).sum();
+    finished.discarded_bytes = finished.discarded_bytes.saturating_add(cut);
+    ExecFinished { output: own, ..finished }
+}
+
+fn told(outcome: ExecOutcome, finished: &ExecFinished) -> String {
     let number = |n: Option<i32>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
     match outcome {
         ExecOutcome::Unspecified | ExecOutcome::Unknown => "the outcome is unknown".to_owned(),

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::ResourceKey;
-use pact_schemas::v1::{self, Command, MemberAddress, NodeRecord, Outcome, VclusterRecord};
-use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
+use pact_schemas::v1::{
+    self, Command, MemberAddress, NodeRecord, Outcome, VclusterRecord, action::Action,
+};
+use pact_schemas::{NodeId, NodeSet, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
 use super::apply::apply_batch;
 use super::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
-use super::records::{Blob, Head, Posting, RequestMemory, StoredEntry, Unnamed};
+use super::judged::judged_of;
+use super::records::{Blob, Head, Posting, RequestMemory, StoredEntry, Unnamed, Uploader, sha256};
 use super::requests::RequestHorizon;
 use super::tree::Tree;
 use super::view::StateView;
@@ -30,6 +33,7 @@ pub(crate) struct Memory {
     pub(crate) horizon: RequestHorizon,
     pub(crate) unnamed: BTreeMap<NodeId, Unnamed>,
     pub(crate) blobs: BTreeMap<[u8; 32], Blob>,
+    pub(crate) uploads: BTreeSet<([u8; 32], Uploader)>,
     pub(crate) members: Vec<MemberAddress>,
     pub(crate) declared: BTreeMap<(DeclaredScope, ResourceKey), BTreeMap<u64, Declared>>,
     pub(crate) scope_marks: BTreeMap<DeclaredScope, BTreeMap<u64, ScopeMark>>,
@@ -67,6 +71,7 @@ impl Memory {
         self.horizon = changes.horizon.unwrap_or(self.horizon);
         self.unnamed.extend(changes.unnamed);
         self.blobs.extend(changes.blobs);
+        self.uploads.extend(changes.uploads);
         for (key, rows) in changes.declared {
             self.declared.entry(key).or_default().extend(rows);
         }
@@ -93,6 +98,36 @@ impl Memory {
         self.configured.extend(changes.configured);
         self.members = changes.members.unwrap_or_else(|| std::mem::take(&mut self.members));
         applied.outcomes
+    }
+
+    /// The command of a gateway that judged the right just now, unless it says itself what was judged.
+    pub(crate) fn judging(&self, mut command: Command) -> Command {
+        let Some(action) = command.action.as_mut().and_then(|a| a.action.as_mut()) else {
+            return command;
+        };
+        let targets = match &*action {
+            Action::ExecRequest(exec) => exec.targets.clone(),
+            Action::AssignNode(assign) => assign.targets.clone(),
+            Action::ExtendWindow(extend) => extend.targets.clone(),
+            Action::Rollback(v1::Rollback { scope, .. })
+            | Action::ChangeBlacklist(v1::ChangeBlacklist { scope, .. }) => {
+                match scope.as_ref().and_then(|scope| scope.scope.as_ref()) {
+                    Some(v1::scope::Scope::Node(node)) => node.clone(),
+                    _ => return command,
+                }
+            }
+            _ => return command,
+        };
+        let judged = judged_of(action).unwrap();
+        if let Ok(targets) = NodeSet::parse(&targets)
+            && judged.is_empty()
+        {
+            judged.extend(targets.iter().map(|node| v1::JudgedScope {
+                vcluster: self.nodes.get(node).and_then(|record| record.vcluster.clone()),
+                targets: node.to_string(),
+            }));
+        }
+        command
     }
 
     pub(crate) fn decoded(&self) -> Vec<v1::Entry> {
@@ -142,6 +177,9 @@ impl StateView for Memory {
     }
     fn has_blob(&self, sha256: &[u8; 32]) -> bool {
         self.blobs.contains_key(sha256)
+    }
+    fn has_uploaded(&self, sha256: &[u8; 32], by: &Uploader) -> bool {
+        self.uploads.contains(&(*sha256, by.clone()))
     }
     fn blob(&self, sha256: &[u8; 32]) -> Option<Blob> {
         self.blobs.get(sha256).cloned()
@@ -201,12 +239,21 @@ impl Commands {
         format!("{:08x}-{:04x}-7000-8000-{:012x}", millis >> 16, millis & 0xffff, self.next_id)
     }
 
-    pub(crate) fn make(&mut self, action: v1::action::Action) -> Command {
+    pub(crate) fn make(&mut self, action: Action) -> Command {
         let id = self.id();
         Command { request_id: Some(id), ..self.bare(action) }
     }
 
-    pub(crate) fn bare(&mut self, action: v1::action::Action) -> Command {
+    /// A chunk as a node sends it.
+    pub(crate) fn put_by(&mut self, node: &str, plain: &[u8]) -> Command {
+        let mut command = self.bare(put(plain));
+        let author = command.author.as_mut().unwrap();
+        author.subject = format!("node:{node}");
+        author.kind = v1::PrincipalKind::Node.into();
+        command
+    }
+
+    pub(crate) fn bare(&mut self, action: Action) -> Command {
         self.now_nanos += 1_000_000;
         Command {
             version: 1,
@@ -225,8 +272,8 @@ impl Commands {
     }
 }
 
-pub(crate) fn register(node: &str, mac: u8) -> v1::action::Action {
-    v1::action::Action::RegisterNode(v1::RegisterNode {
+pub(crate) fn register(node: &str, mac: u8) -> Action {
+    Action::RegisterNode(v1::RegisterNode {
         node: node.to_owned(),
         identity: Some(v1::HardwareIdentity {
             macs: vec![format!("0c:42:a1:00:00:{mac:02x}")],
@@ -237,36 +284,52 @@ pub(crate) fn register(node: &str, mac: u8) -> v1::action::Action {
     })
 }
 
-pub(crate) fn exec(targets: &str, argv: &[&str]) -> v1::action::Action {
-    v1::action::Action::ExecRequest(v1::ExecRequest {
+pub(crate) fn exec(targets: &str, argv: &[&str]) -> Action {
+    Action::ExecRequest(v1::ExecRequest {
         targets: targets.to_owned(),
         argv: argv.iter().map(|a| (*a).to_owned()).collect(),
         stdin: false,
         timeout_seconds: 60,
         output_limit_bytes: 10 << 20,
+        judged: Vec::new(),
     })
 }
 
-pub(crate) fn policy(vcluster: &str, policy: v1::VclusterPolicy) -> v1::action::Action {
-    v1::action::Action::SetPolicy(v1::SetPolicy {
+pub(crate) fn put(plain: &[u8]) -> Action {
+    Action::PutBlob(v1::PutBlob {
+        sha256: sha256(&[plain]).to_vec(),
+        compressed: zstd::bulk::compress(plain, 1).unwrap(),
+        size_bytes: u32::try_from(plain.len()).unwrap(),
+    })
+}
+
+pub(crate) fn policy(vcluster: &str, policy: v1::VclusterPolicy) -> Action {
+    Action::SetPolicy(v1::SetPolicy {
         updates: vec![v1::PolicyUpdate { vcluster: vcluster.to_owned(), policy: Some(policy) }],
     })
 }
 
-pub(crate) fn assign(
-    targets: &str,
-    vcluster: Option<&str>,
-    mode: v1::AssignMode,
-) -> v1::action::Action {
-    v1::action::Action::AssignNode(v1::AssignNode {
+pub(crate) fn assign(targets: &str, vcluster: Option<&str>, mode: v1::AssignMode) -> Action {
+    Action::AssignNode(v1::AssignNode {
         targets: targets.to_owned(),
         vcluster: vcluster.map(str::to_owned),
         mode: mode.into(),
+        judged: Vec::new(),
     })
 }
 
-pub(crate) fn ended(node: &str, spool: char, number: u64, grant_seq: u64) -> v1::action::Action {
-    v1::action::Action::NodeEvent(v1::NodeEvent {
+/// The action, judged where these nodes were.
+pub(crate) fn judged(mut action: Action, scopes: &[(Option<&str>, &str)]) -> Action {
+    let scopes = scopes.iter().map(|(vcluster, targets)| v1::JudgedScope {
+        vcluster: vcluster.map(str::to_owned),
+        targets: (*targets).to_owned(),
+    });
+    *judged_of(&mut action).unwrap() = scopes.collect();
+    action
+}
+
+pub(crate) fn ended(node: &str, spool: char, number: u64, grant_seq: u64) -> Action {
+    Action::NodeEvent(v1::NodeEvent {
         node: node.to_owned(),
         spool_id: spool.to_string().repeat(32),
         number,

@@ -10,6 +10,8 @@ use pact_schemas::v1::{
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
 use super::bus_users;
+use super::declared::one_person_suffices;
+use super::judged;
 use super::records::CertificateRow;
 use super::refusal::Refusal;
 use super::working::{Draft, Working, vcluster_of};
@@ -292,6 +294,10 @@ pub(crate) fn assign(work: &mut Working<'_>, assign: &AssignNode) -> Result<(), 
             });
         }
     };
+    judged::placed(work, &targets, &assign.judged)?;
+    if let Some(to) = &to {
+        one_person_suffices(work, to)?;
+    }
     for node in targets.iter() {
         assign_one(work, node, mode, to.as_ref())?;
     }
@@ -305,8 +311,10 @@ fn assign_one(
     to: Option<&VclusterId>,
 ) -> Result<(), Refusal> {
     let record = known(work, node)?;
-    not_revoked(node, &record)?;
     let from = vcluster_of(&record);
+    if let Some(from) = &from {
+        one_person_suffices(work, from)?;
+    }
     let (kind, what) = match (mode, &from) {
         (AssignMode::Assign, Some(vcluster)) => {
             return Err(Refusal::AssignedAlready {

@@ -6,7 +6,9 @@ use pact_schemas::v1::{
     SetPolicy, VclusterPolicy, VclusterRecord, entry,
 };
 use pact_schemas::{NodeId, VclusterId};
+use prost::Message as _;
 
+use super::declared::one_person_suffices;
 use super::refusal::Refusal;
 use super::working::{Draft, Working};
 
@@ -16,8 +18,25 @@ const MAX_UPDATES: usize = 64;
 const MAX_LIST: usize = 1_024;
 /// Longest text that is recorded of a refusal.
 const MAX_TEXT_BYTES: usize = 1_024;
+/// Bytes of an encoded vCluster: half of a reply, so that one always fits and two often do.
+const MAX_VCLUSTER_BYTES: usize = 256 * 1024;
 /// Members of a journal, learners included.
 const MAX_MEMBERS: usize = 16;
+
+/// [`set_policy`] as a command of its own: of a platform admin, and where one person suffices.
+pub(crate) fn set_policy_alone(
+    work: &mut Working<'_>,
+    set: &SetPolicy,
+    may_set: bool,
+) -> Result<(), Refusal> {
+    if !may_set {
+        return Err(Refusal::NotPlatformAdmin);
+    }
+    for update in &set.updates {
+        one_person_suffices(work, &id(&update.vcluster, "PolicyUpdate.vcluster")?)?;
+    }
+    set_policy(work, set)
+}
 
 /// Merges policy keys into those of each vCluster, which comes into being with its first policy.
 pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), Refusal> {
@@ -37,7 +56,9 @@ pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), 
             ..VclusterRecord::default()
         });
         let policy = merged(&vcluster, record.policy.clone().unwrap_or_default(), given)?;
+        let before = record.clone();
         let record = VclusterRecord { policy: Some(policy.clone()), policy_seq: seq, ..record };
+        check_size(&vcluster, &before, &record)?;
         work.staged.vclusters.insert(vcluster.clone(), record);
         work.staged.configured.insert(Scope::Vcluster(vcluster.clone()), seq);
         work.draft(Draft::new(
@@ -51,6 +72,29 @@ pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), 
         ));
     }
     Ok(())
+}
+
+/// Whether a vCluster is small enough to be sent around with every question about it. One that is too large may become smaller.
+pub(super) fn check_size(
+    vcluster: &VclusterId,
+    before: &VclusterRecord,
+    after: &VclusterRecord,
+) -> Result<(), Refusal> {
+    let bytes = after.encoded_len();
+    if bytes <= MAX_VCLUSTER_BYTES || bytes < before.encoded_len() {
+        return Ok(());
+    }
+    let policy = after.policy.clone().unwrap_or_default();
+    let lists = [
+        ("exec_whitelist", &policy.exec_whitelist),
+        ("shell_whitelist", &policy.shell_whitelist),
+        ("auto_converge_categories", &policy.auto_converge_categories),
+        ("require_ack_categories", &policy.require_ack_categories),
+        ("blacklist", &after.blacklist),
+    ];
+    let sized = lists.map(|(name, list)| (list.iter().map(String::len).sum::<usize>(), name));
+    let (list_bytes, list) = sized.into_iter().max().unwrap_or_default();
+    Err(Refusal::VclusterTooLarge { vcluster: vcluster.clone(), bytes, list, list_bytes })
 }
 
 /// Keys that are given win; lists are replaced when they are given and not empty, and emptied when they are named as cleared.

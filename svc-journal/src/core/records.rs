@@ -107,6 +107,15 @@ pub(crate) struct Blob {
     pub(crate) size_bytes: u32,
 }
 
+/// Who has sent the bytes of a chunk. Its digest is in logs and answers; only who knows the bytes may have them shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Uploader {
+    /// A node: for its reports and its deltas.
+    Node(NodeId),
+    /// The gateways, which take contents from specifications as their callers wrote them.
+    Gateways,
+}
+
 /// A key of the scope index.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Posting {

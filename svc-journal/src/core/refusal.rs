@@ -51,6 +51,10 @@ pub(crate) enum Refusal {
     TooMuchUnnamed { node: NodeId },
     #[error("vCluster {vcluster} is regulated, which implies two_person_approval = true")]
     RegulatedNeedsTwo { vcluster: VclusterId },
+    #[error(
+        "vCluster {vcluster} would have {bytes} bytes, {list_bytes} of them in its {list}; 256 KiB are accepted for all of its lists"
+    )]
+    VclusterTooLarge { vcluster: VclusterId, bytes: usize, list: &'static str, list_bytes: usize },
     #[error("{0}")]
     Changes(ChangeSetError),
     #[error("{0}")]
@@ -59,8 +63,10 @@ pub(crate) enum Refusal {
     UnknownEntry { seq: u64 },
     #[error("changes in vCluster {vcluster} need the approval of a second person")]
     NeedsApproval { vcluster: VclusterId },
-    #[error("policies of a specification are set by a platform admin")]
+    #[error("policies are set by a platform admin")]
     NotPlatformAdmin,
+    #[error("node {node} moved from {} to {} meanwhile", place(then.as_ref()), place(now.as_ref()))]
+    Moved { node: NodeId, then: Option<VclusterId>, now: Option<VclusterId> },
     #[error("node {node} is in vCluster {vcluster}, not in {seen}")]
     OtherVcluster { node: NodeId, seen: VclusterId, vcluster: VclusterId },
     #[error("what is declared of node {node} changed after entry {base_seq}: {keys}")]
@@ -79,6 +85,10 @@ pub(crate) enum Refusal {
         "{scope} would declare {keys} keys of {size_bytes} bytes; 20,000 keys and 7 MiB are accepted"
     )]
     ScopeTooLarge { scope: Scope, keys: u32, size_bytes: u64 },
+}
+
+fn place(vcluster: Option<&VclusterId>) -> String {
+    vcluster.map_or_else(|| "no vCluster".to_owned(), |vcluster| format!("vCluster {vcluster}"))
 }
 
 impl From<ChangeSetError> for Refusal {
@@ -128,7 +138,9 @@ impl Refusal {
             },
             Self::NeedsApproval { .. } => ErrorCode::Unimplemented,
             Self::NotPlatformAdmin => ErrorCode::NotAuthorised,
-            Self::TooManyDeltas { .. } | Self::ScopeTooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooManyDeltas { .. }
+            | Self::ScopeTooLarge { .. }
+            | Self::VclusterTooLarge { .. } => ErrorCode::TooLarge,
             Self::Revoked { .. } => ErrorCode::NodeRevoked,
             Self::HardwareTaken { .. }
             | Self::Exists { .. }
@@ -136,6 +148,7 @@ impl Refusal {
             | Self::WrongState { .. }
             | Self::AssignedAlready { .. }
             | Self::RequestIdReused { .. }
+            | Self::Moved { .. }
             | Self::OtherVcluster { .. }
             | Self::KeysChanged { .. }
             | Self::ScopeChanged { .. }
@@ -175,7 +188,10 @@ impl Refusal {
             Self::RequestIdReused { .. } => "use a new request id for a new request",
             Self::UnknownEntry { .. } => "look at `pact log`",
             Self::NeedsApproval { .. } => "see \"What is not built yet\" in the README",
-            Self::NotPlatformAdmin => "take the policy tables out, or ask a platform admin",
+            Self::NotPlatformAdmin => {
+                "ask a platform admin, or take the policy tables out of the specification"
+            }
+            Self::Moved { .. } => "run it again: your right is judged where the node is now",
             Self::OtherVcluster { .. } => "name the vCluster that the node is in, or none",
             Self::KeysChanged { .. } | Self::ScopeChanged { .. } => "look again and try again",
             Self::DeltasDiffer { .. } => {
@@ -185,6 +201,9 @@ impl Refusal {
                 "store the contents first, then try again"
             }
             Self::TooManyDeltas { .. } => "apply it in parts",
+            Self::VclusterTooLarge { .. } => {
+                "shorten that list: patterns and prefixes say more than single names"
+            }
             Self::ScopeTooLarge { .. } => "declare less, or move nodes to a vCluster of their own",
             _ => "",
         }
@@ -192,6 +211,9 @@ impl Refusal {
 
     fn cause(&self) -> &'static str {
         match self {
+            Self::Moved { .. } => {
+                "the right to act was judged in the vCluster that the node has left"
+            }
             Self::NeedsApproval { .. } => "approvals are not built yet, so nothing was done",
             Self::UnknownVcluster { .. } => {
                 "a vCluster exists once a specification that names it has been applied by a platform admin"
@@ -211,6 +233,7 @@ impl Refusal {
             | Self::AssignedAlready { node, .. }
             | Self::NotAssigned { node }
             | Self::TooMuchUnnamed { node }
+            | Self::Moved { node, .. }
             | Self::OtherVcluster { node, .. }
             | Self::KeysChanged { node, .. }
             | Self::SpoolGap { node, .. } => Some(node),

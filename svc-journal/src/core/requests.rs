@@ -6,6 +6,7 @@ use pact_schemas::v1::{self, Command};
 use pact_schemas::{RequestId, convert};
 use prost::Message as _;
 
+use super::judged;
 use super::records::{RequestMemory, sha256};
 use super::refusal::Refusal;
 use super::working::Working;
@@ -79,12 +80,14 @@ pub(crate) fn admit(
     Ok(Some(Admission::New { id, digest }))
 }
 
-/// Who asks for what, without the time at which it arrived.
+/// Who asks for what, without the time at which it arrived and where the right to ask was judged.
 fn request_digest(command: &Command) -> [u8; 32] {
     let author = command.author.as_ref();
     let subject = author.map_or("", |a| a.subject.as_str());
     let issuer = author.map_or("", |a| a.issuer.as_str());
-    let action = command.action.as_ref().map(v1::Action::encode_to_vec).unwrap_or_default();
+    let asked = command.action.as_ref().and_then(judged::without_judgement);
+    let asked = asked.as_ref().or(command.action.as_ref());
+    let action = asked.map(v1::Action::encode_to_vec).unwrap_or_default();
     sha256(&[issuer.as_bytes(), &[0], subject.as_bytes(), &[0], &action])
 }
 

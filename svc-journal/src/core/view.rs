@@ -1,6 +1,6 @@
 //! What `apply` reads and what it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::ResourceKey;
@@ -8,7 +8,9 @@ use pact_schemas::v1::{self, MemberAddress, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 
 use super::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
-use super::records::{Blob, CertificateRow, Head, Posting, RequestMemory, StoredEntry, Unnamed};
+use super::records::{
+    Blob, CertificateRow, Head, Posting, RequestMemory, StoredEntry, Unnamed, Uploader,
+};
 use super::requests::RequestHorizon;
 use super::tree::{FullTile, Tree};
 
@@ -42,6 +44,8 @@ pub(crate) trait StateView {
     fn unnamed(&self, node: &NodeId) -> Option<Unnamed>;
     /// Whether a chunk is stored.
     fn has_blob(&self, sha256: &[u8; 32]) -> bool;
+    /// Whether this uploader has sent the chunk with this digest.
+    fn has_uploaded(&self, sha256: &[u8; 32], by: &Uploader) -> bool;
     /// A chunk.
     fn blob(&self, sha256: &[u8; 32]) -> Option<Blob>;
     /// The newest row of a key in a scope, at or before a sequence, with its own.
@@ -92,6 +96,8 @@ pub(crate) struct Changes {
     pub(crate) unnamed: BTreeMap<NodeId, Unnamed>,
     /// New chunks by hash.
     pub(crate) blobs: BTreeMap<[u8; 32], Blob>,
+    /// Who has sent which chunk.
+    pub(crate) uploads: BTreeSet<([u8; 32], Uploader)>,
     /// Certificates by serial.
     pub(crate) certificates: BTreeMap<String, CertificateRow>,
     /// The announced members, when they changed.
@@ -126,6 +132,7 @@ impl Changes {
         self.horizon = later.horizon.or(self.horizon);
         self.unnamed.extend(later.unnamed);
         self.blobs.extend(later.blobs);
+        self.uploads.extend(later.uploads);
         self.certificates.extend(later.certificates);
         self.members = later.members.or(self.members.take());
         self.tiles.extend(later.tiles);

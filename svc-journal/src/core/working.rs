@@ -12,7 +12,7 @@ use pact_schemas::v1::{
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
-use super::records::{Head, Posting, RequestMemory, StoredEntry, Unnamed, leaf_hash};
+use super::records::{Head, Posting, RequestMemory, StoredEntry, Unnamed, Uploader, leaf_hash};
 use super::requests::RequestHorizon;
 use super::tree::Tree;
 use super::view::{Changes, StateView};
@@ -268,6 +268,12 @@ impl<'v> Working<'v> {
     pub(crate) fn unnamed(&self, node: &NodeId) -> Option<Unnamed> {
         let changed = self.staged.unnamed.get(node).or_else(|| self.kept.unnamed.get(node));
         changed.copied().or_else(|| self.base.unnamed(node))
+    }
+
+    /// Whether this uploader knows the bytes of a chunk: only then may it name it.
+    pub(crate) fn has_uploaded(&self, sha256: &[u8; 32], by: &Uploader) -> bool {
+        let upload = (*sha256, by.clone());
+        self.kept.uploads.contains(&upload) || self.base.has_uploaded(sha256, by)
     }
 
     pub(crate) fn has_blob(&self, sha256: &[u8; 32]) -> bool {

@@ -124,7 +124,7 @@ fn declared_scope(rows: &dyn Rows, scope: &Scope) -> Result<Option<DeclaredScope
     }
 }
 
-/// What an action would do, by the code that does it. Whether the caller may ask for it is the gateway's to say.
+/// What an action would do, by the code that does it, in pages. Whether the caller may ask for it is the gateway's to say.
 ///
 /// # Errors
 /// For what is no action, and `PACT_NO_LEADER`. An action that would be refused is answered with its refusal.
@@ -132,6 +132,12 @@ pub async fn plan(context: &Context, request: PlanRequest) -> Result<PlanReply, 
     let action = Action::decode(request.action.as_slice())
         .map_err(|_| convert::WireError::Decode { what: "PlanRequest.action" })?;
     let action = required(action.action, "Action.action")?;
+    let after: Option<ResourceKey> = match request.after.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| {
+            ErrorCode::InvalidArgument.error("PlanRequest.after is no resource key")
+        })?),
+    };
     context.current(false).await?;
     let now = context.inner.clock.now().unix_nanos();
     let state = context.member().state();
@@ -140,9 +146,26 @@ pub async fn plan(context: &Context, request: PlanRequest) -> Result<PlanReply, 
         let head = read_head(&state);
         let horizon = RequestHorizon::default();
         let view = RocksView { state: &state, head, tree: &tree, horizon };
-        to_reply(planned(&view, &action, now.max(head.time_nanos)))
+        let mut plan = planned(&view, &action, now.max(head.time_nanos));
+        if let Some(after) = &after {
+            go_on(&mut plan, after)?;
+        }
+        Ok(to_reply(plan))
     })
-    .await
+    .await?
+}
+
+/// Leaves the changes of later keys: the page of a plan whose first page the caller has.
+fn go_on(plan: &mut Plan, after: &ResourceKey) -> Result<(), v1::Error> {
+    match plan.scopes.as_mut_slice() {
+        [] => Ok(()), // it would be refused, and that is said
+        [one] if one.conflicts.is_empty() && one.absorbed.is_empty() => {
+            one.changes.retain(|change| change.key > *after);
+            Ok(())
+        }
+        _ => Err(ErrorCode::InvalidArgument
+            .error("PlanRequest.after is for plans of one scope that meet no deltas")),
+    }
 }
 
 fn to_reply(plan: Plan) -> PlanReply {

@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::{quota, reading};
 use crate::context::Context;
 use crate::core::apply::COMMAND_VERSION;
-use crate::core::check_blob;
+use crate::core::{Uploader, check_blob};
 use crate::store::query;
 
 /// Commits a node's event. The node is that of the subject, whatever the body says.
@@ -52,7 +52,8 @@ pub async fn recording(
 ) -> Result<RecordingAck, v1::Error> {
     check_blob(&blob).map_err(v1::Error::from)?;
     let (state, sha256) = (context.member().state(), blob.sha256.clone());
-    let is_known = reading(move || query::has_blob(&state, &sha256)).await?;
+    let by = Uploader::Node(node.clone());
+    let is_known = reading(move || query::has_uploaded(&state, &sha256, &by)).await?;
     // An agent sends all chunks of an event again when one of them was refused.
     if !is_known {
         let cost = quota::cost(blob.compressed.len());

@@ -17,7 +17,7 @@ use crate::store::state::StateDb;
 
 /// Nodes of one page, and ids in one request.
 const PAGE: usize = 1_000;
-/// vClusters of one reply.
+/// vClusters of one page, and names in one request.
 const MAX_VCLUSTERS: usize = 1_024;
 
 /// A checked request.
@@ -103,7 +103,7 @@ fn page(state: &Arc<StateDb>, filter: &Filter) -> NodesReply {
     reply
 }
 
-/// vClusters with their policies, in the order of their names. Those that are named and unknown are left out.
+/// vClusters with their policies, in the order of their names and in pages. Those that are named and unknown are left out.
 ///
 /// # Errors
 /// For arguments out of bounds, and `PACT_NO_LEADER` unless the caller takes what is here.
@@ -112,25 +112,66 @@ pub async fn vclusters(
     request: VclustersRequest,
 ) -> Result<VclustersReply, v1::Error> {
     let names = request.vclusters.iter().map(|name| id(name, "VclustersRequest.vclusters"));
-    let names = names.collect::<Result<Vec<VclusterId>, _>>()?;
+    let mut names = names.collect::<Result<Vec<VclusterId>, _>>()?;
+    names.sort();
+    names.dedup();
+    let after = match request.after.as_str() {
+        "" => None,
+        name => Some(id::<VclusterId>(name, "VclustersRequest.after")?),
+    };
     if names.len() > MAX_VCLUSTERS {
         return Err(ErrorCode::TooLarge.error("a request may name 1,024 vClusters"));
     }
     context.current(request.stale).await?;
     let state = context.member().state();
-    let vclusters: Vec<VclusterRecord> = reading(move || {
-        if names.is_empty() {
-            query::vclusters(&state).take(MAX_VCLUSTERS + 1).collect()
+    reading(move || {
+        let records: Box<dyn Iterator<Item = VclusterRecord>> = if names.is_empty() {
+            Box::new(query::vclusters_after(&state, after.as_ref()))
         } else {
-            names.iter().filter_map(|name| query::vcluster(&state, name.as_str())).collect()
-        }
+            let named =
+                names.iter().filter(|name| after.as_ref().is_none_or(|after| *name > after));
+            Box::new(named.filter_map(|name| query::vcluster(&state, name.as_str())))
+        };
+        vclusters_page(records)
     })
-    .await?;
-    let reply = VclustersReply { vclusters };
-    if reply.vclusters.len() > MAX_VCLUSTERS || reply.encoded_len() > MAX_REPLY_BYTES {
-        return Err(ErrorCode::TooLarge
-            .error("the vClusters do not fit into one reply")
-            .next("name the ones you need"));
+    .await
+}
+
+/// As many as one reply holds, at least one.
+fn vclusters_page(records: impl Iterator<Item = VclusterRecord>) -> VclustersReply {
+    let mut reply = VclustersReply::default();
+    let mut bytes = 0;
+    for record in records {
+        bytes += record.encoded_len();
+        let is_full = reply.vclusters.len() >= MAX_VCLUSTERS || bytes > MAX_REPLY_BYTES;
+        if is_full && !reply.vclusters.is_empty() {
+            reply.more = true;
+            break;
+        }
+        reply.vclusters.push(record);
     }
-    Ok(reply)
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vclusters_come_in_pages_of_at_least_one() {
+        let record = |name: usize, bytes: usize| VclusterRecord {
+            vcluster: format!("v{name:04}"),
+            blacklist: vec!["x".repeat(bytes)],
+            ..VclusterRecord::default()
+        };
+        let page = |records: Vec<VclusterRecord>| {
+            let reply = vclusters_page(records.into_iter());
+            (reply.vclusters.len(), reply.more)
+        };
+        assert_eq!(page(vec![]), (0, false));
+        assert_eq!(page((0..5).map(|i| record(i, 200 * 1024)).collect()), (2, true));
+        assert_eq!(page(vec![record(1, 600 * 1024), record(2, 1)]), (1, true));
+        assert_eq!(page((0..MAX_VCLUSTERS + 1).map(|i| record(i, 1)).collect()), (1_024, true));
+        assert_eq!(page((0..MAX_VCLUSTERS).map(|i| record(i, 1)).collect()), (1_024, false));
+    }
 }

@@ -111,7 +111,7 @@ fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bo
             Ok(AssignMode::Unspecified) | Err(_) => false,
         },
         (SignerRole::Gateway, A::RevokeNode(_)) => operation == "node.decommission",
-        (SignerRole::Gateway, A::SetPolicy(_)) => matches!(operation, "apply" | "group.set-policy"),
+        (SignerRole::Gateway, A::SetPolicy(_)) => operation == "group.set-policy",
         (SignerRole::Gateway, A::ApplySpec(_)) => operation == "apply",
         (SignerRole::Gateway, A::CommitDelta(_)) => operation == "commit",
         (SignerRole::Gateway, A::Rollback(_)) => operation == "rollback",
@@ -176,7 +176,7 @@ mod tests {
         };
         for (operation, expected) in [
             ("exec", vec![0]),
-            ("apply", vec![6, 7, 15]),
+            ("apply", vec![7, 15]),
             ("group.set-policy", vec![6]),
             ("commit", vec![8]),
             ("promote", vec![15]),
@@ -199,6 +199,11 @@ mod tests {
 
     fn patterns(add: usize, remove: usize) -> v1::ChangeBlacklist {
         let some = |count| vec!["/tmp/**".to_owned(); count];
-        v1::ChangeBlacklist { scope: None, add: some(add), remove: some(remove) }
+        v1::ChangeBlacklist {
+            scope: None,
+            add: some(add),
+            remove: some(remove),
+            judged: Vec::new(),
+        }
     }
 }

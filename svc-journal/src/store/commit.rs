@@ -117,4 +117,7 @@ fn put_blobs(state: &StateDb, batch: &mut WriteBatch, changes: &Changes) {
             [blob.size_bytes.to_be_bytes().as_slice(), &blob.compressed].concat(),
         );
     }
+    for (sha256, by) in &changes.uploads {
+        batch.put_cf(blobs, key::upload(sha256, by), []);
+    }
 }

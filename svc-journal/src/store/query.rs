@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use pact_schemas::v1::{MemberAddress, MembershipChanged, NodeRecord, VclusterRecord};
-use pact_schemas::{NodeId, RequestId, SpoolId};
+use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use rocksdb::{Direction, IteratorMode};
 
 use super::fatal::OrFatal;
 use super::state::{Family, StateDb, meta};
 use super::view::{decoded, key, node_in, read_horizon, vcluster_in};
-use crate::core::{Blob, Posting, RequestMemory, StoredBatch, StoredEntry, forgets};
+use crate::core::{Blob, Posting, RequestMemory, StoredBatch, StoredEntry, Uploader, forgets};
 
 /// A node.
 pub(crate) fn node(state: &StateDb, node: &str) -> Option<NodeRecord> {
@@ -42,9 +42,15 @@ pub(crate) fn vcluster(state: &StateDb, vcluster: &str) -> Option<VclusterRecord
     vcluster_in(state, vcluster)
 }
 
-/// Every vCluster, in order.
-pub(crate) fn vclusters(state: &StateDb) -> impl Iterator<Item = VclusterRecord> + '_ {
-    let rows = state.db().iterator_cf(state.family(Family::Vclusters), IteratorMode::Start);
+/// vClusters with names after this one, in order.
+pub(crate) fn vclusters_after<'a>(
+    state: &'a StateDb,
+    after: Option<&VclusterId>,
+) -> impl Iterator<Item = VclusterRecord> + 'a {
+    // The zero byte sorts right after the name itself and before every longer one.
+    let start = after.map_or_else(Vec::new, |name| [name.as_str().as_bytes(), &[0]].concat());
+    let mode = IteratorMode::From(&start, Direction::Forward);
+    let rows = state.db().iterator_cf(state.family(Family::Vclusters), mode);
     rows.map(|row| decoded(&row.or_fatal("the vClusters cannot be read").1, "a vCluster"))
 }
 
@@ -79,6 +85,11 @@ pub(crate) fn request_id(key: &[u8]) -> RequestId {
 /// Whether a chunk is stored.
 pub(crate) fn has_blob(state: &StateDb, sha256: &[u8]) -> bool {
     state.get(Family::Blobs, sha256).is_some()
+}
+
+/// Whether this uploader has sent a chunk.
+pub(crate) fn has_uploaded(state: &StateDb, sha256: &[u8], by: &Uploader) -> bool {
+    state.get(Family::Blobs, &key::upload(sha256, by)).is_some()
 }
 
 /// A chunk.

@@ -11,6 +11,8 @@
 //! requests        request id (16 bytes, in time order)       → RequestMemory
 //! declared        see `declared.rs`: scope / key / sequence and their indexes
 //! blobs           sha256 (32)                                → size (4, big endian) ‖ zstd
+//!                 sha256 (32) 'n' node                       → (empty): this node has sent it
+//!                 sha256 (32) 'g'                            → (empty): a gateway has
 //! nodes           'r' node                                   → NodeRecord
 //!                 'h' hardware id                            → node
 //!                 's' node 00 spool id                       → last committed number (8)

@@ -12,14 +12,14 @@ use super::state::{Family, StateDb, meta};
 use super::{declared, query};
 use crate::core::{
     Blob, Declared, DeclaredScope, Expiry, Head, Held, RequestHorizon, RequestMemory, ScopeMark,
-    StateView, Tree, Unnamed,
+    StateView, Tree, Unnamed, Uploader,
 };
 
 /// Keys of the families that `apply` reads and writes.
 pub(crate) mod key {
     use pact_schemas::{NodeId, SpoolId};
 
-    use crate::core::Posting;
+    use crate::core::{Posting, Uploader};
 
     pub(crate) fn node(node: &str) -> Vec<u8> {
         [b"r", node.as_bytes()].concat()
@@ -53,6 +53,14 @@ pub(crate) mod key {
 
     pub(crate) fn outcome_of(parent: u64, node: &NodeId) -> Vec<u8> {
         [b"f".as_slice(), &parent.to_be_bytes(), node.as_str().as_bytes()].concat()
+    }
+
+    /// Longer than the chunk's own key, which it begins with.
+    pub(crate) fn upload(sha256: &[u8], by: &Uploader) -> Vec<u8> {
+        match by {
+            Uploader::Node(node) => [sha256, b"n", node.as_str().as_bytes()].concat(),
+            Uploader::Gateways => [sha256, b"g"].concat(),
+        }
     }
 
     pub(crate) fn tile(level: u8, index: u64) -> Vec<u8> {
@@ -186,6 +194,10 @@ impl StateView for RocksView<'_> {
 
     fn has_blob(&self, sha256: &[u8; 32]) -> bool {
         query::has_blob(self.state, sha256)
+    }
+
+    fn has_uploaded(&self, sha256: &[u8; 32], by: &Uploader) -> bool {
+        query::has_uploaded(self.state, sha256, by)
     }
 
     fn blob(&self, sha256: &[u8; 32]) -> Option<Blob> {

@@ -195,6 +195,11 @@ pub(crate) fn register(node: &str, mac: u8) -> Action {
     })
 }
 
+/// All of the targets in one vCluster, or in none.
+pub(crate) fn judged(vcluster: Option<&str>, targets: &str) -> Vec<v1::JudgedScope> {
+    vec![v1::JudgedScope { vcluster: vcluster.map(str::to_owned), targets: targets.to_owned() }]
+}
+
 pub(crate) fn exec(targets: &str) -> Action {
     Action::ExecRequest(v1::ExecRequest {
         targets: targets.to_owned(),
@@ -202,6 +207,7 @@ pub(crate) fn exec(targets: &str) -> Action {
         stdin: false,
         timeout_seconds: 60,
         output_limit_bytes: 1 << 20,
+        judged: judged(None, targets),
     })
 }
 
@@ -212,8 +218,18 @@ pub(crate) fn committed(result: &v1::ProposalResult) -> v1::Committed {
     }
 }
 
+/// What [`capability`] names.
+pub(crate) fn report_chunk() -> v1::PutBlob {
+    let plain = b"{}";
+    v1::PutBlob {
+        sha256: ring::digest::digest(&ring::digest::SHA256, plain).as_ref().to_vec(),
+        compressed: zstd::bulk::compress(plain, 1).unwrap(),
+        size_bytes: 2,
+    }
+}
+
 pub(crate) fn capability(number: u64) -> v1::NodeEvent {
-    let report = vec![v1::BlobRef { sha256: vec![7; 32], size_bytes: 1 }];
+    let report = vec![v1::BlobRef { sha256: report_chunk().sha256, size_bytes: 2 }];
     v1::NodeEvent {
         node: "somebody-else".to_owned(),
         spool_id: "a".repeat(32),

@@ -7,7 +7,7 @@ use pact_schemas::{ErrorCode, NodeId};
 use pact_svc_journal::{Member, MemberConfig, handlers};
 use prost::Message as _;
 
-use super::cluster::{Cluster, all_entries, capability, committed, exec, register};
+use super::cluster::{Cluster, all_entries, capability, committed, exec, register, report_chunk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_through_every_member_and_survive_each() {
@@ -29,6 +29,10 @@ async fn writes_go_through_every_member_and_survive_each() {
     assert_eq!((hint.known_code(), hint.leader), (ErrorCode::NotLeader, Some(leader)));
 
     // Nodes may ask anyone, and are who the subject says.
+    let chunk = report_chunk();
+    for running in cluster.running.values() {
+        handlers::recording(&running.context, &node, chunk.clone()).await.unwrap();
+    }
     for (number, running) in (1..).zip(cluster.running.values()) {
         let ack = handlers::event(&running.context, &node, capability(number)).await.unwrap();
         assert_eq!(ack.committed_number, number);

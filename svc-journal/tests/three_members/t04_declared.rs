@@ -161,6 +161,7 @@ fn assign(targets: &str) -> Action {
         targets: targets.to_owned(),
         vcluster: Some("ml".to_owned()),
         mode: v1::AssignMode::Assign.into(),
+        judged: judged(None, targets),
     })
 }
 
@@ -266,7 +267,10 @@ async fn ten_thousand_keys_go_through_and_reach_a_node() {
 }
 
 fn encoded(action: Action) -> v1::PlanRequest {
-    v1::PlanRequest { action: v1::Action { action: Some(action) }.encode_to_vec() }
+    v1::PlanRequest {
+        action: v1::Action { action: Some(action) }.encode_to_vec(),
+        ..v1::PlanRequest::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -283,6 +287,7 @@ async fn a_plan_is_what_is_then_rolled_back_with_a_grant() {
         to_seq: Some(before),
         base_seq: base,
         plan_sha256: plan_sha256.clone(),
+        judged: judged(Some("ml"), "node-1"),
         ..v1::Rollback::default()
     });
     cluster.same_head().await;
@@ -334,8 +339,11 @@ async fn a_plan_is_what_is_then_rolled_back_with_a_grant() {
         ))
         .await;
     assert!(committed(&result).last_seq > seq && result.grant.is_none());
-    let extend =
-        Action::ExtendWindow(v1::ExtendWindow { targets: "node-1".to_owned(), minutes: 15 });
+    let extend = Action::ExtendWindow(v1::ExtendWindow {
+        targets: "node-1".to_owned(),
+        minutes: 15,
+        judged: judged(Some("ml"), "node-1"),
+    });
     let result = cluster.propose(cluster.proposal("extend", extend, cluster.id())).await;
     assert_eq!(*granted(&result.grant.unwrap()).action(), GrantedAction::Extend { minutes: 15 });
 }

@@ -160,7 +160,7 @@ impl Gateway {
     /// # Errors
     /// What it would refuse it with.
     pub(in crate::handlers) async fn journal_plan(&self, action: &v1::Action) -> Answer<PlanReply> {
-        let request = PlanRequest { action: action.encode_to_vec() };
+        let request = PlanRequest { action: action.encode_to_vec(), ..PlanRequest::default() };
         let reply: PlanReply = self.journal.read("plan", &request).await?;
         match reply.refused {
             Some(refused) if refused.code.is_empty() => {

@@ -15,8 +15,9 @@ use super::checks::{SHOWN_KEYS, declarable, one_person_suffices, read_changes, s
 use super::plan::{DeltaBeside, Differing, Planned};
 use super::{Declared, DeclaredScope, blacklist};
 use crate::core::policy;
+use crate::core::records::Uploader;
 use crate::core::refusal::Refusal;
-use crate::core::working::{Draft, Working};
+use crate::core::working::{Draft, Working, vcluster_of};
 
 /// Overlays of one specification; one entry is made for each.
 const MAX_OVERLAYS: usize = 64;
@@ -91,7 +92,7 @@ fn plan_overlay(
     let mut planned = Planned::rows(scope.clone(), Vec::new(), Vec::new());
     for (key, new) in wanted {
         if let Some(value) = &new {
-            declarable(work, &key, value)?;
+            declarable(work, &Uploader::Gateways, &key, value)?;
             let met = beside(work, &vcluster, &key, value, time_nanos)
                 .map(|met| DeltaBeside { decided: decided.get(&key).copied(), ..met });
             let (absorbed, conflicts): (Vec<_>, Vec<_>) =
@@ -119,7 +120,8 @@ fn wanted(
     scope: &DeclaredScope,
     update: &OverlayUpdate,
 ) -> Result<BTreeMap<ResourceKey, Option<Value>>, Refusal> {
-    let given = read_changes(work, update.changes.as_ref(), "OverlayUpdate.changes")?;
+    let (by, field) = (Uploader::Gateways, "OverlayUpdate.changes");
+    let given = read_changes(work, &by, update.changes.as_ref(), field)?;
     let mut wanted = BTreeMap::new();
     for Change { key, old, new } in given {
         if old.is_some() || matches!(new, Some(Value::Withheld(_))) {
@@ -169,7 +171,8 @@ fn decided(update: &OverlayUpdate) -> Result<BTreeMap<ResourceKey, Differing>, R
     Ok(decided)
 }
 
-/// The deltas of the same key that its new value meets.
+/// The deltas of the same key that its new value meets: of the nodes that are in the vCluster. Others wait there, and are
+/// nobody's to decide about before their node comes back.
 fn beside(
     work: &Working<'_>,
     vcluster: &VclusterId,
@@ -177,7 +180,9 @@ fn beside(
     value: &Value,
     time_nanos: i64,
 ) -> impl Iterator<Item = DeltaBeside> {
-    work.delta_nodes(vcluster, key).into_iter().filter_map(move |node| {
+    let is_here =
+        |node: &NodeId| work.node(node).and_then(|r| vcluster_of(&r)).as_ref() == Some(vcluster);
+    work.delta_nodes(vcluster, key).into_iter().filter(is_here).filter_map(move |node| {
         let delta = DeclaredScope::Delta(vcluster.clone(), node.clone());
         // A delta whose time is over is not in the way: the next tick ends it.
         let held = work.held(&delta, key).filter(|held| !held.is_over(time_nanos))?;

@@ -7,7 +7,9 @@ use pact_schemas::v1::{self, ChangeBlacklist, EntryKind, NodeState, entry};
 
 use super::checks::one_person_suffices;
 use super::plan::Planned;
+use crate::core::judged;
 use crate::core::nodes::state_of;
+use crate::core::policy;
 use crate::core::refusal::Refusal;
 use crate::core::working::{Draft, Working, vcluster_of};
 
@@ -31,13 +33,17 @@ pub(super) fn plan(work: &Working<'_>, change: &ChangeBlacklist) -> Result<Plann
         Scope::Vcluster(vcluster) if work.vcluster(vcluster).is_none() => {
             return Err(Refusal::UnknownVcluster { vcluster: vcluster.clone() });
         }
-        Scope::Vcluster(vcluster) => Some(vcluster.clone()),
+        Scope::Vcluster(vcluster) => {
+            judged::nothing_judged(&change.judged)?;
+            Some(vcluster.clone())
+        }
         Scope::Node(node) => {
             let record =
                 work.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
             if state_of(&record) == NodeState::Revoked {
                 return Err(Refusal::Revoked { node: node.clone() });
             }
+            judged::node_still_there(node, &record, &change.judged)?;
             vcluster_of(&record)
         }
         Scope::Global => {
@@ -97,7 +103,9 @@ fn set(
     match &scope {
         Scope::Vcluster(vcluster) => {
             if let Some(mut record) = work.vcluster(vcluster) {
+                let before = record.clone();
                 record.blacklist = new;
+                policy::check_size(vcluster, &before, &record)?;
                 work.staged.vclusters.insert(vcluster.clone(), record);
             }
         }

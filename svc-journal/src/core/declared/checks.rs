@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use super::{Held, MAX_VALUE_BYTES};
 use crate::core::nodes::state_of;
+use crate::core::records::Uploader;
 use crate::core::refusal::Refusal;
 use crate::core::working::{Working, vcluster_of};
 
@@ -37,7 +38,7 @@ pub(super) fn node_in_vcluster(
 }
 
 /// Refuses what needs a second person, for as long as nobody can be asked.
-pub(super) fn one_person_suffices(
+pub(crate) fn one_person_suffices(
     work: &Working<'_>,
     vcluster: &VclusterId,
 ) -> Result<(), Refusal> {
@@ -48,18 +49,26 @@ pub(super) fn one_person_suffices(
     Ok(())
 }
 
-/// The changes of a set, from the state where they are chunks.
+/// The changes of a set, from the state where they are chunks, which whoever names them has sent.
 pub(super) fn read_changes(
     work: &Working<'_>,
+    by: &Uploader,
     set: Option<&v1::ChangeSet>,
     field: &'static str,
 ) -> Result<Vec<Change>, Refusal> {
-    Ok(change_set::unpack(required(set, field)?, |chunk| work.chunk(chunk))?)
+    let own = |chunk: &v1::BlobRef| {
+        let sha256 = chunk.sha256.as_slice().try_into().ok()?;
+        // What another has sent is as if it were not there: a digest is no secret, and says nothing here.
+        work.has_uploaded(&sha256, by).then(|| work.chunk(chunk))?
+    };
+    Ok(change_set::unpack(required(set, field)?, own)?)
 }
 
-/// Whether a value may be declared: of bounded size, and with its contents if they are said to be kept.
+/// Whether a value may be declared: of bounded size, and with contents that whoever declares it has sent, if they are said to
+/// be kept.
 pub(super) fn declarable(
     work: &Working<'_>,
+    by: &Uploader,
     key: &ResourceKey,
     value: &Value,
 ) -> Result<(), Refusal> {
@@ -71,7 +80,7 @@ pub(super) fn declarable(
     }
     let kept = value.as_file().filter(|file| file.content_kept).and_then(|file| file.sha256);
     match kept {
-        Some(sha256) if !work.has_blob(&sha256) => {
+        Some(sha256) if !work.has_uploaded(&sha256, by) => {
             Err(Refusal::ContentMissing { key: shown(key), sha256 })
         }
         _ => Ok(()),

@@ -11,6 +11,7 @@ use super::checks::{
 };
 use super::plan::Planned;
 use super::{Declared, DeclaredScope};
+use crate::core::records::Uploader;
 use crate::core::refusal::Refusal;
 use crate::core::working::{Draft, Working};
 
@@ -42,7 +43,8 @@ pub(super) fn plan(
     }
     one_person_suffices(work, &vcluster)?;
     let expires_nanos = commit.ttl_seconds.map(|ttl| end_of(ttl, time_nanos)).transpose()?;
-    let changes = read_changes(work, commit.changes.as_ref(), "CommitDelta.changes")?;
+    let by = Uploader::Node(node.clone());
+    let changes = read_changes(work, &by, commit.changes.as_ref(), "CommitDelta.changes")?;
     if changes.is_empty() {
         return Err(Refusal::Argument { field: "CommitDelta.changes", rule: "must hold a change" });
     }
@@ -56,7 +58,7 @@ pub(super) fn plan(
             field: "CommitDelta.changes",
             rule: "must say what becomes declared, if only that it is absent",
         })?;
-        declarable(work, &change.key, &value)?;
+        declarable(work, &by, &change.key, &value)?;
         rows.push((change.key.clone(), Declared { value: Some(value), expires_nanos }));
     }
     change_set::check(&changes)?;

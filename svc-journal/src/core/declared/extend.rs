@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use pact_schemas::v1::{self, Command, EntryKind, ExtendWindow, NodeState, entry};
+use pact_schemas::v1::{self, Command, EntryKind, ExtendWindow, entry};
 use pact_schemas::{NodeSet, VclusterId};
 
 use crate::core::exec::scope_of;
-use crate::core::nodes::state_of;
+use crate::core::judged;
 use crate::core::refusal::Refusal;
-use crate::core::working::{Draft, Working, vcluster_of};
+use crate::core::working::{Draft, Working};
 
 /// Longest extension at once: a day, as grants have it.
 const MAX_MINUTES: u32 = 1_440;
@@ -26,14 +26,8 @@ pub(crate) fn apply(
         return Err(Refusal::Argument { field: "minutes", rule: "must be between 1 and 1,440" });
     }
     let targets = NodeSet::parse(&extend.targets)?;
-    let mut vclusters: BTreeSet<Option<VclusterId>> = BTreeSet::new();
-    for node in targets.iter() {
-        let record = work.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
-        if state_of(&record) == NodeState::Revoked {
-            return Err(Refusal::Revoked { node: node.clone() });
-        }
-        vclusters.insert(vcluster_of(&record));
-    }
+    let placed = judged::placed(work, &targets, &extend.judged)?;
+    let vclusters: BTreeSet<Option<VclusterId>> = placed.into_values().collect();
     let folded = targets.fold();
     let mut draft = Draft::new(
         EntryKind::WindowExtended,

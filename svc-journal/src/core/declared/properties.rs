@@ -86,12 +86,12 @@ fn newest(state: &Memory, scope: &DeclaredScope) -> u64 {
 
 fn command(state: &Memory, commands: &mut Commands, step: &Step) -> Command {
     match step {
-        Step::Do(action) => commands.make(*action.clone()),
+        Step::Do(action) => state.judging(commands.make(*action.clone())),
         Step::Back(scope, to) => {
             let base = restored(state, scope).map_or(0, |scope| newest(state, &scope));
             let head = usize::try_from(state.head.seq).unwrap();
             let to_seq = to.index(head) as u64 + 1;
-            commands.make(Action::Rollback(rollback_of(scope, to_seq, base)))
+            state.judging(commands.make(Action::Rollback(rollback_of(scope, to_seq, base))))
         }
         Step::Wait(minutes) => {
             commands.now_nanos += i64::from(*minutes) * 60_000_000_000;

@@ -3,11 +3,12 @@
 use pact_schemas::NodeId;
 use pact_schemas::convert::{Scope, bytes, required};
 use pact_schemas::resource::{Change, change_set};
-use pact_schemas::v1::{self, Command, EntryKind, Rollback, entry};
+use pact_schemas::v1::{self, Command, EntryKind, JudgedScope, Rollback, entry};
 
 use super::checks::{message, named, node_in_vcluster, one_person_suffices};
 use super::plan::Planned;
 use super::{Declared, DeclaredScope, HeldKeys};
+use crate::core::judged;
 use crate::core::nodes::state_of;
 use crate::core::refusal::Refusal;
 use crate::core::working::{Draft, Working, vcluster_of};
@@ -37,7 +38,7 @@ pub(super) fn plan(
     match (&scope, rollback.to_seq, rollback.discard_drift) {
         (Scope::Node(node), None, true) => plan_discard(work, rollback, node),
         (_, Some(to_seq), false) => {
-            let into = declared_scope(work, &scope)?;
+            let into = declared_scope(work, &scope, &rollback.judged)?;
             if matches!(scope, Scope::Node(_)) {
                 bytes::<32>(&rollback.plan_sha256, "Rollback.plan_sha256")?;
             } else if !rollback.plan_sha256.is_empty() {
@@ -52,13 +53,19 @@ pub(super) fn plan(
     }
 }
 
-fn declared_scope(work: &Working<'_>, scope: &Scope) -> Result<DeclaredScope, Refusal> {
+fn declared_scope(
+    work: &Working<'_>,
+    scope: &Scope,
+    judged: &[JudgedScope],
+) -> Result<DeclaredScope, Refusal> {
     match scope {
         Scope::Node(node) => {
-            let (_, vcluster) = node_in_vcluster(work, node)?;
+            let (record, vcluster) = node_in_vcluster(work, node)?;
+            judged::node_still_there(node, &record, judged)?;
             Ok(DeclaredScope::Delta(vcluster, node.clone()))
         }
         Scope::Vcluster(vcluster) if work.vcluster(vcluster).is_some() => {
+            judged::nothing_judged(judged)?;
             Ok(DeclaredScope::Overlay(vcluster.clone()))
         }
         Scope::Vcluster(vcluster) => Err(Refusal::UnknownVcluster { vcluster: vcluster.clone() }),
@@ -80,6 +87,7 @@ fn plan_discard(
     if state_of(&record) == v1::NodeState::Revoked {
         return Err(Refusal::Revoked { node: node.clone() });
     }
+    judged::node_still_there(node, &record, &rollback.judged)?;
     if let Some(vcluster) = vcluster_of(&record) {
         one_person_suffices(work, &vcluster)?;
     }

@@ -127,7 +127,7 @@ pub(crate) fn site() -> (Memory, Commands) {
     actions.push(assign("a,b", Some("ml"), v1::AssignMode::Assign));
     actions.push(assign("c", Some("hpc"), v1::AssignMode::Assign));
     for action in actions {
-        let command = commands.make(action);
+        let command = state.judging(commands.make(action));
         committed(&state.apply(&[command])[0]);
     }
     (state, commands)
@@ -173,6 +173,7 @@ pub(crate) fn declaring(
                 scope: Some((&scope).into()),
                 add,
                 remove,
+                judged: Vec::new(),
             })
         }),
     ]

@@ -17,12 +17,13 @@ use super::samples::{
     spec, text, update,
 };
 use super::{MAX_SCOPE_KEYS, ScopeMark};
-use crate::core::memory::{Commands, Memory, assign, committed, policy, refused};
+use crate::core::memory::{Commands, Memory, assign, committed, policy, put, refused};
 use crate::core::records::sha256;
 
 const SECOND: i64 = 1_000_000_000;
 
 fn one(state: &mut Memory, command: v1::Command) -> v1::Outcome {
+    let command = state.judging(command);
     state.apply(&[command]).remove(0)
 }
 
@@ -65,12 +66,4 @@ fn of_node(name: &str) -> Scope {
 
 fn of_vcluster(name: &str) -> Scope {
     Scope::Vcluster(VclusterId::new(name).unwrap())
-}
-
-fn put(plain: &[u8]) -> Action {
-    Action::PutBlob(v1::PutBlob {
-        sha256: sha256(&[plain]).to_vec(),
-        compressed: zstd::bulk::compress(plain, 1).unwrap(),
-        size_bytes: u32::try_from(plain.len()).unwrap(),
-    })
 }

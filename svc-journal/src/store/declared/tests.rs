@@ -79,6 +79,13 @@ fn beginning() -> Vec<Action> {
     ]
 }
 
+/// The command of an action, which the state in maps has applied.
+fn made(memory: &mut Memory, commands: &mut Commands, action: Action) -> Command {
+    let command = memory.judging(commands.make(action));
+    memory.apply(std::slice::from_ref(&command));
+    command
+}
+
 fn histories() -> impl Strategy<Value = Vec<Action>> {
     let moved =
         ("ab?", "ml(-x)?").prop_map(|(node, to)| assign(&node, Some(&to), v1::AssignMode::Move));
@@ -99,23 +106,22 @@ proptest! {
     fn two_members_with_the_same_log_have_the_same_rows(actions in histories()) {
         let folder = tempfile::tempdir().unwrap();
         let (mut memory, mut commands) = (Memory::default(), Commands::new());
-        let made: Vec<Command> = beginning()
+        let log: Vec<Command> = beginning()
             .into_iter()
             .chain(actions)
             .map(|action| {
                 if matches!(action, Action::Tick(_)) {
                     commands.now_nanos += 1_000_000_000_000;
                 }
-                commands.make(action)
+                made(&mut memory, &mut commands, action)
             })
             .collect();
         block_on(async {
             let (cell, mut machine) = open(folder.path());
             // The same commands in other batches.
-            for (index, batch) in (1..).zip(made.chunks(4)) {
+            for (index, batch) in (1..).zip(log.chunks(4)) {
                 machine.apply([entry(index, batch.to_vec())]).await.unwrap();
             }
-            made.iter().for_each(|command| drop(memory.apply(std::slice::from_ref(command))));
             let state = cell.load();
             assert_eq!(crate::store::view::read_head(&state), memory.head);
             compare(&*state, &memory);
@@ -138,7 +144,9 @@ async fn a_moment_is_not_changed_by_what_is_applied_later() {
     let (cell, mut machine) = open(folder.path());
     let mut commands = Commands::new();
     let mut told = cell.configured();
-    let begin: Vec<Command> = beginning().into_iter().map(|a| commands.make(a)).collect();
+    let mut memory = Memory::default();
+    let begin = beginning().into_iter().map(|action| made(&mut memory, &mut commands, action));
+    let begin: Vec<Command> = begin.collect();
     machine.apply([entry(1, begin)]).await.unwrap();
     let state = cell.load();
     let moment = Frozen::of(&state);

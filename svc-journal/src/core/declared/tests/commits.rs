@@ -75,19 +75,22 @@ fn contents_are_stored_before_they_are_declared() {
     let mut overlay = update("ml", &[]);
     overlay.changes.clone_from(&commit.changes);
     let specified = Action::ApplySpec(spec(overlay, OnConflict::Refuse));
-    assert_eq!(code(&mut state, &mut commands, specified), ErrorCode::Conflict);
+    assert_eq!(code(&mut state, &mut commands, specified.clone()), ErrorCode::Conflict);
     // Without contents it is accepted, and said to be.
     commit.changes = Some(packed(&[change("file//etc/motd", None, Some(file(hash, false)))]));
     done(&mut state, &mut commands, Action::CommitDelta(commit));
     let Some(Payload::DeltaCommitted(payload)) = last(&state).payload else { panic!() };
     assert_eq!(payload.not_restorable, ["file//etc/motd"]);
-    let blob = v1::PutBlob {
-        sha256: hash.to_vec(),
-        compressed: zstd::bulk::compress(b"motd", 1).unwrap(),
-        size_bytes: 4,
-    };
-    done(&mut state, &mut commands, Action::PutBlob(blob));
+    // What another has sent is as if it were not there: a digest alone shows nothing.
+    committed(&one(&mut state, commands.put_by("b", b"motd")));
+    let error = refusal(&mut state, &mut commands, action.clone());
+    assert_eq!(error.known_code(), ErrorCode::Conflict);
+    assert_eq!(code(&mut state, &mut commands, specified.clone()), ErrorCode::Conflict);
+    committed(&one(&mut state, commands.put_by("a", b"motd")));
     done(&mut state, &mut commands, action);
+    assert_eq!(code(&mut state, &mut commands, specified.clone()), ErrorCode::Conflict);
+    done(&mut state, &mut commands, put(b"motd"));
+    done(&mut state, &mut commands, specified);
 }
 
 #[test]
@@ -131,11 +134,15 @@ fn a_tick_ends_a_bounded_number_and_the_next_goes_on() {
     let changes: Vec<_> = names.iter().map(|name| change(name, None, Some(text("1")))).collect();
     let mut short = delta("a", "ml", &[], u64::MAX);
     let (set, chunks) = change_set::pack(&changes);
-    for chunk in chunks {
-        done(&mut state, &mut commands, put(&chunk));
-    }
     short.changes = Some(set.clone());
     short.ttl_seconds = Some(900);
+    for chunk in chunks {
+        // Another's chunks are no one's changes.
+        done(&mut state, &mut commands, put(&chunk));
+        let action = Action::CommitDelta(short.clone());
+        assert_eq!(code(&mut state, &mut commands, action), ErrorCode::Conflict);
+        committed(&one(&mut state, commands.put_by("a", &chunk)));
+    }
     let before = state.blobs.len();
     done(&mut state, &mut commands, Action::CommitDelta(short));
     assert_eq!(last(&state).change_chunks, set.chunks, "the entry names the chunks");

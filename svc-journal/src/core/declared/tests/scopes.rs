@@ -123,6 +123,7 @@ fn two_persons_are_asked_for_and_cannot_be_had_yet() {
             scope: Some(scope.into()),
             add: vec!["/opt/**".to_owned()],
             remove: Vec::new(),
+            judged: Vec::new(),
         })
     };
     for action in [
@@ -151,6 +152,7 @@ fn blacklists_are_sets_of_patterns() {
             scope: Some(scope.into()),
             add: owned(add),
             remove: owned(remove),
+            judged: Vec::new(),
         })
     };
     let ml = of_vcluster("ml");
@@ -185,7 +187,11 @@ fn blacklists_are_sets_of_patterns() {
 fn windows_are_extended_by_bounded_minutes() {
     let (mut state, mut commands) = site();
     let extend = |targets: &str, minutes| {
-        Action::ExtendWindow(v1::ExtendWindow { targets: targets.to_owned(), minutes })
+        Action::ExtendWindow(v1::ExtendWindow {
+            targets: targets.to_owned(),
+            minutes,
+            judged: Vec::new(),
+        })
     };
     for (action, expected) in [
         (extend("a", 0), ErrorCode::InvalidArgument),

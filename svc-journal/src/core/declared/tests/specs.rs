@@ -219,3 +219,25 @@ fn a_specification_may_decide_about_single_keys() {
     let nonsense = decide(&update, OnConflict::Overwrite);
     assert_eq!(code(&mut state, &mut commands, nonsense), ErrorCode::InvalidArgument);
 }
+
+#[test]
+fn deltas_of_nodes_that_are_gone_are_in_nobodys_way() {
+    let (mut state, mut commands) = site();
+    for (name, value) in [("a", "1"), ("b", "9")] {
+        done(&mut state, &mut commands, commit(name, "ml", &[("sysctl/a", value)]));
+    }
+    done(&mut state, &mut commands, assign("a", Some("hpc"), AssignMode::Move));
+    done(&mut state, &mut commands, Action::RevokeNode(v1::RevokeNode { node: "b".to_owned() }));
+    for value in ["2", "1"] {
+        let action = apply("ml", &[("sysctl/a", value)]);
+        let planned = crate::core::plan(&state, &action, commands.now_nanos);
+        assert!(planned.scopes[0].conflicts.is_empty() && planned.scopes[0].absorbed.is_empty());
+        done(&mut state, &mut commands, action);
+    }
+    // What waits is there when the node comes back, whatever was applied meanwhile.
+    let moved = done(&mut state, &mut commands, assign("a", Some("ml"), AssignMode::Move));
+    assert_eq!(shown(&state, &delta_of("ml", "a")), ["sysctl/a=1"]);
+    assert_eq!(node(&state, "a").delta_seq, moved);
+    let error = refusal(&mut state, &mut commands, apply("ml", &[("sysctl/a", "2")]));
+    assert!(error.message.starts_with("1 deltas of a differ"), "{error}");
+}
