@@ -162,7 +162,7 @@ async fn open(
     exec::recover(left, &recovered.ended, &boot, &ledger, &spool, plane.best()).await?;
     let launcher = Launcher::new(clock.clone()).map_err(io(&state))?;
     let cache = Arc::new(Cache::open(&state.join("declared"))?);
-    let (declarations, watching) = declared::begin(cache.load(&verifier, &config.node_id));
+    let (declarations, watching) = declared::begin(cache.load(&verifier, &config.node_id), &plane);
     let (sessions, mode) = (Sessions::new(clock.clone()), file.mode.as_str());
     let opening = Opening {
         state: &state,

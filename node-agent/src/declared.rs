@@ -6,7 +6,8 @@
 //! - `task`: when to ask: on connect, on announcements, every 5 minutes ± 20 %, and when somebody waits for an entry.
 //!
 //! Invariants, as absences: no document counts before its head's signature and its own digest are checked; the head's
-//! sequence never goes back; nothing that expired by plane time is in force; without plane time nothing expires.
+//! sequence never goes back; no head is taken that was not made just now, nor any while the node knows no plane time; what
+//! expired by the least that plane time can be is never in force again, whatever is known of the time later.
 
 mod cache;
 mod fetch;

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use pact_bus::CallError;
-use pact_identity::Verifier;
 use pact_identity::config_head::{ConfigDocument, ConfigError, ConfigHead};
+use pact_identity::{SignerName, Verifier};
 use pact_runtime::Timestamp;
 use pact_schemas::convert::{Scope, WireError};
 use pact_schemas::id::IdError;
@@ -15,6 +15,7 @@ use pact_schemas::{NodeId, Seq, v1};
 
 use super::cache::{Cache, CacheError, Kept};
 use super::model::{Declared, Document, DocumentError};
+use crate::time::PlaneClock;
 use crate::uplink::{Uplink, names};
 
 /// Contents that one node's declarations may need in all.
@@ -22,6 +23,11 @@ const MAX_ALL_CONTENTS_BYTES: u64 = 512 * 1024 * 1024;
 
 /// A member answers from what it has applied.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A head is signed when it is answered, so that one which is older than this was not made for this question: somebody plays an
+/// old one again, or its signer's clock is wrong. Room for the answer's way (10 s), for two clocks that are 2 s off each, and for a
+/// crystal's day without a fix; as long as a grant lives.
+const MAX_HEAD_AGE: Duration = Duration::from_secs(60);
 
 /// 2025-01-01, before this program existed: no head can be older.
 const FLOOR: Timestamp = Timestamp::from_unix_nanos(1_735_689_600_000_000_000);
@@ -38,6 +44,24 @@ pub(crate) enum FetchError {
     /// The head.
     #[error("the configuration's head is refused")]
     Head(#[from] ConfigError),
+    /// The node cannot tell an old configuration from a new one.
+    #[error(
+        "no configuration is taken before the plane's time is known; what the node has stays in force"
+    )]
+    NoTime,
+    /// It was not made for this question.
+    #[error(
+        "the configuration's head was issued {issued}, over {} s before {now}: an old one is played again, or the clock of {signer} \
+         is wrong; it is not taken", MAX_HEAD_AGE.as_secs()
+    )]
+    Stale {
+        /// When it was made.
+        issued: Timestamp,
+        /// Plane time.
+        now: Timestamp,
+        /// Who made it.
+        signer: SignerName,
+    },
     /// A member that is behind answered.
     #[error("the journal answered with head {found}, the node has {known}")]
     WentBack {
@@ -66,17 +90,28 @@ pub(crate) enum FetchError {
     Interrupted,
 }
 
-/// Checks a head that came, or that was kept. `now` is plane time; without it the head is judged by its own time.
-pub(crate) fn verified(
+/// Checks a head that has just come, at plane time `now`.
+fn fresh(
     signed: &v1::SignedConfig,
     verifier: &Verifier,
     node: &NodeId,
-    now: Option<Timestamp>,
-) -> Result<ConfigHead, ConfigError> {
-    match now {
-        Some(now) => ConfigHead::verify(signed, verifier, node, now),
-        None => ConfigHead::verify_kept(signed, verifier, node, FLOOR),
+    now: Timestamp,
+) -> Result<ConfigHead, FetchError> {
+    let head = ConfigHead::verify(signed, verifier, node, now)?;
+    let issued = head.issued();
+    if now.duration_since(issued).is_some_and(|age| age > MAX_HEAD_AGE) {
+        return Err(FetchError::Stale { issued, now, signer: head.signer().clone() });
     }
+    Ok(head)
+}
+
+/// Checks a head that this node has kept, by its own time: it was fresh when it was fetched.
+pub(crate) fn kept(
+    signed: &v1::SignedConfig,
+    verifier: &Verifier,
+    node: &NodeId,
+) -> Result<ConfigHead, ConfigError> {
+    ConfigHead::verify_kept(signed, verifier, node, FLOOR)
 }
 
 /// The document that a head names, from bytes that have its digest.
@@ -103,8 +138,7 @@ pub(crate) struct Source<'a> {
     pub(crate) uplink: &'a Uplink,
     pub(crate) verifier: &'a Verifier,
     pub(crate) cache: &'a std::sync::Arc<Cache>,
-    /// Plane time, if known.
-    pub(crate) now: Option<Timestamp>,
+    pub(crate) plane: &'a PlaneClock,
 }
 
 impl Source<'_> {
@@ -115,7 +149,8 @@ impl Source<'_> {
     ) -> Result<Option<Kept>, FetchError> {
         let signed = self.head().await?;
         let node = self.uplink.node();
-        let head = verified(&signed, self.verifier, node, self.now)?;
+        let now = self.plane.now().ok_or(FetchError::NoTime)?.now;
+        let head = fresh(&signed, self.verifier, node, now)?;
         let newest = known.as_ref().map(ConfigHead::head_seq);
         if let Some(known) = newest.filter(|newest| head.head_seq() < *newest) {
             return Err(FetchError::WentBack { found: head.head_seq(), known });
@@ -248,7 +283,40 @@ fn unpacked(
 
 #[cfg(test)]
 mod tests {
+    use pact_identity::sign_config;
+    use pact_identity::signing::Signer;
+    use pact_identity::uri::SigningRole;
+    use pact_identity::x509::SiteRoot;
+    use pact_runtime::Clock;
+    use pact_schemas::{MemberId, SiteName};
+
     use super::*;
+
+    #[test]
+    fn a_head_that_was_not_made_just_now_is_not_taken() {
+        pact_runtime::install_crypto_provider();
+        let now = Clock::system().now();
+        let root = SiteRoot::generate(&SiteName::new("test").unwrap(), &Clock::system()).unwrap();
+        let member = SigningRole::Grant(MemberId::new(1).unwrap());
+        let signer = Signer::from_issued(&root.issue_signing(&member).unwrap()).unwrap();
+        let verifier = Verifier::from_pem(root.certificate_pem()).unwrap();
+        let (node, head) = (NodeId::new("n1").unwrap(), Seq::new(7).unwrap());
+        let payload = pact_identity::config_head::payload(&signer, &node, head, &[], now);
+        let signed = sign_config(&signer, &payload).unwrap();
+        let judge = |now| fresh(&signed, &verifier, &node, now);
+        let later = now.checked_add(MAX_HEAD_AGE).unwrap();
+        assert_eq!(judge(now).unwrap().head_seq(), head);
+        assert_eq!(judge(later).unwrap().head_seq(), head);
+        let too_late = later.checked_add(Duration::from_nanos(1)).unwrap();
+        let stale = judge(too_late).unwrap_err();
+        assert!(matches!(stale, FetchError::Stale { .. }), "{stale:?}");
+        assert!(stale.to_string().contains("over 60 s"), "{stale}");
+        let early = now.checked_sub(Duration::from_secs(6)).unwrap();
+        let not_yet = judge(early).unwrap_err();
+        assert!(matches!(not_yet, FetchError::Head(ConfigError::NotYet { .. })), "{not_yet:?}");
+        // The node's own cache holds however old it is.
+        assert_eq!(kept(&signed, &verifier, &node).unwrap().head_seq(), head);
+    }
 
     #[test]
     fn compressed_bytes_are_bounded_and_proved() {

@@ -143,8 +143,8 @@ impl Document {
         })
     }
 
-    fn in_force(&self, now: Option<Timestamp>) -> State {
-        let rows = self.rows.iter().filter(|(_, row)| !row.is_over(now));
+    fn in_force(&self, passed: Option<Timestamp>) -> State {
+        let rows = self.rows.iter().filter(|(_, row)| !row.is_over(passed));
         rows.map(|(key, row)| (key.clone(), row.value.clone())).collect()
     }
 }
@@ -154,9 +154,9 @@ fn bounded(what: &'static str, found: usize, limit: usize) -> Result<(), Documen
 }
 
 impl Row {
-    /// Without plane time nothing is over.
-    fn is_over(&self, now: Option<Timestamp>) -> bool {
-        self.expires.zip(now).is_some_and(|(expires, now)| expires <= now)
+    /// Where no time was ever known nothing is over.
+    fn is_over(&self, passed: Option<Timestamp>) -> bool {
+        self.expires.zip(passed).is_some_and(|(expires, passed)| expires <= passed)
     }
 }
 
@@ -262,15 +262,23 @@ impl Declared {
         self.overlay.blacklist.iter().chain(&self.deltas.blacklist)
     }
 
-    /// What is in force: overlay ⊕ deltas, minus what is over. `now` is plane time, if known.
-    pub(crate) fn in_force(&self, now: Option<Timestamp>) -> State {
-        resource::effective(&self.overlay.in_force(now), &self.deltas.in_force(now))
+    /// What is in force: overlay ⊕ deltas, minus what is over. `passed` is the least that plane time can be: it goes on without the
+    /// journal and never back ([`PlaneClock::at_least`]), so that what is over stays over.
+    ///
+    /// [`PlaneClock::at_least`]: crate::time::PlaneClock::at_least
+    pub(crate) fn in_force(&self, passed: Option<Timestamp>) -> State {
+        resource::effective(&self.overlay.in_force(passed), &self.deltas.in_force(passed))
     }
 
-    /// When something that is in force at `now` ends.
-    pub(crate) fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
+    /// When something ends that is in force when `passed` has passed.
+    pub(crate) fn next_expiry(&self, passed: Timestamp) -> Option<Timestamp> {
         let rows = self.overlay.rows.values().chain(self.deltas.rows.values());
-        rows.filter_map(|row| row.expires).filter(|expires| *expires > now).min()
+        rows.filter_map(|row| row.expires).filter(|expires| *expires > passed).min()
+    }
+
+    /// Every declared value, in force or not.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.overlay.rows.values().chain(self.deltas.rows.values()).map(|row| &row.value)
     }
 
     /// Contents that are needed, each with a place that declares it.

@@ -1,14 +1,15 @@
 //! When the agent asks what it should be: on each connection, on an announcement, every 5 minutes ± 20 %, and at once when
 //! somebody waits for an entry.
 //!
-//! Announcements are hints: one that is lost costs the interval, one that is forged costs a question.
+//! Announcements are hints: one that is lost costs the interval, one that is forged costs a question. Nothing is asked before the
+//! node knows plane time, by which it tells a new answer from an old one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pact_bus::{CallError, ConnectionState, Delivery, Subscription};
 use pact_identity::Verifier;
-use pact_identity::config_head::ConfigHead;
+use pact_identity::config_head::{ConfigHead, LEEWAY};
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::subject::ConfigScope;
 use pact_schemas::{Seq, Subject, VclusterId, v1};
@@ -38,6 +39,10 @@ const RETRY: Pause = Pause::new(Duration::from_millis(500), Duration::from_secs(
 /// On return, the node's own changes are told before new declarations count; a journal that does not take them must not keep
 /// the node from its configuration for ever.
 const REPORT_FIRST_LIMIT: Duration = Duration::from_secs(30);
+
+/// The first fix of an agent that has just come takes some ten answers of the journal. Without one by then the node says so, keeps
+/// what it has, and asks as soon as there is one.
+const FIX_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is known of the declarations.
 #[derive(Debug, Clone)]
@@ -107,8 +112,11 @@ pub(crate) struct Publishing {
     head: Option<ConfigHead>,
 }
 
-/// Begins with what is on disk.
-pub(crate) fn begin(kept: Option<Kept>) -> (Publishing, Watching) {
+/// Begins with what is on disk. The time at which that was signed has passed.
+pub(crate) fn begin(kept: Option<Kept>, plane: &PlaneClock) -> (Publishing, Watching) {
+    if let Some(signed) = kept.as_ref().and_then(|kept| kept.head.issued().checked_sub(LEEWAY)) {
+        plane.has_passed(signed);
+    }
     let (head, declared) = match kept {
         Some(kept) => (Some(kept.head), kept.declared),
         None => (None, Declared::default()),
@@ -124,7 +132,7 @@ pub(crate) fn begin(kept: Option<Kept>) -> (Publishing, Watching) {
 pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: CancellationToken) {
     let mut connections = parts.uplink.connections();
     let mut announced = Announcements::default();
-    let (mut pause, mut wait) = (RETRY, INTERVAL_LEAST);
+    let (mut pause, mut wait, mut is_timeless) = (RETRY, INTERVAL_LEAST, false);
     let ask = Arc::clone(&publishing.ask);
     loop {
         let spread = tokio::select! {
@@ -144,7 +152,7 @@ pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: Cancella
                 ANNOUNCED_SPREAD
             }
             () = ask.notified() => Duration::ZERO, // cancel-safe
-            () = parts.clock.sleep(wait) => Duration::ZERO, // cancel-safe: nothing is lost when it starts again
+            () = pass(&parts, wait, is_timeless) => Duration::ZERO, // cancel-safe: nothing is lost when it starts again
         };
         let [random] = parts.clock.random_bytes();
         let asked = async {
@@ -156,6 +164,7 @@ pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: Cancella
             () = stop.cancelled() => return, // cancel-safe: what was kept is whole, the rest is fetched again
             asked = asked => asked,
         };
+        is_timeless = matches!(asked, Err(FetchError::NoTime));
         wait = match asked {
             Ok(()) => {
                 pause.reset();
@@ -173,6 +182,15 @@ pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: Cancella
                 wait
             }
         };
+    }
+}
+
+/// Waits; what waits for the time, no longer than until that is known.
+async fn pass(parts: &Parts, wait: Duration, is_timeless: bool) {
+    if is_timeless {
+        let _known = parts.plane.known_within(wait).await;
+    } else {
+        parts.clock.sleep(wait).await;
     }
 }
 
@@ -201,9 +219,11 @@ impl Publishing {
         if !self.is_confirmed() {
             report_first(parts).await;
         }
-        let now = parts.plane.now().map(|time| time.now);
-        let source =
-            Source { uplink: &parts.uplink, verifier: &parts.verifier, cache: &parts.cache, now };
+        if parts.plane.known_within(FIX_PATIENCE).await.is_none() {
+            return Err(FetchError::NoTime);
+        }
+        let Parts { uplink, verifier, cache, plane, .. } = parts;
+        let source = Source { uplink, verifier, cache, plane };
         match source.fetch(&mut self.head).await? {
             Some(Kept { head, declared }) => {
                 tracing::info!(
