@@ -58,10 +58,6 @@ use running::Record;
 /// Commands at once. A node serves its jobs first; one more is answered `PACT_BUSY`.
 const MAX_COMMANDS: usize = 16;
 
-/// How long a command waits for the first fix of an agent that has just come: it takes some ten answers of the journal. Shorter
-/// than the leeway within which a grant may be older than the first fix.
-const FIX_PATIENCE: Duration = Duration::from_millis(1_500);
-
 /// How long running commands may go on by themselves when the agent is stopped.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
@@ -158,7 +154,7 @@ impl Engine {
         let stream = convert::id(&start.stream_id, "ExecStart.stream_id")?;
         let signed = convert::required(start.grant, "ExecStart.grant")?;
         let slot = self.slot()?;
-        let time = parts.plane.known_within(FIX_PATIENCE).await.ok_or_else(clock_unknown)?;
+        let time = self.time_of_judgement().await?;
         let grant = self.verified(&signed, time)?;
         let GrantedAction::Exec(exec) = grant.action().clone() else {
             return Err(WireError::Missing { field: "GrantPayload.exec" }.into());
