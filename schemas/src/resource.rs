@@ -22,7 +22,7 @@ mod pattern;
 mod state;
 mod value;
 
-pub use change::{Change, drift_digest};
+pub use change::{Change, drift_digest, drift_digest_in_order};
 pub use dimension::{Dimension, Kind, UnknownDimension};
 pub use key::{KeyError, MAX_KEY_BYTES, ResourceKey, escape, unescape};
 pub use pattern::{KeyPattern, KeyPatterns, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pact_bus::settings::BusSettings;
 use pact_runtime::config::{ConfigError, Default as When, Key, KeyKind, Loaded, Schema, seconds};
 use pact_schemas::SiteName;
 use serde::Deserialize;
@@ -39,8 +40,7 @@ pub static SCHEMA: Schema = Schema {
             "Its key; each start makes an intermediate with it, in memory.",
         )
         .example("\"/etc/pact/root.key\""),
-        required("enroll.bus.urls", KeyKind::StringList, "The servers of the bus.")
-            .example("[\"tls://nats-1.mgmt:4222\"]"),
+        BusSettings::urls_key("enroll.bus.urls"),
         Key::new(
             "enroll.bus.agent_urls",
             KeyKind::StringList,
@@ -48,20 +48,14 @@ pub static SCHEMA: Schema = Schema {
             "What agents are told; the servers above when not set.",
         )
         .example("[\"tls://nats-1.hsn:4222\"]"),
-        required("enroll.bus.creds", KeyKind::Path, "Bus credentials of this instance.")
-            .example("\"/etc/pact/creds/enroll-1.creds\""),
+        BusSettings::creds_key("enroll.bus.creds", "\"/etc/pact/creds/enroll-1.creds\""),
         required(
             "enroll.bus.system_creds",
             KeyKind::Path,
             "Credentials in the system account, for revocations.",
         )
         .example("\"/etc/pact/creds/enroll-sys.creds\""),
-        required(
-            "enroll.bus.tls_ca",
-            KeyKind::Path,
-            "The site root; the only authority the bus is believed by.",
-        )
-        .example("\"/etc/pact/ca.crt\""),
+        BusSettings::tls_ca_key("enroll.bus.tls_ca"),
         required(
             "enroll.nats.account_jwt",
             KeyKind::Path,
@@ -122,7 +116,7 @@ pub struct Settings {
     /// The certificate authority.
     pub ca: CaSettings,
     /// The bus.
-    pub bus: BusSettings,
+    pub bus: EnrollBusSettings,
     /// Keys of the bus.
     pub nats: NatsSettings,
     /// Signing certificate.
@@ -141,20 +135,17 @@ pub struct CaSettings {
     pub root_key: PathBuf,
 }
 
-/// `[enroll.bus]`
+/// `[enroll.bus]`: what every service is told, and what only this one needs. Unknown keys are refused by the key table, since
+/// serde cannot tell them from those of the flattened part.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BusSettings {
-    /// The servers.
-    pub urls: Vec<String>,
+pub struct EnrollBusSettings {
+    /// As for every service.
+    #[serde(flatten)]
+    pub shared: BusSettings,
     /// What agents are told.
     pub agent_urls: Option<Vec<String>>,
-    /// Credentials file.
-    pub creds: PathBuf,
     /// Credentials file in the system account.
     pub system_creds: PathBuf,
-    /// The site root.
-    pub tls_ca: PathBuf,
 }
 
 /// `[enroll.nats]`
@@ -196,7 +187,7 @@ impl Config {
     pub fn from_loaded(loaded: &Loaded) -> Result<Self, ConfigError> {
         let config: Self = loaded.parse()?;
         for (key, urls) in [
-            ("enroll.bus.urls", Some(&config.enroll.bus.urls)),
+            ("enroll.bus.urls", Some(&config.enroll.bus.shared.urls)),
             ("enroll.bus.agent_urls", config.enroll.bus.agent_urls.as_ref()),
         ] {
             if urls.is_some_and(|urls| urls.is_empty() || !urls.iter().all(|url| is_tls(url))) {
@@ -236,6 +227,16 @@ mod tests {
         let loader =
             loader.flag("enroll.bus.urls", "tls://a:4222").flag("enroll.bus.agent_urls", urls);
         Config::from_loaded(&loader.load()?)
+    }
+
+    #[test]
+    fn the_bus_has_the_keys_of_every_service_and_its_own_and_no_others() {
+        let bus = loaded("tls://b:1").unwrap().enroll.bus;
+        assert_eq!(bus.shared.urls, ["tls://a:4222"]);
+        let paths = [&bus.shared.creds, &bus.shared.tls_ca, &bus.system_creds];
+        assert!(paths.iter().all(|path| path.as_os_str() == "x"));
+        let unknown = Loader::new(&SCHEMA).flag("enroll.bus.url", "tls://a:4222").load();
+        assert!(unknown.unwrap_err().to_string().contains("enroll.bus.url"));
     }
 
     #[test]

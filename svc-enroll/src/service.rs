@@ -50,7 +50,7 @@ pub async fn build(config: Config, context: Context) -> Result<(), StartError> {
     let bus = Bus::connect(bus_config(&settings, &inbox), clock.clone(), readiness).await?;
     let system = Bus::connect(system_config(&settings, &inbox), clock.clone(), None).await?;
     let grace = settings.liveness.grace;
-    let agent_urls = settings.bus.agent_urls.unwrap_or(settings.bus.urls);
+    let agent_urls = settings.bus.agent_urls.unwrap_or(settings.bus.shared.urls);
     let signing_ends = keys.signer.not_after();
     let enrolment = Enrolment::new(Parts {
         site: settings.site,
@@ -88,14 +88,7 @@ pub async fn build(config: Config, context: Context) -> Result<(), StartError> {
 }
 
 fn bus_config(settings: &Settings, inbox: &str) -> BusConfig {
-    BusConfig {
-        urls: settings.bus.urls.clone(),
-        credentials: Credentials::file(&settings.bus.creds),
-        tls_ca: Some(settings.bus.tls_ca.clone()),
-        inbox_prefix: inbox.to_owned(),
-        name: settings.name.clone(),
-        allow_plaintext_loopback: false,
-    }
+    settings.bus.shared.config(&settings.name, inbox.to_owned())
 }
 
 /// The system account is another world of subjects: the same inbox is no conflict.

@@ -81,6 +81,10 @@ struct Key {
 struct Record {
     permit: Permit,
     action: v1::Action,
+    /// The same for each attempt: an attempt whose answer was lost is not recorded twice.
+    id: RequestId,
+    /// The id was refused once, and is another now.
+    is_renewed: bool,
     /// What it takes of the memory for records.
     bytes: usize,
     done: Option<oneshot::Sender<()>>,
@@ -217,9 +221,11 @@ impl Task {
     }
 
     fn keep(&mut self, permit: Permit, act: Act, done: Option<oneshot::Sender<()>>) {
+        let Ok(id) = own_request_id(&self.clock) else { return lost("unattested", 1) };
         let action = v1::Action { action: Some(act) };
         let bytes = action.encoded_len() + permit.principal.to_wire().encoded_len();
-        lost("oldest", self.kept.add(Record { permit, action, bytes, done }, bytes));
+        let record = Record { permit, action, id, is_renewed: false, bytes, done };
+        lost("oldest", self.kept.add(record, bytes));
     }
 
     /// Proposes what is kept, until nothing is or the journal does not take it.
@@ -232,7 +238,7 @@ impl Task {
             }
             let error = match self.journal.propose(proposals).await {
                 Ok(results) => {
-                    settle(batch, results);
+                    self.settle(batch, results);
                     most = Most::ALL;
                     continue;
                 }
@@ -303,8 +309,8 @@ impl Task {
     /// The proposal of one record, which is shortened if it alone would be too large.
     fn proposal(&self, record: &mut Record) -> Answer<v1::Proposal> {
         loop {
-            let id = own_request_id(&self.clock)?;
-            let proposal = attest(&self.signer, &self.clock, &record.permit, id, &record.action)?;
+            let (permit, action) = (&record.permit, &record.action);
+            let proposal = attest(&self.signer, &self.clock, permit, record.id, action)?;
             let excess = batch::size(&proposal).saturating_sub(MAX_REQUEST_BYTES);
             if excess == 0 {
                 return Ok(proposal);
@@ -315,19 +321,30 @@ impl Task {
             }
         }
     }
-}
 
-fn settle(batch: Vec<Record>, results: Vec<v1::ProposalResult>) {
-    for (record, result) in batch.into_iter().zip(results) {
-        match committed(result) {
-            Ok(_) => {
-                if let Some(done) = record.done {
-                    let _gave_up = done.send(());
+    fn settle(&mut self, batch: Vec<Record>, results: Vec<v1::ProposalResult>) {
+        for (mut record, result) in batch.into_iter().zip(results) {
+            let error = match committed(result) {
+                Ok(_) => {
+                    if let Some(done) = record.done {
+                        let _gave_up = done.send(());
+                    }
+                    continue;
                 }
-            }
-            Err(error) => {
-                tracing::error!(%error, "the journal refuses a record");
-                lost("refused", 1);
+                Err(error) => error,
+            };
+            // Kept for longer than ids are remembered: rather twice than never. Once, since a wrong clock gets no better.
+            let is_forgotten = error.known_code() == ErrorCode::RequestIdRefused;
+            match own_request_id(&self.clock) {
+                Ok(id) if is_forgotten && !record.is_renewed => {
+                    (record.id, record.is_renewed) = (id, true);
+                    let bytes = record.bytes;
+                    self.kept.last(record, bytes);
+                }
+                _ => {
+                    tracing::error!(%error, "the journal refuses a record");
+                    lost("refused", 1);
+                }
             }
         }
     }

@@ -26,9 +26,14 @@ impl Until {
         Self { clock: clock.clone(), end: clock.monotonic() + ALL_NODES }
     }
 
+    /// What is left of the time.
+    pub(crate) fn left(&self) -> Duration {
+        self.end.saturating_sub(self.clock.monotonic())
+    }
+
     /// At most `limit`, and no longer than what is left.
     fn at_most(&self, limit: Duration) -> Option<Duration> {
-        let left = self.end.saturating_sub(self.clock.monotonic());
+        let left = self.left();
         (!left.is_zero()).then(|| left.min(limit))
     }
 }

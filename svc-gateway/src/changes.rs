@@ -21,6 +21,20 @@ pub(crate) fn shown(mut changes: Vec<Change>) -> (Vec<Change>, u32) {
     (changes, omitted)
 }
 
+/// As [`shown`], within so many bytes.
+pub(crate) fn shown_within(changes: Vec<Change>, room: usize) -> (Vec<Change>, u32) {
+    let (mut changes, omitted) = shown(changes);
+    let mut bytes = 0;
+    let mut fits = |change: &Change| {
+        bytes += change.encoded_len();
+        bytes <= room
+    };
+    let fitting = changes.iter().take_while(|change| fits(change)).count();
+    let more = u32::try_from(changes.len() - fitting).unwrap_or(u32::MAX);
+    changes.truncate(fitting);
+    (changes, omitted.saturating_add(more))
+}
+
 impl Gateway {
     /// All changes of a set; chunks are fetched.
     pub(crate) async fn changes(&self, set: ChangeSet) -> Answer<Vec<Change>> {
@@ -55,5 +69,9 @@ mod tests {
         assert_eq!((all.len(), omitted), (SHOWN_CHANGES, 0));
         let (some, omitted) = shown(vec![Change::default(); SHOWN_CHANGES + 3]);
         assert_eq!((some.len(), omitted), (SHOWN_CHANGES, 3));
+        let change = Change { key: "x".repeat(98), ..Change::default() };
+        assert_eq!(change.encoded_len(), 100);
+        let (some, omitted) = shown_within(vec![change; SHOWN_CHANGES + 3], 1_050);
+        assert_eq!((some.len(), omitted), (10, 249));
     }
 }

@@ -13,6 +13,7 @@ use crate::access::Records;
 use crate::config::ExecSettings;
 use crate::error::Answer;
 use crate::journal::Journal;
+use crate::plans::Plans;
 use crate::sessions::Sessions;
 
 /// The gateway: cheap to clone, shared by all requests.
@@ -29,6 +30,8 @@ pub(crate) struct Gateway {
     pub(crate) exec: ExecSettings,
     /// Room for streams from nodes, of all commands together.
     pub(crate) node_streams: Arc<Semaphore>,
+    /// Room for plans of rollbacks and promotions.
+    pub(crate) plans: Plans,
     /// Cancelled when the drain begins.
     pub(crate) draining: CancellationToken,
 }

@@ -8,6 +8,7 @@
 //! - [`config`], [`service`], `context`: how it is set up, served and drained, and what every handler holds.
 //! - `ask`, `changes`, `request`: questions to agents, changes on their way, and the ids by which a retry finds its entry.
 //! - `handlers`: the methods of `pact.v1.Pact`, one file for each area; `handlers/invoke.rs` passes on what is not built.
+//! - `plans`: room in memory for the plans of rollbacks and promotions.
 //! - `outlet`: streams to clients, which may stop reading at any time.
 //! - `enrollment`: first contact of nodes, the only call without a token; `rate` and `sessions` bound it and the rest.
 //!
@@ -36,6 +37,7 @@ mod fanout;
 mod handlers;
 mod journal;
 mod outlet;
+mod plans;
 mod rate;
 mod request;
 mod sessions;

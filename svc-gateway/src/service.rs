@@ -31,6 +31,7 @@ use crate::error::StartError;
 use crate::exec::{DRAIN_GRACE, MAX_NODE_STREAMS};
 use crate::journal::Journal;
 use crate::listener::{self, Acceptor, Socket};
+use crate::plans::Plans;
 use crate::sessions::Sessions;
 
 /// What the binary is.
@@ -98,6 +99,7 @@ pub async fn serve(
         sessions: Sessions::new(settings.exec.streams_per_user),
         exec: settings.exec,
         node_streams: Arc::new(Semaphore::new(MAX_NODE_STREAMS)),
+        plans: Plans::new(clock.clone()),
         draining: context.supervisor.token(),
     };
     watch_reloads(&context.supervisor, context.reload.clone(), tokens, policy);

@@ -58,6 +58,12 @@ impl Targets {
     }
 }
 
+/// In which vCluster a node was when the right to act on it was judged.
+pub(crate) fn one_judged(node: &NodeId, record: &NodeRecord) -> Answer<Vec<JudgedScope>> {
+    let set = NodeSet::new([node.clone()]).map_err(refuse)?;
+    Targets { records: vec![record.clone()], set }.judged()
+}
+
 /// Which nodes of the journal.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Condition {

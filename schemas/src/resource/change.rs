@@ -1,5 +1,7 @@
 //! Differences of one key, and the digest of many.
 
+use std::borrow::Borrow;
+
 use prost::Message as _;
 use ring::digest::{Context, SHA256};
 
@@ -57,10 +59,16 @@ impl From<&Change> for v1::Change {
 pub fn drift_digest(changes: &[Change]) -> [u8; 32] {
     let mut in_order: Vec<&Change> = changes.iter().collect();
     in_order.sort_by(|a, b| a.key.cmp(&b.key));
+    drift_digest_in_order(in_order)
+}
+
+/// The same digest, of changes that come one by one, in key order.
+#[must_use]
+pub fn drift_digest_in_order<C: Borrow<Change>>(changes: impl IntoIterator<Item = C>) -> [u8; 32] {
     let mut digest = Context::new(&SHA256);
     digest.update(DIGEST_DOMAIN);
-    for change in in_order {
-        let bytes = v1::Change::from(change).encode_to_vec();
+    for change in changes {
+        let bytes = v1::Change::from(change.borrow()).encode_to_vec();
         // A change is far under 4 GiB: two values of bounded size.
         digest.update(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         digest.update(&bytes);

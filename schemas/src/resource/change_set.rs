@@ -63,8 +63,13 @@ pub enum ChangeSetError {
 /// The set on the wire and the chunks that it refers to, which the caller stores as blobs.
 #[must_use]
 pub fn pack(changes: &[Change]) -> (v1::ChangeSet, Vec<Vec<u8>>) {
-    let whole = inline(changes);
-    if whole.encoded_len() <= MAX_INLINE_BYTES {
+    pack_within(inline(changes), MAX_INLINE_BYTES)
+}
+
+/// As [`pack`], of a set that is inline and in key order, with another bound for what stays inline: at most the usual one.
+#[must_use]
+pub fn pack_within(whole: v1::ChangeSet, inline_bytes: usize) -> (v1::ChangeSet, Vec<Vec<u8>>) {
+    if whole.encoded_len() <= inline_bytes.min(MAX_INLINE_BYTES) {
         return (whole, Vec::new());
     }
     let chunks: Vec<Vec<u8>> =
@@ -96,21 +101,30 @@ pub fn unpack(
     set: &v1::ChangeSet,
     chunk: impl FnMut(&BlobRef) -> Option<Vec<u8>>,
 ) -> Result<Vec<Change>, ChangeSetError> {
-    let joined;
-    let wire = if set.chunks.is_empty() {
-        if set.encoded_len() > MAX_INLINE_BYTES {
-            return Err(ChangeSetError::Form);
-        }
-        &set.changes
+    let whole = unpack_wire(set.clone(), chunk)?.changes;
+    whole.into_iter().map(|change| Ok(Change::try_from(change)?)).collect()
+}
+
+/// The set with all of its changes inline, in key order, which are not looked at further; `chunk` finds the bytes of a reference.
+///
+/// # Errors
+/// [`ChangeSetError`] for what is too large, missing or not in order.
+pub fn unpack_wire(
+    set: v1::ChangeSet,
+    chunk: impl FnMut(&BlobRef) -> Option<Vec<u8>>,
+) -> Result<v1::ChangeSet, ChangeSetError> {
+    let whole = if !set.chunks.is_empty() {
+        join(&set, chunk)?
+    } else if set.encoded_len() > MAX_INLINE_BYTES {
+        return Err(ChangeSetError::Form);
     } else {
-        joined = join(set, chunk)?;
-        &joined.changes
+        set
     };
-    if wire.len() > MAX_CHANGES {
-        return Err(ChangeSetError::TooMany { count: wire.len() });
+    if whole.changes.len() > MAX_CHANGES {
+        return Err(ChangeSetError::TooMany { count: whole.changes.len() });
     }
-    in_order(wire.iter().map(|change| change.key.as_str()))?;
-    wire.iter().map(|change| Ok(Change::try_from(change.clone())?)).collect()
+    in_order(whole.changes.iter().map(|change| change.key.as_str()))?;
+    Ok(whole)
 }
 
 fn inline(changes: &[Change]) -> v1::ChangeSet {
@@ -206,6 +220,19 @@ mod tests {
             assert!(stored.iter().all(|chunk| chunk.len() <= CHUNK_BYTES));
             assert_eq!(unpack(&set, finder(&stored)).unwrap(), changes);
         }
+    }
+
+    #[test]
+    fn what_may_stay_inline_can_be_less() {
+        let changes = set_of(3, 10);
+        let (whole, _) = pack(&changes);
+        let (inline, none) = pack_within(whole.clone(), whole.encoded_len());
+        assert_eq!((&inline, none.len()), (&whole, 0));
+        let (set, stored) = pack_within(whole.clone(), whole.encoded_len() - 1);
+        assert_eq!((set.changes.len(), stored.len()), (0, 1));
+        assert_eq!(unpack_wire(set, finder(&stored)).unwrap(), whole);
+        let large = super::inline(&set_of(200, 600));
+        assert_eq!(pack_within(large, usize::MAX).1.len(), 1);
     }
 
     #[test]

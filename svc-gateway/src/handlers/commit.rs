@@ -114,17 +114,20 @@ impl Gateway {
         targets.nodes().try_for_each(|(node, record)| wanted.check_vcluster(node, record))?;
         let until = Until::new(&self.clock);
         let work = targets.nodes().map(|node| self.commit_node(&permit, &wanted, node, &until));
-        let (nodes, errors) = parted(fanout::all(work.collect()).await);
+        let (nodes, mut errors) = parted(fanout::all(work.collect()).await);
+        let (nodes, unknown): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
+        errors.extend(unknown.into_iter().flatten());
         Ok(v1::CommitReply { nodes, errors })
     }
 
+    /// What was committed, and what of it could not be found out.
     async fn commit_node(
         &self,
         permit: &Permit,
         wanted: &Wanted,
         target: (&NodeId, &NodeRecord),
         until: &Until,
-    ) -> Answer<NodeCommit> {
+    ) -> Answer<(NodeCommit, Vec<v1::Error>)> {
         let (node, _) = target;
         let id = for_node(wanted.id, &wanted.targets, node)?;
         let scope = Scope::Node(node.clone());
@@ -145,17 +148,19 @@ impl Gateway {
                 window,
                 ..NodeSettled::default()
             };
-            return Ok(NodeCommit {
+            let nothing = NodeCommit {
                 node: node.to_string(),
                 drift_digest: drift.digest,
                 settled: Some(settled),
                 ..NodeCommit::default()
-            });
+            };
+            return Ok((nothing, Vec::new()));
         }
         let request = CaptureRequest { expect_digest: drift.digest };
         let captured: CaptureReply =
             self.ask_node(target, "capture", &request, (until, CAPTURE)).await?;
-        self.commit_captured(permit, wanted, id, captured, target, until).await
+        let done = self.commit_captured(permit, wanted, id, captured, target, until).await?;
+        Ok((done, Vec::new()))
     }
 
     async fn commit_captured(
@@ -194,31 +199,41 @@ impl Gateway {
         })
     }
 
-    /// What a retry is told: the entry of the first attempt, and how the node is now.
+    /// What a retry is told: the entry of the first attempt, and how the node is now; and why it is not told the one or the other.
     async fn committed_before(
         &self,
         entry: v1::Entry,
         target: (&NodeId, &NodeRecord),
         until: &Until,
-    ) -> NodeCommit {
-        let settled = self.settle(target, entry.seq, until).await.ok();
-        let set = v1::ChangeSet { changes: entry.changes, chunks: entry.change_chunks };
-        let (changes, omitted_changes) = shown(self.changes(set).await.unwrap_or_default());
+    ) -> (NodeCommit, Vec<v1::Error>) {
+        let recorded = |error: v1::Error| {
+            let so = format!("it is committed, as entry {}", entry.seq);
+            let cause = if error.cause.is_empty() { so } else { format!("{}; {so}", error.cause) };
+            error.because(cause).on(target.0)
+        };
+        let settled = self.settle(target, entry.seq, until).await.map_err(recorded);
+        let set =
+            v1::ChangeSet { changes: entry.changes.clone(), chunks: entry.change_chunks.clone() };
+        let changes = self.changes(set).await.map_err(recorded);
+        let errors = [settled.as_ref().err(), changes.as_ref().err()];
+        let errors = errors.into_iter().flatten().cloned().collect();
+        let (changes, omitted_changes) = shown(changes.unwrap_or_default());
         let (drift_digest, not_restorable) = match entry.payload {
             Some(v1::entry::Payload::DeltaCommitted(delta)) => {
                 (delta.drift_digest, delta.not_restorable)
             }
             _ => Default::default(),
         };
-        NodeCommit {
+        let done = NodeCommit {
             node: target.0.to_string(),
             seq: entry.seq,
             changes,
             omitted_changes,
             not_restorable,
             drift_digest,
-            settled,
-        }
+            settled: settled.ok(),
+        };
+        (done, errors)
     }
 }
 

@@ -3,11 +3,14 @@
 //! ```text
 //! scope(s) → plan (the journal's own, or the node's drift) → the plan that the caller saw?
 //! nodes:    check on all of them (a holder anywhere: nothing changes) → propose → grant → each node
-//! vCluster: propose → the nodes take it from the journal
+//! vCluster: check on its active nodes, as before → propose → the nodes take it from the journal
 //! ```
 
+mod check;
 mod execute;
 mod plan;
+mod retry;
+mod vcluster;
 
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{self, EntryKind};
@@ -60,7 +63,7 @@ impl Gateway {
         let (earlier, whose) = if request.plan_only {
             (v1::RollbackScopeReply::default(), Some(whose))
         } else {
-            self.rolled_back_before(&wanted, whose, &until).await?
+            self.rolled_back_before(&permit, &wanted, whose, &until).await?
         };
         let Some(whose) = whose else { return Ok(earlier) };
         let (planned, errors) = self.plan_rollback(&wanted, &whose, &until).await?;

@@ -7,11 +7,12 @@ use pact_schemas::v1::scope::Scope;
 use pact_schemas::v1::{
     self, Change, DeltaConflict, EntryKind, OnConflict, action, entry::Payload,
 };
+use prost::Message as _;
 use ring::digest::{SHA256, digest};
 
 use crate::journal::State;
 
-type Keys = BTreeMap<String, v1::Value>;
+pub(crate) type Keys = BTreeMap<String, v1::Value>;
 
 /// Every scope as it was after each entry that changed it.
 #[derive(Default)]
@@ -47,7 +48,7 @@ impl Declared {
         all.and_then(|h| h.range(..=seq).next_back()).map(|(_, k)| k.clone()).unwrap_or_default()
     }
 
-    fn set(&mut self, scope: &v1::Scope, seq: u64, keys: Keys) {
+    pub(crate) fn set(&mut self, scope: &v1::Scope, seq: u64, keys: Keys) {
         self.history.entry(name(scope)).or_default().insert(seq, keys);
     }
 }
@@ -176,8 +177,28 @@ fn plan_overlay(
     Ok(Planned { changes: difference(&old, &keys), scope, keys, conflicts, absorbed })
 }
 
+/// As the journal's replies.
+pub(crate) const PAGE_BYTES: usize = 512 * 1024;
+
 /// What the read `plan` answers. Conflicts are shown also where they are refused.
-pub(crate) fn plan(state: &State, act: &action::Action) -> v1::PlanReply {
+pub(crate) fn plan(state: &State, act: &action::Action, after: &str) -> v1::PlanReply {
+    let mut reply = whole_plan(state, act);
+    for planned in &mut reply.scopes {
+        let changes = &mut planned.changes.as_mut().unwrap().changes;
+        changes.retain(|change| change.key.as_str() > after);
+        let mut bytes = 0;
+        let fits = |change: &&Change| {
+            bytes += change.encoded_len();
+            bytes <= PAGE_BYTES
+        };
+        let fitting = changes.iter().take_while(fits).count();
+        planned.omitted_changes = u32::try_from(changes.len() - fitting).unwrap();
+        changes.truncate(fitting);
+    }
+    reply
+}
+
+fn whole_plan(state: &State, act: &action::Action) -> v1::PlanReply {
     let shown = |planned: Vec<Planned>| {
         planned
             .into_iter()
@@ -271,7 +292,8 @@ fn carry_out(state: &mut State, id: &str, act: &action::Action, planned: Vec<Pla
                 (EntryKind::Commit, Payload::DeltaCommitted(delta))
             }
             action::Action::Rollback(rollback) => {
-                let done = v1::RollbackDone { to_seq: rollback.to_seq, ..Default::default() };
+                let (to_seq, drift_digest) = (rollback.to_seq, rollback.drift_digest.clone());
+                let done = v1::RollbackDone { to_seq, drift_digest, ..Default::default() };
                 (EntryKind::Rollback, Payload::RollbackDone(done))
             }
             _ => (EntryKind::OverlayApplied, Payload::OverlayApplied(Default::default())),
@@ -294,7 +316,7 @@ fn carry_out(state: &mut State, id: &str, act: &action::Action, planned: Vec<Pla
     }
 }
 
-fn entry(
+pub(crate) fn entry(
     state: &mut State,
     id: &str,
     kind: EntryKind,
@@ -303,6 +325,9 @@ fn entry(
     payload: Payload,
 ) {
     let seq = state.entries.len() as u64 + 1;
+    // Longer ones are in chunks, which these tests do not look at.
+    let bytes: usize = changes.iter().map(Change::encoded_len).sum();
+    let changes = if bytes > 64 * 1024 { Vec::new() } else { changes };
     state.entries.push(v1::Entry {
         version: 1,
         seq,

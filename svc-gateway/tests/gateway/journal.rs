@@ -7,7 +7,7 @@ use pact_bus::{Bus, Service};
 use pact_identity::{Attestation, Verifier};
 use pact_runtime::Clock;
 use pact_schemas::v1::{self, Action, NodeRecord, NodeState, action, outcome};
-use pact_schemas::{ErrorCode, MemberId};
+use pact_schemas::{ErrorCode, MemberId, NodeSet, VclusterId};
 use prost::Message as _;
 
 use crate::declared::{self, Declared};
@@ -22,6 +22,14 @@ pub(crate) struct State {
     pub(crate) proposed: Vec<(Attestation, action::Action)>,
     /// `None`: there is no leader.
     pub(crate) leader: Option<u64>,
+    /// Requests that are carried out and answered with an error, as when an answer is lost.
+    pub(crate) lost_answers: usize,
+    /// Whoever asks again gets no grant.
+    pub(crate) has_expired_grants: bool,
+    /// Request ids made before this Unix millisecond are refused.
+    pub(crate) horizon: u64,
+    /// Ids that came with records, in the order of the attempts.
+    pub(crate) record_ids: Vec<String>,
     pub(crate) entries: Vec<v1::Entry>,
     pub(crate) declared: Declared,
     /// First outcomes, by request id.
@@ -96,7 +104,7 @@ impl Journal {
             })
             .method("plan", move |_, request: v1::PlanRequest| {
                 let act = Action::decode(request.action.as_slice()).unwrap().action.unwrap();
-                let reply = plan.with(|s| declared::plan(s, &act));
+                let reply = plan.with(|s| declared::plan(s, &act, &request.after));
                 async move { Ok(reply) }
             })
             .method("blob", move |_, request: v1::BlobRequest| {
@@ -184,7 +192,19 @@ impl Journal {
             let seq = s.declared.newest(&scope);
             let key =
                 |(key, value)| v1::DeclaredKey { key, value: Some(value), seq, expires: None };
-            v1::DeclaredReply { keys: keys.into_iter().map(key).collect(), more: false, seq }
+            let wanted =
+                |key: &str| key > request.after.as_str() && key.starts_with(&request.prefix);
+            let mut keys: Vec<v1::DeclaredKey> =
+                keys.into_iter().filter(|(key, _)| wanted(key)).map(key).collect();
+            let mut bytes = 0;
+            let fits = |key: &&v1::DeclaredKey| {
+                bytes += key.encoded_len();
+                bytes <= declared::PAGE_BYTES
+            };
+            let fitting = keys.iter().take_while(fits).count();
+            let more = fitting < keys.len();
+            keys.truncate(fitting);
+            v1::DeclaredReply { keys, more, seq }
         })
     }
 
@@ -206,6 +226,10 @@ impl Journal {
             return Err(ErrorCode::TooLarge.error("a request may hold 256 proposals and 512 KiB"));
         }
         let results = request.proposals.into_iter().map(|proposal| self.decide(proposal)).collect();
+        if self.with(|s| s.lost_answers > 0) {
+            self.with(|s| s.lost_answers -= 1);
+            return Err(ErrorCode::StorageFull.error("what was done is not told"));
+        }
         Ok(v1::ProposeReply { results })
     }
 
@@ -232,6 +256,28 @@ impl Journal {
     }
 }
 
+/// The right is judged for exactly the targets, each where its record says that it is.
+fn check_judged(state: &State, act: &action::Action) {
+    let (targets, judged) = match act {
+        action::Action::ExecRequest(exec) => (exec.targets.clone(), &exec.judged),
+        action::Action::AssignNode(assign) => (assign.targets.clone(), &assign.judged),
+        action::Action::ExtendWindow(extend) => (extend.targets.clone(), &extend.judged),
+        action::Action::Rollback(v1::Rollback { scope, judged, .. })
+        | action::Action::ChangeBlacklist(v1::ChangeBlacklist { scope, judged, .. }) => {
+            match scope.as_ref().unwrap().scope.as_ref().unwrap() {
+                v1::scope::Scope::Node(node) => (node.clone(), judged),
+                _ => return assert_eq!(*judged, []),
+            }
+        }
+        _ => return,
+    };
+    let nodes = NodeSet::parse(&targets).unwrap().iter().cloned().collect();
+    for (node, vcluster) in pact_schemas::judged::read(judged, &nodes).unwrap() {
+        let record = &state.nodes[node.as_str()];
+        assert_eq!(vcluster.as_ref().map(VclusterId::as_str), record.vcluster.as_deref());
+    }
+}
+
 /// Once for each request id; what is refused is not remembered.
 fn decide(
     state: &mut State,
@@ -239,9 +285,19 @@ fn decide(
     act: action::Action,
 ) -> Result<v1::Committed, v1::Error> {
     let id = attestation.request_id().to_string();
+    if matches!(act, action::Action::RecordDenied(_) | action::Action::RecordAccess(_)) {
+        state.record_ids.push(id.clone());
+    }
+    if attestation.request_id().unix_milliseconds() < state.horizon {
+        return Err(ErrorCode::RequestIdRefused.error("longer ago than ids are remembered"));
+    }
     if let Some(first) = state.requests.get(&id) {
+        if state.has_expired_grants {
+            return Err(ErrorCode::GrantExpired.error("committed longer ago than grants live"));
+        }
         return Ok(v1::Committed { repeated_request: true, ..*first });
     }
+    check_judged(state, &act);
     let (first_seq, last_seq) = match declared::apply(state, &id, &act) {
         Some(done) => done?,
         None => (state.proposed.len() as u64 + 1, state.proposed.len() as u64 + 1),

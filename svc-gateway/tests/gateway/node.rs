@@ -1,9 +1,10 @@
 //! A node in these tests: what its agent answers about drift.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use pact_bus::{Bus, Responder};
+use pact_schemas::resource::change_set::unpack_wire;
 use pact_schemas::v1::{self, Change, ChangeSet, DriftItem, WindowState, WindowStatus};
 use pact_schemas::{ErrorCode, NodeId};
 use prost::Message as _;
@@ -29,6 +30,15 @@ pub(crate) struct Machine {
     /// Drifts between the summary and the capture.
     pub(crate) drifts_on: bool,
     pub(crate) config_seq: u64,
+    pub(crate) mode: &'static str,
+    /// The next rollback does not get here.
+    pub(crate) is_cut_off: bool,
+    /// Takes the next grant, and ends before it does anything.
+    pub(crate) dies: bool,
+    /// Of plans, by digest.
+    chunks: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Keys of the plan that was checked last.
+    pub(crate) checked: Vec<String>,
     captured: bool,
     grants: BTreeSet<Vec<u8>>,
     pub(crate) calls: Vec<&'static str>,
@@ -90,7 +100,7 @@ impl Machine {
             report_only_total: u32::try_from(reported).unwrap(),
             next_offset: if is_last { 0 } else { u32::try_from(next).unwrap() },
             window: Some(self.status()),
-            enforcement_mode: "observe".into(),
+            enforcement_mode: self.mode.into(),
             ..v1::DiffReply::default()
         };
         if self.drifts_on {
@@ -132,9 +142,23 @@ impl Machine {
         }
     }
 
+    fn chunk(&mut self, request: v1::RollbackChunk) -> v1::RollbackChunkAck {
+        self.calls.push("rollback_chunk");
+        self.chunks.insert(digest(&SHA256, &request.data).as_ref().to_vec(), request.data);
+        v1::RollbackChunkAck {}
+    }
+
+    fn keys(&self, plan: &v1::RollbackPlan) -> Vec<String> {
+        let whole = unpack_wire(plan.changes.clone().unwrap(), |chunk| {
+            self.chunks.get(&chunk.sha256).cloned()
+        });
+        whole.unwrap().changes.into_iter().map(|change| change.key).collect()
+    }
+
     fn check(&mut self, request: &v1::RollbackCheckRequest) -> v1::RollbackCheckReply {
         self.calls.push("rollback_check");
         let plan = request.plan.as_ref().unwrap();
+        self.checked = self.keys(plan);
         v1::RollbackCheckReply {
             holders: self.holders.clone(),
             plan_sha256: digest(&SHA256, &plan.encode_to_vec()).as_ref().to_vec(),
@@ -142,8 +166,17 @@ impl Machine {
         }
     }
 
-    fn roll_back(&mut self, request: &v1::RollbackStart) -> v1::RollbackReply {
+    fn roll_back(&mut self, request: &v1::RollbackStart) -> Result<v1::RollbackReply, v1::Error> {
+        if std::mem::take(&mut self.is_cut_off) {
+            return Err(ErrorCode::Unreachable.error("cut off"));
+        }
         self.calls.push("rollback");
+        if !self.grants.insert(request.grant.as_ref().unwrap().payload.clone()) {
+            return Err(ErrorCode::GrantReplayed.error("again"));
+        }
+        if std::mem::take(&mut self.dies) {
+            return Err(ErrorCode::Unreachable.error("gone"));
+        }
         let plan = request.plan.as_ref().unwrap();
         // The journal of these tests grants the digest itself.
         let granted = &request.grant.as_ref().unwrap().payload;
@@ -152,13 +185,13 @@ impl Machine {
             assert_eq!(plan.expect_digest, self.digest());
             self.drift.drain(..).count()
         } else {
-            plan.changes.as_ref().unwrap().changes.len()
+            self.keys(plan).len()
         };
-        v1::RollbackReply {
+        Ok(v1::RollbackReply {
             restored_keys: u32::try_from(keys).unwrap(),
             holders: self.late_holders.clone(),
             problems: Vec::new(),
-        }
+        })
     }
 
     fn extend(&mut self, request: &v1::ExtendStart) -> Result<v1::ExtendReply, v1::Error> {
@@ -177,7 +210,8 @@ impl Node {
         let bus = world.agent(name).await;
         let window = if drift.is_empty() { WindowState::Idle } else { WindowState::Open };
         let vcluster = "ml".to_owned();
-        let machine = Machine { drift, vcluster, window, ..Machine::default() };
+        let mode = "observe";
+        let machine = Machine { drift, vcluster, window, mode, ..Machine::default() };
         let machine = Arc::new(Mutex::new(machine));
         macro_rules! answer {
             ($request:ty, |$machine:ident, $asked:ident| $answer:expr) => {{
@@ -194,7 +228,8 @@ impl Node {
             .method("capture", answer!(v1::CaptureRequest, |m, r| m.capture(&r)))
             .method("settle", answer!(v1::SettleRequest, |m, r| Ok(m.settle(&r))))
             .method("rollback_check", answer!(v1::RollbackCheckRequest, |m, r| Ok(m.check(&r))))
-            .method("rollback", answer!(v1::RollbackStart, |m, r| Ok(m.roll_back(&r))))
+            .method("rollback_chunk", answer!(v1::RollbackChunk, |m, r| Ok(m.chunk(r))))
+            .method("rollback", answer!(v1::RollbackStart, |m, r| m.roll_back(&r)))
             .method("extend", answer!(v1::ExtendStart, |m, r| m.extend(&r)));
         bus.respond(responder).await.unwrap();
         Self { machine, _bus: bus }

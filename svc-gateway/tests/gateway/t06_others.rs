@@ -175,6 +175,48 @@ async fn t06_reading_is_recorded_when_the_gateway_stops_at_the_latest() {
     crate::world::until("three readings are recorded", || counted() == 3).await;
 }
 
+fn denials(world: &World) -> usize {
+    world.journal.with(|s| {
+        let denied = |act: &v1::action::Action| matches!(act, v1::action::Action::RecordDenied(_));
+        s.proposed.iter().filter(|(_, act)| denied(act)).count()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_a_record_whose_answer_was_lost_stands_once() {
+    let world = World::start().await;
+    world.journal.with(|s| s.lost_answers = 1);
+    let status = v1::InspectNodeRequest { node: "n1".into() };
+    world.client().await.inspect_node(world.by(&["pact-viewer-x"], status)).await.unwrap_err();
+    // It is tried again, since nobody said that it is there.
+    let attempts = || world.journal.with(|s| s.record_ids.len());
+    crate::world::until("the record is tried again", || attempts() >= 2).await;
+    let ids = world.journal.with(|s| s.record_ids.clone());
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(denials(&world), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_a_record_that_waited_longer_than_ids_are_remembered_gets_another_id_once() {
+    let world = World::start().await;
+    let ahead = |by_seconds: i64| {
+        let now = pact_runtime::Clock::system().now().unix_seconds();
+        u64::try_from((now + by_seconds) * 1_000).unwrap()
+    };
+    let status = || v1::InspectNodeRequest { node: "n1".into() };
+    world.journal.with(|s| s.horizon = ahead(3_600));
+    world.client().await.inspect_node(world.by(&["pact-viewer-x"], status())).await.unwrap_err();
+    let attempts = || world.journal.with(|s| s.record_ids.len());
+    crate::world::until("another id is tried", || attempts() >= 2).await;
+    let ids = world.journal.with(|s| s.record_ids.clone());
+    assert_ne!(ids[0], ids[1]);
+    // The next record comes after it: nothing is tried for ever, and nothing holds up what follows.
+    world.journal.with(|s| s.horizon = 0);
+    world.client().await.inspect_node(world.by(&["pact-viewer-x"], status())).await.unwrap_err();
+    crate::world::until("the next record stands", || denials(&world) == 1).await;
+    assert_eq!(attempts(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn t06_records_of_any_size_reach_the_journal() {
     const PEOPLE: u32 = 160;

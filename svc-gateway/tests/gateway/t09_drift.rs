@@ -100,6 +100,29 @@ async fn t09_a_retry_finds_the_first_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t09_a_retry_says_what_it_could_not_find_out() {
+    let world = World::start().await;
+    let node = Node::start(&world, "n1", two()).await;
+    let mut client = world.client().await;
+    let request = commit("n1");
+    let first = client.commit(world.by(OPS, request.clone())).await.unwrap().into_inner();
+    assert!(first.errors.is_empty());
+    // The node has not got that far (it lost its state), and the changes are in chunks that are not there.
+    node.with(|m| (m.is_stuck, m.config_seq) = (true, 0));
+    world.journal.with(|s| {
+        s.entries[0].changes.clear();
+        s.entries[0].change_chunks = vec![v1::BlobRef { sha256: vec![1; 32], size_bytes: 1 }];
+    });
+    let second = client.commit(world.by(OPS, request)).await.unwrap().into_inner();
+    assert_eq!((second.nodes[0].seq, second.nodes[0].settled.is_none()), (1, true));
+    let codes: Vec<ErrorCode> = second.errors.iter().map(v1::Error::known_code).collect();
+    assert_eq!(codes, [ErrorCode::Timeout, ErrorCode::NotFound]);
+    for error in &second.errors {
+        assert!(error.node == "n1" && error.cause.contains("committed, as entry 1"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t09_what_was_not_seen_is_not_committed() {
     let world = World::start().await;
     let node = Node::start(&world, "n1", two()).await;

@@ -5,7 +5,7 @@ use pact_schemas::v1::{
     self, CommitRequest, RollbackScopeReply, RollbackScopeRequest, action::Action,
 };
 
-use crate::declared::{node_scope, text};
+use crate::declared::{self, node_scope, text, vc_scope};
 use crate::node::{Node, holder, item};
 use crate::world::{World, code, request_id};
 
@@ -148,8 +148,164 @@ async fn t10_a_vclusters_overlay_goes_back_and_its_nodes_take_it() {
     let reply = roll_back(&world, to(1)).await;
     assert_eq!(reply.plans[0].seq, 3);
     assert_eq!(reply.nodes[0].settled.as_ref().unwrap().config_seq, 3);
-    assert_eq!(node.with(|m| m.calls.clone()), ["settle"], "no grant is needed");
+    assert_eq!(node.with(|m| m.calls.clone()), ["diff", "settle"], "no grant is needed");
     assert_eq!(reply.errors[0].node, "n2", "active, but it does not answer");
+}
+
+/// Overlays of ml: `vm.a` is 10 after entry 1 and 20 after entry 2, `vm.b` comes with entry 2.
+async fn applied_twice(world: &World) {
+    for keys in ["\"vm.a\" = \"10\"", "\"vm.a\" = \"20\"\n\"vm.b\" = \"1\""] {
+        let request = v1::ApplyRequest {
+            request_id: request_id(),
+            spec: format!("[vcluster.ml.sysctl]\n{keys}\n"),
+            no_wait: true,
+            ..v1::ApplyRequest::default()
+        };
+        world.client().await.apply(world.by(OPS, request)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t10_holders_on_the_nodes_of_a_vcluster_leave_everything_as_it_is() {
+    let world = World::start().await;
+    let held = Node::start(&world, "n1", Vec::new()).await;
+    let free = Node::start(&world, "n2", Vec::new()).await;
+    held.with(|m| (m.mode, m.holders) = ("enforce", vec![holder()]));
+    free.with(|m| m.mode = "enforce");
+    applied_twice(&world).await;
+    let reply = roll_back(&world, to(1)).await;
+    assert_eq!((rollbacks(&world), reply.plans[0].seq), (0, 0));
+    let error = &reply.errors[0];
+    assert_eq!((error.known_code().exit_code(), error.node.as_str()), (10, "n1"));
+    assert!(error.message.ends_with("nothing was changed"), "{error}");
+    assert_eq!(reply.nodes[0].holders, [holder()]);
+    assert_eq!(free.with(|m| m.calls.clone()), ["diff", "rollback_check"]);
+    assert_eq!(free.with(|m| m.checked.clone()), ["sysctl/vm.a", "sysctl/vm.b"]);
+
+    // What a node declares itself does not change there, and nothing changes on one that only observes.
+    world.journal.with(|s| {
+        s.declared.set(&node_scope("n1"), 2, [("sysctl/vm.a".to_owned(), text("5"))].into());
+        s.nodes.get_mut("n1").unwrap().delta_seq = 2;
+    });
+    free.with(|m| (m.mode, m.holders) = ("observe", vec![holder()]));
+    let reply = roll_back(&world, to(1)).await;
+    assert_eq!((rollbacks(&world), reply.errors[0].node.as_str()), (0, "n1"));
+    assert_eq!(held.with(|m| m.checked.clone()), ["sysctl/vm.b"]);
+    held.with(|m| m.holders.clear());
+    let reply = roll_back(&world, to(1)).await;
+    assert_eq!((reply.plans[0].seq, reply.errors.len()), (3, 0), "{reply:?}");
+    assert_eq!(reply.nodes.len(), 2);
+
+    // A node that is away is in nobody's way.
+    drop(held);
+    let reply = roll_back(&world, RollbackScopeRequest { vcluster: Some("ml".into()), ..to(2) });
+    let reply = reply.await;
+    assert_eq!((reply.plans[0].seq, reply.errors.len()), (4, 1), "{reply:?}");
+    assert_eq!(reply.errors[0].known_code(), ErrorCode::Unreachable, "it has not settled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t10_ten_thousand_keys_of_one_node_go_back() {
+    const KEYS: usize = 10_000;
+    let world = World::start().await;
+    let node = Node::start(&world, "n1", Vec::new()).await;
+    world.journal.with(|s| {
+        for (seq, value) in [(1, "a"), (2, "b")] {
+            let value = value.repeat(60);
+            let keys = (0..KEYS).map(|i| (format!("sysctl/a.{i:05}"), text(&value)));
+            let payload = v1::entry::Payload::DeltaCommitted(v1::DeltaCommitted::default());
+            let (id, kind) = (request_id(), v1::EntryKind::Commit);
+            declared::entry(s, &id, kind, node_scope("n1"), Vec::new(), payload);
+            s.declared.set(&node_scope("n1"), seq, keys.collect());
+        }
+    });
+    let plan = roll_back(&world, RollbackScopeRequest { plan_only: true, ..to(1) }).await;
+    let shown = &plan.plans[0];
+    assert_eq!(shown.changes.len() + shown.omitted_changes as usize, KEYS);
+    let done = roll_back(&world, to(1)).await;
+    assert_eq!((done.nodes[0].restored_keys, done.errors.len()), (KEYS as u32, 0), "{done:?}");
+    assert_eq!(done.plans[0].seq, 3);
+    assert_eq!(node.with(|m| m.checked.len()), KEYS);
+    let chunks = node.with(|m| m.calls.iter().filter(|call| **call == "rollback_chunk").count());
+    assert!(chunks > 5, "{chunks}");
+
+    // As the overlay of a vCluster, beside a key of the node's own.
+    node.with(|m| m.mode = "enforce");
+    world.journal.with(|s| {
+        let own = [("sysctl/a.00000".to_owned(), text("own"))];
+        s.declared.set(&node_scope("n1"), 3, own.into());
+        s.nodes.get_mut("n1").unwrap().delta_seq = 3;
+        for (seq, count) in [(1, KEYS), (2, 0)] {
+            let keys = (0..count).map(|i| (format!("sysctl/a.{i:05}"), text(&"c".repeat(60))));
+            s.declared.set(&vc_scope("ml"), seq, keys.collect());
+        }
+    });
+    let request = RollbackScopeRequest { vcluster: Some("ml".into()), ..to(1) };
+    let done = roll_back(&world, request).await;
+    assert_eq!(
+        (done.plans[0].seq, node.with(|m| m.checked.len())),
+        (4, KEYS - 1),
+        "{:?}",
+        done.errors
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t10_a_retry_finishes_what_a_gateway_that_died_began() {
+    let world = World::start().await;
+    let drift = || vec![item("file//etc/motd", "a", "b")];
+    let node = Node::start(&world, "n1", drift()).await;
+    node.with(|m| m.is_cut_off = true);
+    let request = head("n1");
+    let first = roll_back(&world, request.clone()).await;
+    assert_eq!(first.errors[0].known_code(), ErrorCode::Unreachable, "{first:?}");
+    assert_eq!(node.with(|m| m.drift.len()), 1, "recorded, and not done");
+    // Whoever asks again has it done; the entry is the same.
+    let again = roll_back(&world, request.clone()).await;
+    assert_eq!((again.errors.len(), again.nodes[0].restored_keys), (0, 1), "{again:?}");
+    assert_eq!((rollbacks(&world), again.plans[0].seq), (1, 1));
+    assert!(node.with(|m| m.drift.is_empty()));
+    // It is done: nothing is asked of the node but how it is.
+    node.with(|m| m.calls.clear());
+    let again = roll_back(&world, request.clone()).await;
+    assert_eq!((again.errors.len(), again.nodes[0].settled.as_ref().unwrap().drift_keys), (0, 0));
+    assert_eq!(node.with(|m| m.calls.clone()), ["diff"]);
+    // What came later is not what was to go: it stays, and is said to be there.
+    node.with(|m| m.drift = vec![item("sysctl/vm.later", "1", "2")]);
+    let again = roll_back(&world, request).await;
+    assert_eq!((again.errors.len(), again.nodes[0].settled.as_ref().unwrap().drift_keys), (0, 1));
+    assert_eq!(node.with(|m| m.drift.len()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t10_a_retry_never_says_done_of_what_is_not() {
+    let world = World::start().await;
+    let drift = || vec![item("file//etc/motd", "a", "b")];
+    let node = Node::start(&world, "n1", drift()).await;
+    // The node took the grant, and died before it did anything.
+    node.with(|m| m.dies = true);
+    let request = head("n1");
+    roll_back(&world, request.clone()).await;
+    let again = roll_back(&world, request).await;
+    assert_eq!(again.errors[0].known_code(), ErrorCode::GrantExpired, "{again:?}");
+    assert!(again.errors[0].message.contains("entry 1 is recorded, and the drift of n1 is still"));
+    // Nobody asked in time.
+    node.with(|m| m.is_cut_off = true);
+    let request = head("n1");
+    roll_back(&world, request.clone()).await;
+    world.journal.with(|s| s.has_expired_grants = true);
+    let again = roll_back(&world, request.clone()).await;
+    assert!(again.errors[0].message.contains("entry 2 is recorded, and the drift of n1 is still"));
+    node.with(|m| m.drift.push(item("sysctl/vm.later", "1", "2")));
+    let again = roll_back(&world, request.clone()).await;
+    assert!(again.errors[0].message.contains("not known whether entry 2"), "{again:?}");
+    node.with(|m| m.drift.clear());
+    let again = roll_back(&world, request.clone()).await;
+    assert_eq!((again.errors.len(), again.nodes.len()), (0, 1));
+    drop(node);
+    let again = roll_back(&world, request).await;
+    assert_eq!(again.errors[0].known_code(), ErrorCode::Unreachable);
+    assert!(again.errors[0].next_step.contains("entry 2 is recorded"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,29 +1,34 @@
 //! What a rollback would do, by the code that does it.
+//!
+//! A plan is read twice: its beginning, which is shown, for every node; and all of it, when a node is about to get it. What is
+//! done is the same, since the action names the newest entry that it is based on.
 
 use pact_schemas::convert::Scope;
+use pact_schemas::resource::change_set::{ChangeSetError, MAX_CHANGES, MAX_ENCODED_BYTES};
 use pact_schemas::v1::{
-    self, Change, ChangeSet, DeclaredReply, DeclaredRequest, DriftItem, NodeRecord, PlanReply,
-    PlanRequest, PlannedRollback, Rollback, RollbackPlan, action::Action as Act,
+    self, Change, ChangeSet, DeclaredReply, DeclaredRequest, DriftItem, JudgedScope, NodeRecord,
+    PlanReply, PlanRequest, PlannedRollback, PlannedScope, Rollback, action::Action as Act,
 };
 use pact_schemas::{ErrorCode, NodeId};
 use prost::Message as _;
 
 use super::{Wanted, Whose};
 use crate::ask::{Until, parted};
-use crate::changes::shown;
+use crate::changes::shown_within;
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
 use crate::fanout;
 use crate::handlers::diff::was_looked_at;
+use crate::targets::one_judged;
 
-/// Drift of a node that a plan lists; what is discarded is named by its digest.
+/// Changes that an answer shows, of all scopes together: beyond it gRPC clients refuse the message.
+const MAX_SHOWN_BYTES: usize = 2 * 1024 * 1024;
+
+/// Drift of a node that is read to be shown; what is discarded is named by its digest.
 const MAX_LISTED_BYTES: usize = 512 * 1024;
 
-/// A plan travels to its node in one message, which has room for this and the grant.
-const MAX_PLAN_BYTES: usize = 768 * 1024;
-
 /// In place of the digest of a node's plan, which is known once there is one.
-const NO_PLAN: [u8; 32] = [0; 32];
+pub(super) const NO_PLAN: [u8; 32] = [0; 32];
 
 /// The plan of one scope.
 #[derive(Debug, Clone)]
@@ -31,49 +36,53 @@ pub(super) struct Planned {
     pub(super) scope: Scope,
     /// As it is proposed, but for the digest of the node's plan.
     pub(super) action: Rollback,
-    pub(super) changes: Vec<Change>,
-    /// Changes that the journal or the node did not list.
+    /// The first changes.
+    pub(super) first: Vec<Change>,
+    /// Changes after them.
     pub(super) omitted: u32,
+    /// Encoded, all of them: at most so many.
+    pub(super) size_bytes: usize,
 }
 
 impl Planned {
     /// Whether there is nothing to do.
     pub(super) fn is_nothing(&self) -> bool {
-        self.changes.is_empty() && self.omitted == 0
+        self.count() == 0
     }
 
-    /// What is sent to the node.
-    pub(super) fn for_node(&self, node: &NodeId) -> Answer<RollbackPlan> {
-        let discards = self.action.discard_drift;
-        // Discarding needs no list: the digest says what goes.
-        let changes = if discards { Vec::new() } else { self.changes.clone() };
-        let changes = ChangeSet { changes, chunks: Vec::new() };
-        // A node cannot fetch chunks that it did not make itself.
-        if (self.omitted > 0 && !discards) || changes.encoded_len() > MAX_PLAN_BYTES {
-            return Err(ErrorCode::TooLarge
-                .error("the plan has more changes than one message carries")
-                .next("roll back to an entry in between first")
-                .on(node));
-        }
-        Ok(RollbackPlan {
-            node: node.to_string(),
-            changes: Some(changes),
-            discard_drift: discards,
-            expect_digest: self.action.drift_digest.clone(),
-        })
+    /// All changes.
+    fn count(&self) -> usize {
+        self.first.len().saturating_add(usize::try_from(self.omitted).unwrap_or(usize::MAX))
     }
 
     /// As the caller sees it; `seq`: the entry that it became.
     pub(super) fn shown(self, seq: u64) -> PlannedRollback {
-        let (changes, more) = shown(self.changes);
         PlannedRollback {
             scope: Some(v1::Scope::from(&self.scope)),
-            changes,
-            omitted_changes: self.omitted.saturating_add(more),
+            changes: self.first,
+            omitted_changes: self.omitted,
             base_seq: self.action.base_seq,
             drift_digest: self.action.drift_digest,
             seq,
         }
+    }
+}
+
+/// `head` of one node: what has this digest goes, nothing declared changes. A retry makes the same action of the entry.
+pub(super) fn discarding(
+    node: &NodeId,
+    wanted: &Wanted,
+    drift_digest: Vec<u8>,
+    judged: Vec<JudgedScope>,
+) -> Rollback {
+    Rollback {
+        scope: Some(v1::Scope::from(&Scope::Node(node.clone()))),
+        discard_drift: true,
+        drift_digest,
+        plan_sha256: NO_PLAN.to_vec(),
+        message: message(wanted),
+        judged,
+        ..Rollback::default()
     }
 }
 
@@ -87,11 +96,15 @@ impl Gateway {
     ) -> Answer<(Vec<Planned>, Vec<v1::Error>)> {
         match whose {
             Whose::Vcluster(vcluster) => {
-                let scope = Scope::Vcluster(vcluster.clone());
-                Ok((vec![self.plan_declared(wanted, scope, Vec::new()).await?], Vec::new()))
+                let action = Rollback {
+                    scope: Some(v1::Scope::from(&Scope::Vcluster(vcluster.clone()))),
+                    ..Rollback::default()
+                };
+                Ok((vec![self.plan_declared(wanted, action, MAX_SHOWN_BYTES).await?], Vec::new()))
             }
             Whose::Nodes(targets) => {
-                let work = targets.nodes().map(|node| self.plan_node(wanted, node, until));
+                let room = MAX_SHOWN_BYTES / targets.set.len().max(1);
+                let work = targets.nodes().map(|node| self.plan_node(wanted, node, room, until));
                 Ok(parted(fanout::all(work.collect()).await))
             }
         }
@@ -101,58 +114,98 @@ impl Gateway {
         &self,
         wanted: &Wanted,
         target: (&NodeId, &NodeRecord),
+        room: usize,
         until: &Until,
     ) -> Answer<Planned> {
         let (node, record) = target;
-        let scope = Scope::Node(node.clone());
+        let judged = one_judged(node, record)?;
         if wanted.to_seq.is_some() {
-            let planned = self.plan_declared(wanted, scope, NO_PLAN.to_vec()).await;
-            return planned.map_err(|e| e.on(node));
+            let action = Rollback {
+                scope: Some(v1::Scope::from(&Scope::Node(node.clone()))),
+                plan_sha256: NO_PLAN.to_vec(),
+                judged,
+                ..Rollback::default()
+            };
+            return self.plan_declared(wanted, action, room).await.map_err(|e| e.on(node));
         }
-        let drift = self.drift(target, until, MAX_LISTED_BYTES).await?;
+        let drift = self.drift(target, until, room.min(MAX_LISTED_BYTES)).await?;
         was_looked_at(node, drift.scanning, &drift.digest)?;
-        let action = Rollback {
-            scope: Some(v1::Scope::from(&scope)),
-            discard_drift: true,
-            drift_digest: drift.digest,
-            base_seq: record.delta_seq,
-            plan_sha256: NO_PLAN.to_vec(),
-            message: message(wanted),
-            ..Rollback::default()
-        };
+        let action = discarding(node, wanted, drift.digest, judged);
         let changes = drift.items.into_iter().filter_map(reversed).collect();
-        Ok(Planned { scope, action, changes, omitted: drift.omitted_items })
+        let (first, more) = shown_within(changes, room);
+        let omitted = drift.omitted_items.saturating_add(more);
+        Ok(Planned { scope: Scope::Node(node.clone()), action, first, omitted, size_bytes: 0 })
     }
 
     /// By the journal's own plan. What it would refuse is refused here.
     async fn plan_declared(
         &self,
         wanted: &Wanted,
-        scope: Scope,
-        plan_sha256: Vec<u8>,
+        action: Rollback,
+        room: usize,
     ) -> Answer<Planned> {
-        let wire = v1::Scope::from(&scope);
-        let newest = DeclaredRequest { scope: Some(wire.clone()), ..DeclaredRequest::default() };
+        let scope = action.scope.as_ref().map(Scope::try_from).transpose();
+        let scope = scope.ok().flatten().ok_or_else(|| ErrorCode::Internal.error("no scope"))?;
+        // No key begins so: what is asked for is the newest entry alone.
+        let newest = DeclaredRequest {
+            scope: action.scope.clone(),
+            prefix: "/".to_owned(),
+            ..DeclaredRequest::default()
+        };
         let newest: DeclaredReply = self.journal.read("declared", &newest).await?;
-        let action = Rollback {
-            scope: Some(wire),
-            to_seq: wanted.to_seq,
-            base_seq: newest.seq,
-            plan_sha256,
-            message: message(wanted),
-            ..Rollback::default()
-        };
-        let act = v1::Action { action: Some(Act::Rollback(action.clone())) };
-        let reply = self.journal_plan(&act).await?;
-        let planned = reply.scopes.into_iter().find(|p| p.scope == action.scope);
+        let (to_seq, message) = (wanted.to_seq, message(wanted));
+        let action = Rollback { to_seq, base_seq: newest.seq, message, ..action };
+        let page = self.planned_page(&action, "").await?;
         // A scope that does not change is not in the plan.
-        let (changes, omitted) = match planned {
-            Some(planned) => {
-                (self.changes(planned.changes.unwrap_or_default()).await?, planned.omitted_changes)
+        let page = page.unwrap_or_default();
+        let changes = page.changes.unwrap_or_default();
+        let size_bytes =
+            if page.omitted_changes == 0 { changes.encoded_len() } else { MAX_ENCODED_BYTES };
+        let (first, more) = shown_within(changes.changes, room);
+        let omitted = page.omitted_changes.saturating_add(more);
+        Ok(Planned { scope, action, first, omitted, size_bytes })
+    }
+
+    /// All changes of a plan, in key order. Whoever asks has room for them.
+    ///
+    /// # Errors
+    /// `PACT_CONFLICT` when they are not those that were planned; `PACT_TOO_LARGE` beyond what a scope may declare.
+    pub(super) async fn whole_plan(&self, planned: &Planned) -> Answer<ChangeSet> {
+        let (mut whole, mut bytes, mut after) = (Vec::<Change>::new(), 0, String::new());
+        loop {
+            let page = self.planned_page(&planned.action, &after).await?.unwrap_or_default();
+            let changes = page.changes.unwrap_or_default();
+            bytes += changes.encoded_len();
+            whole.extend(changes.changes);
+            if bytes > MAX_ENCODED_BYTES || whole.len() > MAX_CHANGES {
+                let error = ChangeSetError::TooLarge { bytes };
+                return Err(ErrorCode::TooLarge
+                    .error(error.to_string())
+                    .next("roll back to an entry in between first"));
             }
-            None => (Vec::new(), 0),
-        };
-        Ok(Planned { scope, action, changes, omitted })
+            if page.omitted_changes == 0 {
+                break;
+            }
+            // Pages ascend, so the loop ends.
+            match whole.last().map(|change| change.key.clone()) {
+                Some(last) if last > after => after = last,
+                _ => return Err(bad_reply("pact-journal", "pages of a plan do not ascend")),
+            }
+        }
+        if whole.len() != planned.count() {
+            return Err(changed_meanwhile());
+        }
+        Ok(ChangeSet { changes: whole, chunks: Vec::new() })
+    }
+
+    /// The changes of the action's scope after a key.
+    async fn planned_page(&self, action: &Rollback, after: &str) -> Answer<Option<PlannedScope>> {
+        let after = after.to_owned();
+        let act = v1::Action { action: Some(Act::Rollback(action.clone())) };
+        let request = PlanRequest { action: act.encode_to_vec(), after };
+        let reply: PlanReply = self.journal.read("plan", &request).await?;
+        let scopes = accepted(reply)?.scopes;
+        Ok(scopes.into_iter().find(|planned| planned.scope == action.scope))
     }
 
     /// What the journal would do with an action.
@@ -161,15 +214,25 @@ impl Gateway {
     /// What it would refuse it with.
     pub(in crate::handlers) async fn journal_plan(&self, action: &v1::Action) -> Answer<PlanReply> {
         let request = PlanRequest { action: action.encode_to_vec(), ..PlanRequest::default() };
-        let reply: PlanReply = self.journal.read("plan", &request).await?;
-        match reply.refused {
-            Some(refused) if refused.code.is_empty() => {
-                Err(bad_reply("pact-journal", "a refusal has no code"))
-            }
-            Some(refused) => Err(refused),
-            None => Ok(reply),
-        }
+        accepted(self.journal.read("plan", &request).await?)
     }
+}
+
+fn accepted(reply: PlanReply) -> Answer<PlanReply> {
+    match reply.refused {
+        Some(refused) if refused.code.is_empty() => {
+            Err(bad_reply("pact-journal", "a refusal has no code"))
+        }
+        Some(refused) => Err(refused),
+        None => Ok(reply),
+    }
+}
+
+fn changed_meanwhile() -> v1::Error {
+    ErrorCode::Conflict
+        .error("the plan is not the one that was shown")
+        .because("something was declared, or ended, since then")
+        .next("run the command again and look at its plan")
 }
 
 /// Drift as what undoing it does. What is only reported is nobody's to undo.
