@@ -1,7 +1,9 @@
-//! `diff`, `capture`, `settle`, `rollback_check`, `rollback` and `extend` on `pact.v1.node.<node>.rpc.*`.
+//! `diff`, `capture`, `settle`, `rollback_chunk`, `rollback_check`, `rollback` and `extend` on `pact.v1.node.<node>.rpc.*`.
 //!
 //! What only looks needs no grant: the bus lets nobody but the gateway ask. What changes the node, or its window, is carried
 //! out on a verified grant alone, once.
+
+mod chunks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, V
 use pact_schemas::{ErrorCode, NodeId, Seq, v1};
 use tokio::sync::{Notify, watch};
 
+use self::chunks::Chunks;
 use super::act::plan_sha256;
 use super::answers::Captured;
 use super::engine::Engine;
@@ -49,6 +52,8 @@ pub(crate) struct Drift {
     engine: Owner<Engine>,
     watching: Watching,
     clock: Clock,
+    /// Of plans that are larger than a message.
+    chunks: Chunks,
     /// The engine did something: its next moment may be another.
     pub(super) poked: Arc<Notify>,
     /// The enforcement mode that is in force.
@@ -65,7 +70,8 @@ impl Drift {
         mode: &'static str,
     ) -> Self {
         let mode = Arc::new(watch::Sender::new(mode));
-        Self { node, engine, watching, clock, poked: Arc::default(), mode }
+        let (chunks, poked) = (Chunks::default(), Arc::default());
+        Self { node, engine, watching, clock, chunks, poked, mode }
     }
 
     /// The enforcement mode that is in force, now and later.
@@ -185,13 +191,25 @@ impl Drift {
         let _gone = self.call(move |engine| engine.adopt(&known)).await;
     }
 
+    fn rollback_chunk(
+        &self,
+        request: v1::RollbackChunk,
+    ) -> Result<v1::RollbackChunkAck, v1::Error> {
+        self.chunks.keep(request.data, self.clock.monotonic())?;
+        Ok(v1::RollbackChunkAck {})
+    }
+
     async fn rollback_check(
         &self,
         request: v1::RollbackCheckRequest,
     ) -> Result<v1::RollbackCheckReply, v1::Error> {
         let plan = convert::required(request.plan, "RollbackCheckRequest.plan")?;
         self.is_ours(&plan)?;
-        self.call(move |engine| engine.rollback_check(&plan)).await?
+        let sha256 = plan_sha256(&plan).to_vec();
+        let plan = self.chunks.whole(plan, self.clock.monotonic())?;
+        let reply = self.call(move |engine| engine.rollback_check(&plan)).await??;
+        // Of the plan as it came: that is what the grant will name.
+        Ok(v1::RollbackCheckReply { plan_sha256: sha256, ..reply })
     }
 
     async fn rollback(
@@ -203,6 +221,8 @@ impl Drift {
         let signed = convert::required(request.grant, "RollbackStart.grant")?;
         self.is_ours(&plan)?;
         let sha256 = plan_sha256(&plan);
+        // Before the grant is taken: it is good for one attempt.
+        let plan = self.chunks.whole(plan, self.clock.monotonic())?;
         let grant = commands
             .take_grant(&signed, |action| match action {
                 GrantedAction::Plan { sha256: granted } if *granted == sha256 => Ok(()),
@@ -317,6 +337,13 @@ pub(crate) fn methods(
             }
         })
         .method("settle", answered!(|drift, _c, asked: v1::SettleRequest| drift.settle(asked)))
+        .method("rollback_chunk", {
+            let drift = drift.clone();
+            move |_context, asked: v1::RollbackChunk| {
+                let taken = drift.rollback_chunk(asked).map_err(|error| error.on(&drift.node));
+                async move { taken }
+            }
+        })
         .method(
             "rollback_check",
             answered!(|drift, _c, asked: v1::RollbackCheckRequest| drift.rollback_check(asked)),
