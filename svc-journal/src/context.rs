@@ -8,6 +8,7 @@ use pact_schemas::{ErrorCode, SiteName, v1};
 
 use crate::handlers::Documents;
 use crate::handlers::quota::Quotas;
+use crate::raft::clocks::ClockFault;
 use crate::raft::member::Member;
 
 /// Everything that a handler needs. Clones are one.
@@ -54,6 +55,16 @@ impl Context {
     /// The time, if this member may sign anything that depends on it.
     pub(crate) fn signing_time(&self) -> Result<Timestamp, v1::Error> {
         self.member().clocks().now().map_err(|fault| fault.error(ErrorCode::ClockUnknown))
+    }
+
+    /// The time that a head of a configuration is issued at. Nodes take none that is a minute old, so a clock that is known to be
+    /// wrong is no good; one that nobody contradicts is, or a member that is cut off would leave its nodes without.
+    pub(crate) fn issue_time(&self) -> Result<Timestamp, v1::Error> {
+        match self.member().clocks().now() {
+            Ok(now) => Ok(now),
+            Err(ClockFault::Unknown { .. }) => Ok(self.inner.clock.now()),
+            Err(fault @ ClockFault::Off { .. }) => Err(fault.error(ErrorCode::ClockUnknown)),
+        }
     }
 
     /// Waits until this member has applied everything that was acknowledged before, unless the caller does not care.

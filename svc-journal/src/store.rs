@@ -1,7 +1,7 @@
 //! Two RocksDBs and a few small files.
 //!
 //! ```text
-//! <data_dir>/IDENTITY      whose folder this is: site, cluster, member, format version
+//! <data_dir>/IDENTITY      whose folder this is: site and its roots, cluster, member, format version
 //! <data_dir>/LOCK          held by the running process
 //! <data_dir>/raft/         log and vote; every acknowledged write is synced
 //! <data_dir>/raft/MARK     last acknowledged index and vote, synced every 100 ms

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pact_schemas::convert::{self, Scope};
+use pact_schemas::resource::change_set::MAX_ENCODED_BYTES;
 use pact_schemas::resource::{ResourceKey, State, Value};
-use pact_schemas::spec::{ConflictChoice, Spec, render_overlay};
+use pact_schemas::spec::{ConflictChoice, MAX_SPEC_BYTES, Spec, render_overlay};
 use pact_schemas::v1::{
     self, BlobRef, DeclaredKey, DeltaConflict, OnConflict, OverlayUpdate, PromoteReply,
     PromoteRequest, action::Action as Act,
@@ -15,6 +16,7 @@ use pact_schemas::v1::{
 use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId};
 
 use super::apply::draft::Draft;
+use crate::ask::Until;
 use crate::auth::Caller;
 use crate::authorise::{Asked, Permit};
 use crate::context::Gateway;
@@ -45,8 +47,11 @@ impl Gateway {
                 .on(node)
         })?;
         let vcluster = VclusterId::new(vcluster).map_err(|e| bad_reply("pact-journal", e))?;
+        // The deltas as they come, as they are read, and as they are written.
+        let _room = self.plans.room(MAX_ENCODED_BYTES, &Until::new(&self.clock)).await?;
         let deltas = self.declared(&Scope::Node(node.clone()), None).await?;
         let state = deltas.iter().map(decoded).collect::<Answer<State>>()?;
+        fits(&state).map_err(|e| e.on(node))?;
         let contents = self.contents(&state).await?;
         let find = |sha256: &[u8; 32]| contents.get(sha256).cloned();
         let draft = render_overlay(&vcluster, &state, &find, &BTreeMap::new());
@@ -60,10 +65,6 @@ impl Gateway {
 
     /// Contents of the files that have them.
     async fn contents(&self, state: &State) -> Answer<BTreeMap<[u8; 32], Vec<u8>>> {
-        let kept = |value: &Value| {
-            let file = value.as_file().filter(|file| file.content_kept)?;
-            Some((file.sha256?, file.size_bytes))
-        };
         let wanted: BTreeSet<([u8; 32], u64)> = state.values().filter_map(kept).collect();
         let fetch = |(sha256, size): ([u8; 32], u64)| async move {
             let size_bytes = u32::try_from(size).unwrap_or(u32::MAX);
@@ -109,6 +110,26 @@ impl Gateway {
         }
         Ok(conflicts)
     }
+}
+
+/// Contents that are kept, with their sizes.
+fn kept(value: &Value) -> Option<([u8; 32], u64)> {
+    let file = value.as_file().filter(|file| file.content_kept)?;
+    Some((file.sha256?, file.size_bytes))
+}
+
+/// Whether what the files hold can be in one specification, where each has its contents in full.
+fn fits(state: &State) -> Answer<()> {
+    let bytes: u64 = state.values().filter_map(kept).map(|(_, bytes)| bytes).sum();
+    if bytes <= MAX_SPEC_BYTES as u64 {
+        return Ok(());
+    }
+    Err(ErrorCode::TooLarge
+        .error(format!(
+            "the files that the node declares hold {bytes} bytes; a specification holds 1 MiB"
+        ))
+        .because("`apply` takes what `promote` writes in one piece")
+        .next("write the overlay of the large files by hand, apply it, then promote the rest"))
 }
 
 /// What the caller decided.
@@ -176,6 +197,30 @@ mod tests {
 
     fn conflict(key: &str) -> DeltaConflict {
         DeltaConflict { node: "n2".into(), key: key.into(), ..DeltaConflict::default() }
+    }
+
+    #[test]
+    fn contents_that_no_specification_holds_are_not_fetched() {
+        let file = |size_bytes: u64| {
+            let file = v1::FileValue {
+                sha256: vec![1; 32],
+                size_bytes,
+                kind: v1::FileKind::Regular.into(),
+                mode: 0o644,
+                owner: "root".into(),
+                group: "root".into(),
+                content_kept: true,
+                ..v1::FileValue::default()
+            };
+            Value::try_from(v1::Value { value: Some(v1::value::Value::File(file)) }).unwrap()
+        };
+        let state = |count: usize| -> State {
+            let key = |i| format!("file//etc/f{i}").parse().unwrap();
+            (0..count).map(|i| (key(i), file(256 * 1024))).collect()
+        };
+        assert!(fits(&state(4)).is_ok());
+        // The same contents twice are written twice.
+        assert_eq!(fits(&state(5)).unwrap_err().known_code(), ErrorCode::TooLarge);
     }
 
     #[test]

@@ -26,7 +26,8 @@ use crate::store::state::StateDb;
 ///
 /// # Errors
 /// `PACT_CONFLICT` when the document or the contents are not what is declared now: the node asks for the head again.
-/// `PACT_NOT_FOUND` for contents that the journal does not have, and for nodes that it does not know.
+/// `PACT_NOT_FOUND` for contents that the journal does not have, and for nodes that it does not know. `PACT_CLOCK_UNKNOWN` for a
+/// head while this member's clock is wrong.
 pub async fn config(
     context: &Context,
     node: &NodeId,
@@ -74,7 +75,8 @@ fn head(context: &Context, state: &StateDb, node: &NodeId) -> Result<v1::SignedC
     };
     let head_seq = Seq::new(config.head_seq).map_err(|error| internal(error.to_string()))?;
     let signer = context.inner.issuer.signer();
-    let now = context.inner.clock.now();
+    // For each answer anew: documents are kept, heads never are.
+    let now = context.issue_time()?;
     let payload = config_head::payload(signer, node, head_seq, &documents, now);
     sign_config(signer, &payload).map_err(|error| internal(error.to_string()))
 }

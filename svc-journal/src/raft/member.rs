@@ -144,7 +144,8 @@ impl Member {
             PeerListener::bind(address, Arc::clone(&tls), config.members.clone(), clock.clone())
                 .await;
         let listener = listener.map_err(|source| StartError::Listen { address, source })?;
-        let lock = Identity::new(&config.site, &cluster_id, own).claim(&config.data_dir)?;
+        let lock = Identity::new(&config.site, &cluster_id, own, tls.root_keys())
+            .claim(&config.data_dir)?;
         let cell = Arc::new(StateCell::open(&config.data_dir.join("state"))?);
         let log =
             LogStore::open(&config.data_dir.join("raft"), Some(Arc::clone(&cell)), clock.clone())?;

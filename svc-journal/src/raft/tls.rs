@@ -2,6 +2,7 @@
 //!
 //! Host names do not matter: a certificate is believed for the member that it names, wherever it is reached.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pact_identity::{Holder, PactUri, uri_of_certificate};
@@ -17,6 +18,8 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::core::sha256;
 
 /// gRPC's protocol.
 const ALPN_H2: &[u8] = b"h2";
@@ -107,6 +110,12 @@ impl PeerConfigs {
             .with_single_cert(chain.clone(), key.clone_key())?;
         server.alpn_protocols = vec![ALPN_H2.to_vec()];
         Ok(Self { site: site.clone(), server: Arc::new(server), roots, provider, chain, key })
+    }
+
+    /// Which site roots the member trusts: SHA-256 of their public keys, in hexadecimal.
+    pub(crate) fn root_keys(&self) -> BTreeSet<String> {
+        let keys = self.roots.roots.iter().map(|root| sha256(&[&root.subject_public_key_info]));
+        keys.map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
     }
 
     /// How this member calls another one, and makes sure that it is the one.

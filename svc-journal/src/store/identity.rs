@@ -1,5 +1,6 @@
 //! Whose data folder this is.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 
 const FILE: &str = "IDENTITY";
 
-/// What a folder belongs to. Written once, before anything else; compared at every start.
+/// What a folder belongs to. Written before anything else; compared at every start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Identity {
@@ -22,6 +23,11 @@ pub(crate) struct Identity {
     pub(crate) site: String,
     pub(crate) cluster: String,
     pub(crate) member: u64,
+    /// SHA-256 of the public keys of the site roots that the member trusted when it started last. Two sites may have one
+    /// name and the same members, never one root; a site may replace its root, in steps that share one. Folders of before
+    /// have none.
+    #[serde(default)]
+    pub(crate) roots: BTreeSet<String>,
 }
 
 /// Why a folder is not used.
@@ -88,13 +94,19 @@ pub(crate) struct FolderLock {
 }
 
 impl Identity {
-    pub(crate) fn new(site: &SiteName, cluster: &[u8; 32], member: MemberId) -> Self {
+    pub(crate) fn new(
+        site: &SiteName,
+        cluster: &[u8; 32],
+        member: MemberId,
+        roots: BTreeSet<String>,
+    ) -> Self {
         let cluster = cluster.iter().map(|b| format!("{b:02x}")).collect();
         Self {
             format_version: FORMAT_VERSION,
             site: site.to_string(),
             cluster,
             member: member.get(),
+            roots,
         }
     }
 
@@ -109,6 +121,9 @@ impl Identity {
             self.compare(folder, &found)?;
             let lock = lock(folder)?;
             close(folder)?;
+            if found != *self {
+                self.write(folder)?;
+            }
             return Ok(lock);
         }
         private::make_folder(folder)
@@ -118,9 +133,13 @@ impl Identity {
         }
         let lock = lock(folder)?;
         close(folder)?;
-        write_synced(folder, FILE, &self.to_text())
-            .map_err(|source| IdentityError::Io { path: file, source })?;
+        self.write(folder)?;
         Ok(lock)
+    }
+
+    fn write(&self, folder: &Path) -> Result<(), IdentityError> {
+        write_synced(folder, FILE, &self.to_text())
+            .map_err(|source| IdentityError::Io { path: folder.join(FILE), source })
     }
 
     fn to_text(&self) -> Vec<u8> {
@@ -149,6 +168,12 @@ impl Identity {
         }
         if found.cluster != self.cluster {
             return differs("cluster", found.cluster.clone(), self.cluster.clone());
+        }
+        if !found.roots.is_empty() && found.roots.is_disjoint(&self.roots) {
+            let shown = |roots: &BTreeSet<String>| {
+                roots.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            };
+            return differs("the site with root", shown(&found.roots), shown(&self.roots));
         }
         Ok(())
     }
@@ -226,7 +251,36 @@ mod tests {
     use super::*;
 
     fn identity(site: &str, member: u64) -> Identity {
-        Identity::new(&SiteName::new(site).unwrap(), &[7; 32], MemberId::new(member).unwrap())
+        rooted(site, member, &["a"])
+    }
+
+    fn rooted(site: &str, member: u64, roots: &[&str]) -> Identity {
+        let roots = roots.iter().map(|root| (*root).to_owned()).collect();
+        let site = SiteName::new(site).unwrap();
+        Identity::new(&site, &[7; 32], MemberId::new(member).unwrap(), roots)
+    }
+
+    #[test]
+    fn a_folder_of_another_site_of_the_same_name_is_refused_and_a_root_may_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let claim = |roots: &[&str]| rooted("alps", 1, roots).claim(&path).map(drop);
+        claim(&["a"]).unwrap();
+        let before = fs::read(path.join(FILE)).unwrap();
+        let error = claim(&["b"]).unwrap_err();
+        assert!(error.to_string().contains("to the site with root a; "), "{error}");
+        assert_eq!(fs::read(path.join(FILE)).unwrap(), before);
+        for roots in [&["a", "b"][..], &["b"]] {
+            claim(roots).unwrap();
+        }
+        claim(&["a"]).unwrap_err();
+        // As an older version wrote it.
+        let mut old: serde_json::Value =
+            serde_json::from_slice(&fs::read(path.join(FILE)).unwrap()).unwrap();
+        old.as_object_mut().unwrap().remove("roots").unwrap();
+        fs::write(path.join(FILE), old.to_string()).unwrap();
+        claim(&["c"]).unwrap();
+        claim(&["d"]).unwrap_err();
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use pact_runtime::{Clock, ManualClock};
+use pact_runtime::{Clock, ManualClock, Timestamp};
 use pact_schemas::v1;
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::{ErrorCode, NodeId, convert};
 use pact_svc_journal::handlers;
+use prost::Message as _;
 
 use super::cluster::{Cluster, committed, exec, register};
 
@@ -42,12 +43,30 @@ async fn a_leader_whose_clock_jumps_stamps_nothing_signs_nothing_and_is_replaced
     };
     let old = cluster.leader().await;
     ask_time(old).unwrap();
+    let ask_head = async |id: u64| {
+        let head = v1::config_request::Request::Head(v1::ConfigHead {});
+        let request = v1::ConfigRequest { request: Some(head) };
+        let reply = handlers::config(&cluster.running[&id].context, &node, request).await?;
+        let Some(v1::config_reply::Reply::Head(head)) = reply.reply else { panic!("{reply:?}") };
+        let payload = v1::ConfigPayload::decode(head.payload.as_slice()).unwrap();
+        let issued = convert::unix_nanos(payload.issued.as_ref(), "issued").unwrap();
+        Ok::<Timestamp, v1::Error>(Timestamp::from_unix_nanos(issued))
+    };
+    // Issued when it is asked for, each time: nodes take none that is old.
+    for _ in 0..2 {
+        let before = clock(old).now();
+        let issued = ask_head(old).await.unwrap();
+        assert!((before..=clock(old).now()).contains(&issued));
+        let moved_on = async || (clock(old).now() > issued).then_some(());
+        cluster.until("the clock moves on", moved_on).await;
+    }
 
     let ahead = Duration::from_secs(3_600);
     hand(old).set_wall(clock(old).now().checked_add(ahead).unwrap());
     let refused = ask_time(old).unwrap_err();
     assert_eq!(refused.known_code(), ErrorCode::ClockUnknown);
     assert!(refused.next_step.contains("NTP"), "{refused:?}");
+    assert_eq!(ask_head(old).await.unwrap_err().known_code(), ErrorCode::ClockUnknown);
     let request = v1::ProposeRequest {
         proposals: vec![cluster.proposal("exec", exec("node-1"), cluster.id())],
     };

@@ -274,6 +274,61 @@ fn encoded(action: Action) -> v1::PlanRequest {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_and_vclusters_come_in_pages() {
+    let cluster = with_nodes().await;
+    let seq = cluster.specify("ml", &sysctls(10_000, &"v".repeat(60))).await.last_seq;
+    cluster.same_head().await;
+    let rollback = encoded(Action::Rollback(v1::Rollback {
+        scope: Some((&vcluster("ml")).into()),
+        to_seq: Some(seq - 1),
+        base_seq: seq,
+        ..v1::Rollback::default()
+    }));
+    let (mut keys, mut pages, mut after) = (Vec::new(), 0, String::new());
+    loop {
+        let request = v1::PlanRequest { after: after.clone(), ..rollback.clone() };
+        let page = handlers::plan(cluster.any(), request).await.unwrap().scopes.remove(0);
+        let changes = page.changes.unwrap().changes;
+        let left = 10_000 - keys.len() - changes.len();
+        assert_eq!(page.omitted_changes as usize, left, "of those that are left");
+        keys.extend(changes.into_iter().map(|change| change.key));
+        pages += 1;
+        if left == 0 {
+            break;
+        }
+        after.clone_from(keys.last().unwrap());
+    }
+    assert!(pages > 1 && keys.len() == 10_000);
+    assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
+    for after in ["nonsense", "sysctl/"] {
+        let request = v1::PlanRequest { after: after.to_owned(), ..rollback.clone() };
+        let error = handlers::plan(cluster.any(), request).await.unwrap_err();
+        assert_eq!(error.known_code(), ErrorCode::InvalidArgument);
+    }
+
+    // Three with 200 KiB each: two pages.
+    for name in ["v1", "v2", "v3"] {
+        let list = (0..200).map(|i| format!("{i:0>1000}")).collect();
+        let policy = v1::VclusterPolicy { exec_whitelist: list, ..Default::default() };
+        let update = v1::PolicyUpdate { vcluster: name.to_owned(), policy: Some(policy) };
+        let set = v1::SetPolicy { updates: vec![update] };
+        cluster.commit("group.set-policy", Action::SetPolicy(set)).await;
+    }
+    let ask = async |names: &[&str], after: &str| {
+        let vclusters = names.iter().map(|name| (*name).to_owned()).collect();
+        let request = v1::VclustersRequest { vclusters, stale: false, after: after.to_owned() };
+        let reply = handlers::vclusters(cluster.any(), request).await.unwrap();
+        let names: Vec<String> = reply.vclusters.into_iter().map(|v| v.vcluster).collect();
+        (names, reply.more)
+    };
+    let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(ask(&[], "").await, (all(&["ml", "v1", "v2"]), true));
+    assert_eq!(ask(&[], "v2").await, (all(&["v3"]), false));
+    assert_eq!(ask(&["v3", "v1", "none", "v2", "v1"], "").await, (all(&["v1", "v2"]), true));
+    assert_eq!(ask(&["v3", "v1", "none", "v2"], "v2").await, (all(&["v3"]), false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_is_what_is_then_rolled_back_with_a_grant() {
     let cluster = with_nodes().await;
     cluster.specify("ml", &sysctls(1, "overlay")).await;
