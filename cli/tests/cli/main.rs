@@ -9,11 +9,13 @@
     unreachable_pub
 )]
 
+mod completion;
 mod connection;
 mod drift;
 mod errors;
 mod exec;
 mod help;
+mod manual;
 mod operations;
 mod output;
 mod reference;
