@@ -115,7 +115,8 @@ is_current() { # <image> <recipe> [<binaries>]
 
 # docker_build <set> <image> <folder with programs or ''> <recipe> <binaries>: the context holds no more than it needs.
 docker_build() {
-    local set=$1 image=$2 programs=$3 recipe=$4 binaries=$5 context target=() log
+    local set=$1 image=$2 programs=$3 recipe=$4 binaries=$5 context target=() log old
+    old=$(image_id "$image") || old=''
     context=$(mktemp -d "$CACHE/image.XXXXXX")
     log=$context.log
     mkdir -p "$context/deploy/images/bin"
@@ -129,6 +130,8 @@ docker_build() {
         die "the image $image cannot be made" "the end of $log:" "$(tail -n 8 "$log")"
     }
     rm -rf "$context" "$log"
+    # What nothing runs on any more; containers keep theirs.
+    [ -z "$old" ] || [ "$old" = "$(image_id "$image")" ] || docker rmi "$old" >/dev/null 2>&1 || true
 }
 
 # Whether the programs run in the image: a machine with a newer C library builds what Debian 12 cannot load.
@@ -233,9 +236,17 @@ make_prometheus() {
     docker_build prometheus "$OWN_PROMETHEUS_IMAGE" '' "$recipe" ''
 }
 
+# One at a time makes images; what one that was cut off left is removed.
+images_lock() {
+    mkdir -p "$CACHE"
+    exec 8>"$CACHE/images.lock"
+    flock -n 8 || { say "another ./dev makes images: waiting for it" && flock 8; }
+    rm -rf "$CACHE"/{image,stripped,nats,wheels}.??????
+}
+
 make_images() {
     local set
-    mkdir -p "$CACHE"
+    images_lock
     make_base
     for set in services agent cli setup; do pack "$set"; done
     make_nats
@@ -262,16 +273,19 @@ images() {
     --check) check_images "${@:2}" && return ;;
     --nats)
         [ "${2-}" = newest ] || die "--nats takes: newest" "Debian's is made by ./dev images alone"
+        images_lock
         make_base
         make_newest_nats
         return
         ;;
     --idp)
+        images_lock
         make_base
         make_idp
         return
         ;;
     --obs)
+        images_lock
         make_base
         make_prometheus
         write_setting PACT_PROMETHEUS_IMAGE "$OWN_PROMETHEUS_IMAGE"
