@@ -206,7 +206,7 @@ impl Site {
 
     /// Starts nats-server, or starts it again after a kill.
     pub fn start_bus(&mut self) {
-        let mut command = Command::new(nats_server());
+        let mut command = Command::new(pact_runtime::nats_server());
         command.arg("-c").arg(self.site_dir().join("bus/nats-server.conf"));
         self.keep("nats-server", &mut command);
         let address = format!("{}:{}", self.host, self.base);
@@ -409,16 +409,6 @@ pub(crate) fn pact_command(endpoints: &str, ca: &Path, token: &Path) -> Command 
 pub(crate) fn run_ok(command: &mut Command) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", describe(&output));
-}
-
-/// nats-server, also where it is outside an ordinary user's path.
-fn nats_server() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .map(|dir| dir.join("nats-server"))
-        .find(|file| file.exists())
-        .expect("nats-server is not installed: apt-get install nats-server")
 }
 
 fn is_ready(address: &str) -> bool {

@@ -15,7 +15,7 @@ use crate::output::Screen;
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
 
-/// Longest answer that is read: some 40,000 nodes. More of them do not come within the budget either.
+/// Longest answer that is read: tens of thousands of nodes. More of them do not come within the budget either.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Whom to ask: the settings of the line that is being typed.

@@ -221,9 +221,9 @@ impl Shell<'_> {
         for (index, line) in lines.iter().enumerate() {
             // Tab, to the start of the line (Ctrl-A), a command that writes the words down, Enter.
             let file = format!("line-{index}");
-            write!(
+            writeln!(
                 input,
-                "{line}\t\u{1}printf '%s\\n' >{file} \u{5} ; printf '%s-%s\\n' done {index}\n"
+                "{line}\t\u{1}printf '%s\\n' >{file} \u{5} ; printf '%s-%s\\n' done {index}"
             )
             .unwrap();
             until(&format!("done-{index}"));
