@@ -327,6 +327,20 @@ compose() {
     timeout --foreground "$seconds" "${words[@]}" "$@"
 }
 
+# Whether the programs take the stack's configuration, and Compose, where it is installed, takes the stack.
+check_stack() {
+    local program error
+    for program in journal gateway enroll approval bridge agent; do
+        error=$(env PACT_JOURNAL_MEMBER=1 PACT_GATEWAY_NAME=gateway-1 PACT_AGENT_NODE_ID=node-1 \
+            "$BIN/pact-$program" --config "config/containers/$program.toml" --print-config 2>&1 >/dev/null) || die "$error"
+    done
+    if (compose_name >/dev/null 2>&1); then
+        error=$(compose 60 --profile idp --profile obs config -q 2>&1) || die "compose.yaml: $error"
+    else
+        say "compose.yaml is not checked: there is no Docker Compose"
+    fi
+}
+
 # The port of the host at which a gateway of the running stack is reached, or nothing.
 gateway_port() {
     local address
