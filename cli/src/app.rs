@@ -11,8 +11,11 @@ use pact_schemas::error_code::ErrorCode;
 use pact_schemas::operation::OPERATIONS;
 
 use crate::commands::Command;
+use crate::environment;
+use crate::exit_codes;
 use crate::failure::Failure;
 use crate::help;
+use crate::local::Local;
 use crate::output::{Format, Screen};
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
@@ -26,23 +29,53 @@ Every command is authenticated, authorised and written to the journal. Wherever
 a <node> is accepted, so is a set: node[001-128], a,b,c, @vc:NAME,
 @state:active, @file:PATH; -x leaves members out.";
 
-const AFTER_HELP: &str = "\
-Environment: PACT_ENDPOINT, PACT_TOKEN, PACT_VCLUSTER, PACT_OUTPUT, PACT_NODE,
-PACT_TLS_CA, PACT_LATTICE_ENDPOINT, RUST_LOG. Files: ~/.config/pact/cli.toml,
-/etc/pact/cli.toml.
-
-Exit codes: 0 success, 1 general, 2 not authenticated or authorised, 3 policy,
-4 conflict, 5 timeout, 6 command not whitelisted, 7 partial, 8 approval pending,
-9 not found, 10 rollback failed, 11 drift found, 12 remote command failed,
-130 interrupted.";
-
 #[derive(Debug, clap::Parser)]
-#[command(name = "pact", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+#[command(name = "pact", version, about = ABOUT, long_about = LONG_ABOUT, after_help = after_help())]
 struct App {
     #[command(flatten)]
     global: GlobalArgs,
     #[command(subcommand)]
-    command: Command,
+    line: Line,
+}
+
+/// A command of one of two sorts.
+#[derive(Debug, clap::Subcommand)]
+enum Line {
+    #[command(flatten)]
+    Gateway(Box<Command>),
+    #[command(flatten)]
+    Local(Local),
+}
+
+/// What a command line asks for.
+enum Asked {
+    Line(Line),
+    /// The words around `help`.
+    Help(Vec<String>),
+}
+
+fn parse(
+    arguments: &[OsString],
+    lattice_configured: bool,
+) -> Result<(Asked, GlobalArgs), clap::Error> {
+    let matches = command(lattice_configured).try_get_matches_from(arguments)?;
+    if let Some(words) = help::asked(&matches) {
+        return Ok((Asked::Help(words), GlobalArgs::from_arg_matches(&matches)?));
+    }
+    let app = App::from_arg_matches(&matches)?;
+    Ok((Asked::Line(app.line), app.global))
+}
+
+/// What `pact --help` ends with.
+fn after_help() -> String {
+    let variables: Vec<String> = environment::all().into_iter().map(|(name, _)| name).collect();
+    let files: Vec<&str> = environment::FILES.iter().map(|(path, _)| *path).collect();
+    format!(
+        "Environment: {}.\n\nFiles: {}.\n\n{}\n\n`pact help topics` lists what is explained at length.",
+        variables.join(", "),
+        files.join(", "),
+        exit_codes::in_short()
+    )
 }
 
 /// The command tree. Commands that need lattice are shown by `--help` only with
@@ -57,7 +90,7 @@ pub fn command(lattice_configured: bool) -> clap::Command {
             }
         }
     }
-    help::grouped(tree)
+    help::grouped(help::explained(tree))
 }
 
 /// Runs `pact` with this process' arguments and environment.
@@ -67,19 +100,21 @@ pub fn main_entry() -> ExitCode {
     let environment: BTreeMap<String, String> = pact_runtime::environment().collect();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let screen = Screen::detect(&environment);
-    let lattice_configured =
-        environment.get("PACT_LATTICE_ENDPOINT").is_some_and(|e| !e.is_empty());
-    let parsed = command(lattice_configured)
-        .try_get_matches_from(&arguments)
-        .and_then(|matches| App::from_arg_matches(&matches));
-    let app = match parsed {
-        Ok(app) => app,
+    let lattice_configured = environment::LATTICE_ENDPOINT.of(&environment).is_some();
+    let (asked, flags) = match parse(&arguments, lattice_configured) {
+        Ok(parsed) => parsed,
         Err(error) => return usage_exit(&error, &arguments, &environment, screen),
     };
-    start_tracing(&environment, screen);
-    let format = Format::of(app.global.output, &environment);
-    match run(app, environment, screen) {
+    let format = Format::of(flags.output, &environment);
+    let result = match asked {
+        Asked::Help(words) => help::explain(&words, lattice_configured).map(|()| 0),
+        Asked::Line(Line::Local(local)) => local.run(environment).map(|()| 0),
+        Asked::Line(Line::Gateway(command)) => run(*command, flags, environment, screen),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
+        // The reader of our output went away: it has what it wanted.
+        Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print(format, screen);
             ExitCode::from(failure.exit_code())
@@ -87,8 +122,21 @@ pub fn main_entry() -> ExitCode {
     }
 }
 
-fn run(app: App, environment: BTreeMap<String, String>, screen: Screen) -> Result<u8, Failure> {
-    let settings = Settings::load(app.global, environment)?;
+/// What was said before and between the words of a command line that may be unfinished.
+pub(crate) fn global_args(words: &[OsString]) -> GlobalArgs {
+    let tree = command(true).ignore_errors(true);
+    let matches = tree.try_get_matches_from(words).ok();
+    matches.and_then(|matches| GlobalArgs::from_arg_matches(&matches).ok()).unwrap_or_default()
+}
+
+fn run(
+    command: Command,
+    flags: GlobalArgs,
+    environment: BTreeMap<String, String>,
+    screen: Screen,
+) -> Result<u8, Failure> {
+    start_tracing(&environment, screen);
+    let settings = Settings::load(flags, environment)?;
     let session = Session::new(settings, Clock::system(), screen);
     // One thread: a command waits for one answer at a time, and threads cost start-up time.
     let runtime =
@@ -96,14 +144,10 @@ fn run(app: App, environment: BTreeMap<String, String>, screen: Screen) -> Resul
             Failure::new(ErrorCode::Internal, "the event loop cannot start")
                 .because(error.to_string())
         })?;
-    let result = runtime.block_on(app.command.run(&session));
+    let result = runtime.block_on(command.run(&session));
     // A read of standard input may still block a thread of the runtime; do not wait for it.
     runtime.shutdown_background();
-    match result {
-        // The reader of our output went away: it has what it wanted.
-        Err(Failure::OutputClosed) => Ok(0),
-        other => other.map(|exit| exit.code()),
-    }
+    result.map(|exit| exit.code())
 }
 
 /// Prints what clap has to say. Usage errors exit with 1; clap's own choice, 2, means "not authenticated" here.
@@ -131,7 +175,7 @@ fn usage_exit(
 
 /// Debug output on stderr, only when `RUST_LOG` asks for it: without it nothing is set up.
 fn start_tracing(environment: &BTreeMap<String, String>, screen: Screen) {
-    if environment.get("RUST_LOG").is_some_and(|filter| !filter.is_empty())
+    if environment::LOG.of(environment).is_some()
         && let Err(error) = telemetry::init(LogFormat::Text, "warn")
     {
         screen.warn(&error.to_string());

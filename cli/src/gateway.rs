@@ -15,7 +15,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-pub(crate) use connect::connect;
+pub(crate) use connect::{connect, connect_within};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use status::{failure_of, is_connection_loss};
 

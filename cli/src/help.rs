@@ -1,6 +1,10 @@
-//! `pact --help`: the commands in the groups of the CLI reference.
+//! `pact --help`: the commands in the groups of the CLI reference; `pact help`, beside the commands of every family.
 
-use clap::Command;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::failure::Failure;
+use crate::output;
+use crate::topics;
 
 /// The groups, and the commands of each in order. Every command is in one of them.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -31,6 +35,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "nodes",
         ],
     ),
+    ("Help", &["help", "completions", "man"]),
 ];
 
 /// The tree with its commands shown in groups; what is hidden is left out, and so is a group without commands.
@@ -61,6 +66,81 @@ fn groups(tree: &Command) -> String {
     text
 }
 
+/// The word that explains.
+pub(crate) const HELP: &str = "help";
+const WORDS: &str = "words";
+
+const EXAMPLES: &str = "\
+Examples:
+  pact help
+  pact help exec
+  pact help node list
+  pact help topics
+  pact help node-sets";
+
+/// The tree with `help` beside the commands of every family. clap's own knows no topics.
+pub(crate) fn explained(tree: Command) -> Command {
+    let word = || Arg::new(WORDS).value_name("WORD").num_args(0..).action(ArgAction::Append);
+    let own = Command::new(HELP)
+        .about("Explain a command or a topic")
+        .after_help(EXAMPLES)
+        .arg(word().help("A command, a topic, or the word topics for a list of them"));
+    let tree = tree.disable_help_subcommand(true).subcommand(own);
+    tree.mut_subcommands(|family| below(family, &word()))
+}
+
+fn below(family: Command, word: &Arg) -> Command {
+    if !family.has_subcommands() {
+        return family;
+    }
+    let family = family.mut_subcommands(|command| below(command, word));
+    let help = Command::new(HELP)
+        .about("Print this message or the help of the given subcommand(s)")
+        .arg(word.clone().help("A command of this family"));
+    family.subcommand(help)
+}
+
+/// What is to be explained, if `help` was typed: the words before it and behind it.
+pub(crate) fn asked(matches: &ArgMatches) -> Option<Vec<String>> {
+    let (mut path, mut matches) = (Vec::new(), matches);
+    while let Some((name, below)) = matches.subcommand() {
+        if name == HELP {
+            path.extend(below.get_many::<String>(WORDS).into_iter().flatten().cloned());
+            return Some(path);
+        }
+        path.push(name.to_owned());
+        matches = below;
+    }
+    None
+}
+
+/// Shows what these words are about.
+pub(crate) fn explain(words: &[String], has_lattice: bool) -> Result<(), Failure> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let [topics::LIST] = words.as_slice() {
+        return output::write_out(&topics::list());
+    }
+    if let [word] = words.as_slice()
+        && let Some(topic) = topics::find(word)
+    {
+        return output::write_out(&topics::plain(&(topic.content)()));
+    }
+    let mut tree = crate::command(has_lattice);
+    let command = find(&mut tree, &words).ok_or_else(|| {
+        Failure::argument(format!("there is no command or topic `{}`", words.join(" ")))
+            .next("`pact --help` lists the commands, `pact help topics` the topics")
+    })?;
+    command.print_long_help().map_err(|error| output::write_failure(&error))
+}
+
+/// The command with these words below its root, ready to show its help; the root itself for none.
+pub(crate) fn find<'a>(tree: &'a mut Command, words: &[&str]) -> Option<&'a mut Command> {
+    tree.build();
+    words.iter().try_fold(tree, |command, word| {
+        command.find_subcommand_mut(word).filter(|below| !below.get_name().starts_with("__"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -70,7 +150,8 @@ mod tests {
     #[test]
     fn every_command_is_in_one_group() {
         let tree = crate::command(true);
-        let all: BTreeSet<&str> = tree.get_subcommands().map(Command::get_name).collect();
+        let shown = tree.get_subcommands().filter(|command| !command.is_hide_set());
+        let all: BTreeSet<&str> = shown.map(Command::get_name).collect();
         let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
         assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), all);
         assert_eq!(listed.len(), all.len(), "none is listed twice");

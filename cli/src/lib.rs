@@ -14,6 +14,8 @@
 //! - `failure`: every way to fail, its code, its words and its exit code; `fleet`:
 //!   the same for several nodes.
 //! - `entry`: entries whose hash was checked, the only kind that is shown.
+//! - `local`: commands about pact itself; `completion`: what a shell offers after Tab; `manual`, `topics`: pages
+//!   and explanations, made from the tree, the key table, `environment` and `exit_codes`.
 //! - `output`, `view`: tables, the JSON envelope, and the sanitiser that stands
 //!   between what nodes wrote and the admin's terminal.
 //!
@@ -33,18 +35,24 @@
 
 mod app;
 mod commands;
+mod completion;
 mod confirm;
 mod entry;
+mod environment;
+mod exit_codes;
 mod failure;
 mod fleet;
 mod gateway;
 mod help;
 mod invoke;
+mod local;
+mod manual;
 mod output;
 mod session;
 mod settings;
 mod target;
 mod token;
+mod topics;
 mod view;
 
 pub use app::{command, main_entry};

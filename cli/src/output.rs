@@ -14,6 +14,7 @@ pub(crate) use sanitize::{Sanitizer, clean_line};
 pub(crate) use stream::StreamWriter;
 pub(crate) use table::{Cell, Hue, Table, fields};
 
+use crate::environment;
 use crate::failure::Failure;
 
 /// How data is written.
@@ -66,27 +67,32 @@ pub(crate) struct Screen {
     pub(crate) stdout_is_terminal: bool,
     pub(crate) stderr_is_terminal: bool,
     may_colour: bool,
+    is_silent: bool,
 }
 
 impl Screen {
     /// Files and pipes all around.
     #[cfg(test)]
-    pub(crate) const NOT_A_TERMINAL: Self = Self {
+    pub(crate) const NOT_A_TERMINAL: Self = Self { is_silent: false, ..Self::SILENT };
+
+    /// Says nothing: for what nobody asked for by a command.
+    pub(crate) const SILENT: Self = Self {
         stdin_is_terminal: false,
         stdout_is_terminal: false,
         stderr_is_terminal: false,
         may_colour: false,
+        is_silent: true,
     };
 
     /// Looks at the standard streams, `NO_COLOR` and `TERM`.
     pub(crate) fn detect(environment: &BTreeMap<String, String>) -> Self {
-        let set = |name: &str| environment.get(name).is_some_and(|v| !v.is_empty());
-        let dumb = environment.get("TERM").is_none_or(|t| t == "dumb");
+        let dumb = environment::TERM.of(environment).is_none_or(|term| term == "dumb");
         Self {
             stdin_is_terminal: std::io::stdin().is_terminal(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
-            may_colour: !set("NO_COLOR") && !dumb,
+            may_colour: environment::NO_COLOR.of(environment).is_none() && !dumb,
+            is_silent: false,
         }
     }
 
@@ -121,6 +127,9 @@ impl Screen {
 
     /// One line on stderr.
     pub(crate) fn note(&self, text: &str) {
+        if self.is_silent {
+            return;
+        }
         // Nobody is left to tell when stderr is closed.
         let _closed = writeln!(std::io::stderr().lock(), "{}", clean_line(text));
     }

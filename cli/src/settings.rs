@@ -11,6 +11,7 @@ use pact_schemas::VclusterId;
 use pact_schemas::error_code::ErrorCode;
 use serde::Deserialize;
 
+use crate::environment::{self, Variable};
 use crate::failure::Failure;
 use crate::gateway::Endpoint;
 use crate::output::Format;
@@ -18,9 +19,9 @@ use crate::output::Format;
 /// Where nothing else says where the gateway is.
 const DEFAULT_ENDPOINT: &str = "http://localhost:9443";
 /// Read after the user's own file, for everybody on the machine.
-const SITE_FILE: &str = "/etc/pact/cli.toml";
+pub(crate) const SITE_FILE: &str = "/etc/pact/cli.toml";
 /// Written by the agent of the node that this machine is.
-const NODE_FILE: &str = "/run/pact/node.json";
+pub(crate) const NODE_FILE: &str = "/run/pact/node.json";
 /// Longest `timeout_seconds`: longer waits are streams, which have no limit.
 const MAX_TIMEOUT_SECONDS: i64 = 3600;
 
@@ -77,7 +78,7 @@ pub(crate) static SCHEMA: Schema = Schema {
 };
 
 /// Options that every command takes, before or after its name.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Gateway to talk to; several with commas (overrides PACT_ENDPOINT and the config file)
@@ -158,7 +159,7 @@ impl Settings {
         flags: GlobalArgs,
         environment: BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
-        let home = environment.get("HOME").filter(|h| !h.is_empty()).map(PathBuf::from);
+        let home = environment::HOME.of(&environment).map(PathBuf::from);
         let files = Files { home, site: SITE_FILE.into(), node: NODE_FILE.into() };
         Self::from_files(flags, environment, files)
     }
@@ -168,10 +169,10 @@ impl Settings {
         environment: BTreeMap<String, String>,
         files: Files,
     ) -> Result<Self, Failure> {
-        let variable = |name: &str| environment.get(name).filter(|v| !v.is_empty()).cloned();
-        let own = (variable("PACT_TOKEN"), variable("PACT_NODE"));
+        let value = |variable: Variable| variable.of(&environment).map(str::to_owned);
+        let own = (value(environment::TOKEN), value(environment::NODE));
         let (lattice, smd_url) =
-            (variable("PACT_LATTICE_ENDPOINT"), variable("PACT_OPENCHAMI_SMD_URL"));
+            (value(environment::LATTICE_ENDPOINT), value(environment::SMD_URL));
         let layered = layers(&flags, environment, &files)?;
         let node_file = NodeFile::read(&files.node);
         let endpoints = layered

@@ -28,6 +28,7 @@ use crate::exec::launcher::Launcher;
 use crate::exec::{self, Engine, Ledger, Parts, causes};
 use crate::hello::{self, Greeting};
 use crate::owner::Owner;
+use crate::privileges;
 use crate::reload::{self, Live, Reloader, Source};
 use crate::report::{self, Reporter};
 use crate::rpc;
@@ -79,6 +80,7 @@ struct Opened {
 /// # Errors
 /// [`AgentError`] for what no retry mends.
 pub async fn build(config: Config, source: Source, context: Context) -> Result<(), AgentError> {
+    privileges::check()?;
     reload::warn_without_effect(&config);
     let reloader = Reloader::new(source, context.reload.clone(), config.clone());
     let opened = open(config, reloader.live(), context.clone()).await?;

@@ -9,7 +9,7 @@
 //! - `spool`: numbered events until the journal has them. `blobs`: recorded output until the journal has it.
 //! - [`capability`], `report`: what this node has.
 //! - `durable`, `records`, `owner`, `boot`: files that survive a crash, threads that own them, the boot they belong to.
-//!   `processes`: what `/proc` says of the machine's processes.
+//!   `processes`: what `/proc` says of the machine's processes. `privileges`: whether the agent may do what it has to.
 //!
 //! Invariants, as absences
 //! - No socket listens; every request comes over the bus connection that the agent made itself.
@@ -41,6 +41,7 @@ mod exec;
 mod hello;
 mod nonces;
 mod owner;
+mod privileges;
 mod processes;
 #[allow(dead_code, reason = "some of it serves its tests only")]
 mod provider;

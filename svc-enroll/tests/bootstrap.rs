@@ -299,10 +299,7 @@ async fn nats_server_runs_with_it_and_everybody_has_exactly_their_rights() {
     let more =
         ["--member", "1:journal-1:9444", "--gateway", "1:localhost", "--bus-listen", &listen];
     bootstrap::run(&arguments(&site, &more), &Clock::system()).unwrap();
-    let binary = ["/usr/sbin/nats-server", "/usr/local/bin/nats-server"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-        .unwrap_or("nats-server");
+    let binary = pact_runtime::nats_server();
     let config = site.join("bus/nats-server.conf");
     let null = Stdio::null;
     let _server = Server(

@@ -38,7 +38,8 @@ pub enum Role {
 impl Role {
     const ALL: [Self; 4] = [Self::Admin, Self::Ops, Self::Viewer, Self::Nobody];
 
-    fn name(self) -> &'static str {
+    /// Name of the principal, and of the file with its token.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
             Self::Ops => "ops",
@@ -194,18 +195,7 @@ impl Site {
         command.arg("--bus-host").arg(self.host.to_string());
         command.arg("--bus-listen").arg(format!("{}:{}", self.host, self.base));
         run_ok(&mut command);
-        let issuer = self.path("issuer");
-        run_ok(Command::new(binary("pact-dev-issuer")).args(["init", "--dir"]).arg(&issuer));
-        for role in Role::ALL {
-            let mut mint = Command::new(binary("pact-dev-issuer"));
-            mint.args(["mint", "--issuer", "pact-development", "--audience", "pact"]);
-            mint.args(["--subject", role.name(), "--dir"]).arg(&issuer);
-            mint.arg("--out").arg(self.token_file(role));
-            if let Some(name) = role.role() {
-                mint.args(["--role", name]);
-            }
-            run_ok(&mut mint);
-        }
+        mint_tokens(&self.path("issuer"), self.dir.path());
     }
 
     /// The file with this role's token.
@@ -216,7 +206,7 @@ impl Site {
 
     /// Starts nats-server, or starts it again after a kill.
     pub fn start_bus(&mut self) {
-        let mut command = Command::new(nats_server());
+        let mut command = Command::new(pact_runtime::nats_server());
         command.arg("-c").arg(self.site_dir().join("bus/nats-server.conf"));
         self.keep("nats-server", &mut command);
         let address = format!("{}:{}", self.host, self.base);
@@ -339,15 +329,9 @@ impl Site {
     /// `pact` as this role, not started yet.
     #[must_use]
     pub fn command(&self, role: Role, args: &[&str]) -> Command {
-        let mut command = Command::new(binary("pact"));
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", self.dir.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("PACT_ENDPOINT", self.endpoint())
-            .env("PACT_TLS_CA", self.site_dir().join("ca.crt"))
-            .env("PACT_TOKEN", std::fs::read_to_string(self.token_file(role)).unwrap());
+        let ca = self.site_dir().join("ca.crt");
+        let mut command = pact_command(&self.endpoint(), &ca, &self.token_file(role));
+        command.args(args).env("HOME", self.dir.path());
         command
     }
 
@@ -394,31 +378,57 @@ pub fn describe(output: &Output) -> String {
     format!("{}\nstdout: {}\nstderr: {}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
-fn run_ok(command: &mut Command) {
+/// A token for each role, `<name>.token` in `out`, signed by a development issuer that is made in `issuer`.
+pub(crate) fn mint_tokens(issuer: &Path, out: &Path) {
+    run_ok(Command::new(binary("pact-dev-issuer")).args(["init", "--dir"]).arg(issuer));
+    for role in Role::ALL {
+        let mut mint = Command::new(binary("pact-dev-issuer"));
+        mint.args(["mint", "--issuer", "pact-development", "--audience", "pact"]);
+        mint.args(["--subject", role.name(), "--dir"]).arg(issuer);
+        mint.arg("--out").arg(out.join(format!("{}.token", role.name())));
+        if let Some(name) = role.role() {
+            mint.args(["--role", name]);
+        }
+        run_ok(&mut mint);
+    }
+}
+
+/// `pact` with nothing of this machine's own configuration but the path.
+pub(crate) fn pact_command(endpoints: &str, ca: &Path, token: &Path) -> Command {
+    let mut command = Command::new(binary("pact"));
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("PACT_ENDPOINT", endpoints)
+        .env("PACT_TLS_CA", ca)
+        .env("PACT_TOKEN", std::fs::read_to_string(token).unwrap());
+    command
+}
+
+/// Runs a program, expecting success.
+pub(crate) fn run_ok(command: &mut Command) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", describe(&output));
 }
 
-/// nats-server, also where it is outside an ordinary user's path.
-fn nats_server() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .map(|dir| dir.join("nats-server"))
-        .find(|file| file.exists())
-        .expect("nats-server is not installed: apt-get install nats-server")
+fn is_ready(address: &str) -> bool {
+    http_get(address, "/readyz").is_some_and(|(is_ok, _)| is_ok)
 }
 
-fn is_ready(address: &str) -> bool {
+/// Whether an HTTP GET is answered with 200, and with what; `None` when nobody answers.
+pub(crate) fn http_get(address: &str, path: &str) -> Option<(bool, String)> {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: x\r\n\r\n")?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    ask().is_ok_and(|answer| answer.lines().next().is_some_and(|line| line.contains(" 200 ")))
+    let answer = ask().ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let is_ok = head.lines().next().is_some_and(|line| line.contains(" 200 "));
+    Some((is_ok, body.to_owned()))
 }
 
 /// Whether a file of this folder, or of one below it, holds these bytes.

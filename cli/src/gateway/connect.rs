@@ -28,13 +28,7 @@ pub(crate) async fn connect(session: &Session) -> Result<Client, Failure> {
     let mut tried = Vec::new();
     for endpoint in &session.settings.endpoints {
         // Before connecting: a missing token is reported whether or not anything listens.
-        let found = token::find(&session.settings, endpoint, &session.clock)?;
-        let bearer = Bearer::new(&found.token).ok_or_else(|| {
-            Failure::new(ErrorCode::Unauthenticated, "the token cannot be sent in a header")
-        })?;
-        if let Some(warning) = found.warning {
-            session.screen.warn(&warning);
-        }
+        let bearer = bearer(session, endpoint)?;
         match channel(session, endpoint).await {
             Ok(channel) => return Ok(client(channel, bearer)),
             Err(failure) => {
@@ -49,6 +43,32 @@ pub(crate) async fn connect(session: &Session) -> Result<Client, Failure> {
     Err(match tried.len() {
         0 | 1 => failure,
         _ => failure.next(format!("no endpoint of {} accepts; check each", tried.join(", "))),
+    })
+}
+
+/// Connects to the first endpoint that accepts within `limit`, for what can also be left undone. Each endpoint but the
+/// last may take half of the time that is left: one that is gone must not hide the others.
+pub(crate) async fn connect_within(session: &Session, limit: Duration) -> Option<Client> {
+    let deadline = session.clock.monotonic() + limit;
+    let mut endpoints = session.settings.endpoints.iter().peekable();
+    while let Some(endpoint) = endpoints.next() {
+        let left = deadline.saturating_sub(session.clock.monotonic());
+        let limit = if endpoints.peek().is_some() { left / 2 } else { left };
+        let bearer = bearer(session, endpoint).ok()?;
+        if let Ok(Ok(channel)) = session.clock.timeout(limit, channel(session, endpoint)).await {
+            return Some(client(channel, bearer));
+        }
+    }
+    None
+}
+
+fn bearer(session: &Session, endpoint: &Endpoint) -> Result<Bearer, Failure> {
+    let found = token::find(&session.settings, endpoint, &session.clock)?;
+    if let Some(warning) = found.warning {
+        session.screen.warn(&warning);
+    }
+    Bearer::new(&found.token).ok_or_else(|| {
+        Failure::new(ErrorCode::Unauthenticated, "the token cannot be sent in a header")
     })
 }
 

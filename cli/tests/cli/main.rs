@@ -5,15 +5,18 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     missing_docs,
     unreachable_pub
 )]
 
+mod completion;
 mod connection;
 mod drift;
 mod errors;
 mod exec;
 mod help;
+mod manual;
 mod operations;
 mod output;
 mod reference;

@@ -148,6 +148,11 @@ pact node enroll n --mac aa:bb:cc:dd:ee:01 --hardware-id tpm:00ff
 pact session play 42
 pact blame sysctl/vm.swappiness --node node-042
 pact policy explain exec node-042
+pact help topics
+pact help node list
+pact completions zsh
+pact man exec
+pact man --dir /usr/share/man/man1
 pact policy test site-rules
 pact audit verify
 pact audit prove 42
@@ -225,6 +230,9 @@ fn what_the_reference_requires_is_required() {
         "pact login --device-code --service-account",
         "pact enroll",
         "pact --output xml log",
+        "pact completions",
+        "pact completions tcsh",
+        "pact man exec --dir /tmp",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A home folder and an environment that nothing else is in.
+#[derive(Debug)]
 pub struct Home {
     pub folder: TempDir,
     variables: Vec<(String, String)>,

@@ -43,7 +43,7 @@ mod signals;
 pub use clock::{Clock, ManualClock};
 pub use crypto::install_crypto_provider;
 pub use health::{Check, Readiness};
-pub use process::{environment, exit_now, parse_args, report_error};
+pub use process::{environment, exit_now, nats_server, parse_args, report_error};
 pub use secret_file::{SecretFileError, read_secret_file};
 pub use service::{CommonArgs, Context, Service, main_entry};
 pub use signals::{Reload, StopSignal};

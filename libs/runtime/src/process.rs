@@ -4,7 +4,13 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+const NATS_SERVER: &str = "nats-server";
+const NATS_SERVER_VARIABLE: &str = "PACT_NATS_SERVER";
+/// Debian's package, and what is installed by hand.
+const NATS_SERVER_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/bin"];
 
 /// A service that was asked to stop and drained within its grace period.
 pub const EXIT_CLEAN: u8 = 0;
@@ -22,6 +28,31 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     pairs.map(|(name, value)| {
         (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
     })
+}
+
+/// The nats-server that tests start: the one that `PACT_NATS_SERVER` names, else the first in the path and in the folders
+/// where packages put it, which are not in every user's path; else the bare name, so that starting it says that there is none.
+///
+/// Services never start one: they are told where theirs listens.
+pub fn nats_server() -> PathBuf {
+    let (mut named, mut path) = (String::new(), String::new());
+    for (name, value) in environment() {
+        match name.as_str() {
+            NATS_SERVER_VARIABLE => named = value,
+            "PATH" => path = value,
+            _ => {}
+        }
+    }
+    find_nats_server(&named, &path)
+}
+
+fn find_nats_server(named: &str, path: &str) -> PathBuf {
+    if !named.is_empty() {
+        return named.into();
+    }
+    let folders = std::env::split_paths(path).chain(NATS_SERVER_FOLDERS.map(PathBuf::from));
+    let mut files = folders.map(|folder| folder.join(NATS_SERVER));
+    files.find(|file| file.is_file()).unwrap_or_else(|| NATS_SERVER.into())
 }
 
 /// Ends the process without unwinding or draining. For the second signal, and for callers that already cleaned up.
@@ -106,5 +137,18 @@ mod tests {
             error_lines(&error),
             ["error: cannot open the spool", "  caused by: disk on fire"]
         );
+    }
+
+    #[test]
+    fn the_nats_server_that_is_named_wins_and_the_path_comes_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = format!("/nowhere:{}", folder.path().display());
+        assert_eq!(find_nats_server("/x/nats-server", &path), PathBuf::from("/x/nats-server"));
+        let here = folder.path().join("nats-server");
+        std::fs::create_dir(&here).unwrap();
+        assert_ne!(find_nats_server("", &path), here, "a folder is no program");
+        std::fs::remove_dir(&here).unwrap();
+        std::fs::write(&here, "").unwrap();
+        assert_eq!(find_nats_server("", &path), here);
     }
 }

@@ -12,6 +12,7 @@ use crate::declared::CacheError;
 use crate::drift::OpenError;
 use crate::enrol::identity::IdentityError;
 use crate::exec::{LedgerError, RecoveryError};
+use crate::privileges::PrivilegeError;
 use crate::spool::SpoolError;
 
 /// Why the agent does not start, or stops.
@@ -41,6 +42,9 @@ pub enum AgentError {
         /// The folder.
         path: PathBuf,
     },
+    /// Root without root's privileges.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
     /// The boot id is not known.
     #[error(transparent)]
     Boot(#[from] NoBootId),

@@ -112,11 +112,7 @@ impl Site {
         let dir = TempDir::new().unwrap();
         let (site, port) = (dir.path().join("site"), free_port());
         make_site(&site, port);
-        let binary = ["/usr/sbin/nats-server", "/usr/local/bin/nats-server"]
-            .into_iter()
-            .find(|path| Path::new(path).exists())
-            .unwrap_or("nats-server");
-        let mut server = Command::new(binary);
+        let mut server = Command::new(pact_runtime::nats_server());
         server.arg("-c").arg(site.join("bus/nats-server.conf")).stderr(Stdio::null());
         let server = quiet(&mut server);
         let config = write_config(&site, port, grace_seconds);

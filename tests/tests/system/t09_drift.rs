@@ -8,12 +8,13 @@ use pact_tests::site::{READY, Role, Site, VCLUSTER, describe};
 use pact_tests::wait::until;
 use serde_json::Value;
 
-/// A site with nodes whose agents have taken their baseline.
+/// A site with nodes whose agents have taken their baseline and know their vCluster.
 fn watched(nodes: &[&str]) -> Site {
     let site = Site::with_nodes(1, nodes);
     for node in nodes {
         until("the first scan", READY, || {
-            (!drift(&site, node)?["scanning"].as_bool()?).then_some(())
+            let shown = drift(&site, node)?;
+            (!shown["scanning"].as_bool()? && shown["vcluster"] == VCLUSTER).then_some(())
         });
     }
     site

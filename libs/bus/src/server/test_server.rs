@@ -16,15 +16,14 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// Between two looks at whether it does.
 const START_POLL: Duration = Duration::from_millis(10);
 
-/// Beside the PATH: where Debian's package puts it, which is not in every user's PATH.
-const BINARIES: [&str; 3] = ["nats-server", "/usr/sbin/nats-server", "/usr/local/bin/nats-server"];
-
 /// Why there is no test server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestServerError {
     /// The binary is not installed.
-    #[error("nats-server is not installed; on Debian and Ubuntu: apt-get install nats-server")]
+    #[error(
+        "nats-server is not installed (on Debian and Ubuntu: apt-get install nats-server), or not where PACT_NATS_SERVER says"
+    )]
     NotInstalled,
     /// A file or the process could not be made.
     #[error("cannot prepare or start nats-server: {what}")]
@@ -156,19 +155,15 @@ fn free_address() -> Result<SocketAddr, TestServerError> {
 }
 
 fn spawn(config: &Path) -> Result<Child, TestServerError> {
-    for binary in BINARIES {
-        let started = Command::new(binary)
-            .arg("-c")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        match started {
-            Ok(child) => return Ok(child),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(TestServerError::Prepare { what: "process", source }),
-        }
-    }
-    Err(TestServerError::NotInstalled)
+    let started = Command::new(pact_runtime::nats_server())
+        .arg("-c")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    started.map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => TestServerError::NotInstalled,
+        _ => TestServerError::Prepare { what: "process", source },
+    })
 }

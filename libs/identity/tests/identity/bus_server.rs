@@ -79,14 +79,14 @@ impl Bus {
         .replace("\"/js", "/js\"");
         std::fs::write(folder.path().join("nats.conf"), config).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let server = Command::new("nats-server")
+        let server = Command::new(pact_runtime::nats_server())
             .arg("-c")
             .arg(folder.path().join("nats.conf"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("nats-server is installed");
+            .expect("nats-server is installed, and where PACT_NATS_SERVER says");
         let mut bus = Self {
             server,
             url: String::new(),
