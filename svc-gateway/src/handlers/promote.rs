@@ -10,8 +10,8 @@ use pact_schemas::resource::change_set::MAX_ENCODED_BYTES;
 use pact_schemas::resource::{ResourceKey, State, Value};
 use pact_schemas::spec::{ConflictChoice, MAX_SPEC_BYTES, Spec, render_overlay};
 use pact_schemas::v1::{
-    self, BlobRef, DeclaredKey, DeltaConflict, OnConflict, OverlayUpdate, PromoteReply,
-    PromoteRequest, action::Action as Act,
+    self, BlobRef, DeclaredKey, DeltaConflict, OnConflict, PromoteReply, PromoteRequest,
+    action::Action as Act,
 };
 use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId};
 
@@ -90,10 +90,8 @@ impl Gateway {
             ..v1::ApplyRequest::default()
         };
         let draft = Draft::of(&spec, &request)?;
-        let in_chunks = |overlay: &OverlayUpdate| {
-            overlay.changes.as_ref().is_some_and(|set| !set.chunks.is_empty())
-        };
-        if draft.spec.overlays.iter().any(in_chunks) {
+        // Also what the node has sent: the journal plans with what a gateway has, as `apply` will.
+        if !draft.blobs.is_empty() {
             let id = RequestId::new(self.clock.new_uuid_v7());
             let id = id.map_err(|e| ErrorCode::Internal.error(e.to_string()))?;
             self.store(permit, id, &draft.blobs).await?;

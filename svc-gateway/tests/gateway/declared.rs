@@ -19,6 +19,8 @@ pub(crate) type Keys = BTreeMap<String, v1::Value>;
 pub(crate) struct Declared {
     history: BTreeMap<String, BTreeMap<u64, Keys>>,
     pub(crate) blobs: BTreeMap<Vec<u8>, v1::PutBlob>,
+    /// Those that nodes have sent: a gateway reads them, and names only what it has sent itself.
+    pub(crate) of_nodes: BTreeMap<Vec<u8>, v1::PutBlob>,
 }
 
 fn name(scope: &v1::Scope) -> String {

@@ -108,7 +108,10 @@ impl Journal {
                 async move { Ok(reply) }
             })
             .method("blob", move |_, request: v1::BlobRequest| {
-                let found = blob.with(|s| s.declared.blobs.get(&request.sha256).cloned());
+                let found = blob.with(|s| {
+                    let of_nodes = s.declared.of_nodes.get(&request.sha256);
+                    of_nodes.or_else(|| s.declared.blobs.get(&request.sha256)).cloned()
+                });
                 let reply = found.map(|put| v1::BlobReply {
                     compressed: put.compressed,
                     size_bytes: put.size_bytes,

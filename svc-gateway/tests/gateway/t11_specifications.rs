@@ -184,6 +184,40 @@ async fn t11_deltas_are_promoted_once_conflicts_are_decided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t11_contents_that_a_node_has_sent_are_promoted() {
+    let world = World::start().await;
+    let contents = b"welcome\n";
+    let sha256 = ring::digest::digest(&ring::digest::SHA256, contents).as_ref().to_vec();
+    let file = v1::FileValue {
+        sha256: sha256.clone(),
+        size_bytes: contents.len() as u64,
+        mode: 0o644,
+        owner: "root".into(),
+        group: "root".into(),
+        kind: v1::FileKind::Regular.into(),
+        content_kept: true,
+        ..v1::FileValue::default()
+    };
+    let blob = v1::PutBlob {
+        sha256: sha256.clone(),
+        compressed: zstd::bulk::compress(contents, 1).unwrap(),
+        size_bytes: 8,
+    };
+    world.journal.with(|s| {
+        let value = v1::Value { value: Some(v1::value::Value::File(file)) };
+        s.declared.set(&node_scope("n1"), 1, [("file//etc/motd".to_owned(), value)].into());
+        s.declared.of_nodes.insert(sha256.clone(), blob);
+    });
+    let promote = PromoteRequest { node: "n1".into(), ..PromoteRequest::default() };
+    let mut client = world.client().await;
+    let reply = client.promote(world.by(OPS, promote)).await.unwrap().into_inner();
+    assert!(reply.toml.contains("welcome"), "{}", reply.toml);
+    assert!(world.journal.with(|s| s.declared.blobs.contains_key(&sha256)));
+    let done = applied(&world, ApplyRequest { no_wait: true, ..apply(&reply.toml) }).await;
+    assert_eq!(done.overlays[0].absorbed[0].node, "n1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t11_policies_are_set_by_platform_admins_in_vclusters_that_exist() {
     let world = World::start().await;
     let set = |group: &str| v1::SetPolicyRequest {
