@@ -4,7 +4,8 @@
 //!
 //! - `core`: the rules, pure. `settings`: what is configured.
 //! - `engine`: one thread owns providers, drift set, window and files, and does all blocking work; `look` compares, `act` is
-//!   the only code that changes the node, `adopt` takes new declarations, `report` tells the journal, `answers` who asks.
+//!   the only code that changes the node, `adopt` takes new declarations, `bases` remembers what was before them, `ending` does
+//!   what a window's end brings, `report` and `telling` tell the journal, `answers` who asks.
 //! - `store`: what survives a crash. `providers`: which provider has which key. `sessions`: which commands ran.
 //! - `task`: wakes the engine. `rpc`: `diff`, `capture`, `settle`, `rollback_check`, `rollback`, `extend`.
 //!
@@ -17,7 +18,9 @@
 mod act;
 mod adopt;
 mod answers;
+mod bases;
 mod core;
+mod ending;
 mod engine;
 #[cfg(test)]
 mod fake;
@@ -30,6 +33,7 @@ mod sessions;
 mod settings;
 mod store;
 mod task;
+mod telling;
 
 pub(crate) use core::magnitude::Limits;
 pub(crate) use opening::{OpenError, Opening};

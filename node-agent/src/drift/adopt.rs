@@ -1,34 +1,62 @@
 //! New declarations: which keys become pact's, which are let go, which are brought about, and which have to wait.
+//!
+//! Order: what is being adopted → what keys were before → intent, writing, event (`act`) → window and conflicts → it is adopted.
+//! The first four are on disk before what follows them. After a crash between any two, the next start finds what it had adopted
+//! ([`super::bases::adopted`]), compares it with what is declared, and goes through all of it again: each step done twice is the same as once.
+
+use std::collections::BTreeSet;
 
 use pact_schemas::resource::{ResourceKey, State, Value, changes};
-use pact_schemas::v1::{self, ConflictDecision, node_event::Body};
 
 use super::core::{conflict, magnitude::magnitude};
+use super::ending::passing;
 use super::engine::Engine;
-use super::report::told_changes;
-use super::store::{Base, Why};
-use crate::exec::causes;
+use super::store::Why;
 
 impl Engine {
     /// Another state is declared and in force.
     pub(super) fn adopt_state(&mut self, state: State) {
-        let differing = changes(&self.wanted, &state);
+        for change in changes(&self.wanted, &state) {
+            self.adopting.entry(change.key).or_insert(change.old);
+        }
         self.wanted = state;
-        self.problems.retain(|key, _| self.wanted.contains_key(key));
-        let mut restore = Vec::new();
-        for change in &differing {
-            match (&change.old, &change.new) {
-                (_, Some(new)) => self.take_on(&change.key, new),
-                (Some(old), None) => restore.extend(self.let_go(&change.key, old)),
-                (None, None) => {}
+        let is_ours =
+            |key: &ResourceKey| self.wanted.contains_key(key) || self.bases.contains_key(key);
+        self.orphaned.clear();
+        self.problems.retain(|key, _| is_ours(key));
+        self.is_adopted = false;
+        self.resume_adoption();
+    }
+
+    /// Makes these keys what they should be, declared or let go.
+    pub(super) fn settle_keys(&mut self, keys: BTreeSet<ResourceKey>) {
+        for key in &keys {
+            match self.wanted.get(key).cloned() {
+                Some(ours) => self.take_on(key, ours),
+                None => self.let_go(key),
             }
         }
-        self.keep_bases();
+        let is_kept = self.keep_adoption();
         self.watch_declared();
-        let keys: Vec<ResourceKey> = differing.into_iter().map(|change| change.key).collect();
         keys.iter().for_each(|key| self.look(key));
-        self.carry_out(Why::Declared, restore);
-        self.bring_about(keys);
+        if is_kept {
+            self.bring_about(keys);
+        }
+        self.is_adopted = is_kept;
+        if !is_kept {
+            self.come_again();
+        }
+    }
+
+    /// What a crash kept from being adopted, and what has ended meanwhile.
+    pub(super) fn finish_adoption(&mut self) {
+        let state = self.in_force();
+        if state == self.wanted && self.adopting.is_empty() && self.unsettled().is_empty() {
+            return;
+        }
+        tracing::info!("finishing what was being adopted");
+        self.find_conflicts(&state);
+        self.adopt_state(state);
     }
 
     /// The journal is back: which keys both sides have changed.
@@ -47,22 +75,24 @@ impl Engine {
         }
     }
 
-    /// Makes declared keys what they should be, as far as this node does that by itself.
-    pub(super) fn bring_about(&mut self, keys: Vec<ResourceKey>) {
+    /// Makes keys what is declared, or what they were before, as far as this node does that by itself. What fails for a reason that
+    /// passes is tried again.
+    pub(super) fn bring_about(&mut self, keys: BTreeSet<ResourceKey>) {
         let due: Vec<(ResourceKey, Value)> = keys
-            .into_iter()
-            .filter(|key| self.settings.enforces(key) && !self.conflicts.contains_key(key))
-            .filter(|key| {
-                !self.settings.blacklist.matches(key) && !key.dimension().is_report_only()
-            })
-            .filter_map(|key| {
-                let wanted = self.set.get(&key).filter(|_| self.wanted.contains_key(&key))?;
-                let wanted = wanted.old.clone();
-                Some((key, wanted))
-            })
+            .iter()
+            .filter(|key| self.brings_about(key) && self.is_ours(key))
+            .filter_map(|key| Some((key.clone(), self.set.get(key)?.wanted())))
             .collect();
         let outcome = self.carry_out(Why::Declared, due);
-        let left = outcome.left();
+        let (delay, left) = (self.delay(&outcome), outcome.left());
+        let passing: BTreeSet<&ResourceKey> =
+            passing(&outcome).map(|problem| &problem.key).collect();
+        for key in keys.iter().filter(|key| !passing.contains(key)) {
+            self.adopting.remove(key);
+        }
+        if let Some(wait) = delay {
+            self.retry_in(wait);
+        }
         for problem in outcome.problems {
             self.problems.insert(problem.key.clone(), problem);
         }
@@ -72,98 +102,13 @@ impl Engine {
         }
     }
 
-    /// A key is declared, or declared otherwise. What it was before is kept with its first declaration.
-    fn take_on(&mut self, key: &ResourceKey, ours: &Value) {
-        if let Some(base) = self.bases.get_mut(key) {
-            base.ours = ours.clone();
+    /// Tries again what could not be adopted.
+    pub(super) fn resume_adoption(&mut self) {
+        if self.is_adopted && self.adopting.is_empty() {
             return;
         }
-        let before = match self.providers.baseline(key) {
-            Ok(Some(baseline)) => Ok(baseline),
-            // Not under watch: what it is now.
-            Ok(None) => self.providers.read(key),
-            Err(error) => Err(error),
-        };
-        let kept = before.and_then(|observed| self.providers.keep(key).map(|()| observed));
-        match kept {
-            Ok(observed) => {
-                self.bases.insert(key.clone(), Base { observed, ours: ours.clone() });
-            }
-            Err(error) => self.cannot(key, &error),
-        }
-    }
-
-    /// A key is not declared any more: in enforce mode it becomes again what it was, if nobody else has changed it.
-    fn let_go(&mut self, key: &ResourceKey, ours: &Value) -> Option<(ResourceKey, Value)> {
-        let base = self.bases.remove(key)?;
-        if !self.settings.enforces(key) {
-            return None;
-        }
-        let actual = match self.providers.read(key) {
-            Ok(actual) => actual,
-            Err(error) => {
-                // Its base stays known: what pact wrote can still be taken back.
-                tracing::warn!(%key, cause = causes(&error), "a key that is declared no more cannot be read: {error}");
-                self.bases.insert(key.clone(), base);
-                return None;
-            }
-        };
-        if self.providers.satisfies(key, ours, &actual) {
-            return Some((key.clone(), base.observed));
-        }
-        tracing::warn!(%key, "orphaned: it is declared no more, and is not what was declared; it stays");
-        // What it is now is what it should be: there is nobody left who wants anything else.
-        if let Err(error) = self.providers.rebase(key, &actual) {
-            tracing::warn!(%key, cause = causes(&error), "{error}");
-        }
-        None
-    }
-
-    fn keep_bases(&mut self) {
-        if let Err(error) = self.store.keep_bases(&self.bases) {
-            tracing::error!(cause = causes(&error), "bases of declared keys are not kept: {error}");
-        }
-    }
-
-    /// Tells which keys wait for a decision.
-    pub(super) fn tell_pending(&mut self) {
-        let is_news = |key: &&ResourceKey| !self.told_conflicts.contains(*key);
-        let news: Vec<ResourceKey> = self.conflicts.keys().filter(is_news).cloned().collect();
-        if news.is_empty() {
-            return;
-        }
-        let changes =
-            news.iter().filter_map(|key| self.conflicts.get(key).map(|found| found.change(key)));
-        let (changes, omitted) = told_changes(changes);
-        if omitted > 0 {
-            tracing::warn!(omitted, "more keys are in conflict than one event names");
-        }
-        let decision = ConflictDecision::Pending.into();
-        let event = v1::ConflictChanged { decision, changes };
-        match self.reports.report(Body::ConflictChanged(event)) {
-            Ok(()) => self.told_conflicts.extend(news),
-            Err(error) => super::report::not_told(&error),
-        }
-    }
-
-    /// Tells which conflicts are over, and how.
-    pub(super) fn tell_decided(&mut self) {
-        while let Some((decision, _, _)) = self.decided.first() {
-            let decision = *decision;
-            let alike: Vec<_> = self.decided.iter().filter(|(d, _, _)| *d == decision).collect();
-            let changes = alike.iter().map(|(_, key, conflict)| conflict.change(key));
-            let (changes, omitted) = told_changes(changes);
-            if omitted > 0 {
-                tracing::warn!(omitted, "more conflicts were decided than one event names");
-            }
-            let event = v1::ConflictChanged { decision: decision.into(), changes };
-            if let Err(error) = self.reports.report(Body::ConflictChanged(event)) {
-                return super::report::not_told(&error);
-            }
-            for (_, key, _) in &alike {
-                self.told_conflicts.remove(key);
-            }
-            self.decided.retain(|(d, _, _)| *d != decision);
-        }
+        let mut keys: BTreeSet<ResourceKey> = self.adopting.keys().cloned().collect();
+        keys.extend(self.unsettled());
+        self.settle_keys(keys);
     }
 }

@@ -1,5 +1,6 @@
 //! What the engine answers to those who look and decide.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const PAGE_BYTES: usize = 512 * 1024;
 const RESERVED_FOR: Duration = Duration::from_secs(10);
 
 /// Problems that one answer names.
-const MAX_PROBLEMS: usize = 256;
+pub(super) const MAX_PROBLEMS: usize = 256;
 
 /// Keys with what they are to become, and keys that a plan was not made for.
 type Wishes = (Vec<(ResourceKey, Value)>, Vec<Problem>);
@@ -36,6 +37,8 @@ pub(super) struct Captured {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) vcluster: VclusterId,
     pub(super) config_seq: Seq,
+    /// Keys whose value the node can never bring back.
+    pub(super) unkept: BTreeSet<ResourceKey>,
 }
 
 impl Engine {
@@ -89,7 +92,7 @@ impl Engine {
             report_only: item.is_report_only(),
             conflict: conflict.is_some(),
             journal_value: conflict.map(|conflict| (&conflict.journal).into()),
-            not_restorable: self.not_restorable(&item.old),
+            not_restorable: self.not_restorable(&item.wanted()).or_else(|| self.delayed(&item.key)),
         }
     }
 
@@ -130,13 +133,30 @@ impl Engine {
                 .error("the node has never received its configuration")
                 .next("check that the journal is healthy and reachable from the node"));
         };
-        for item in &snapshot.items {
-            // Its later rollback must find these bytes.
-            if let Err(error) = self.providers.keep(&item.key) {
+        let unkept = self.keep_captured(&snapshot);
+        Ok(Captured { snapshot, vcluster, config_seq, unkept })
+    }
+
+    /// Keeps what a later rollback must find on this node; answers which keys it will not find.
+    fn keep_captured(&mut self, snapshot: &Snapshot) -> BTreeSet<ResourceKey> {
+        // Contents of the others go to the journal.
+        let is_withheld = |item: &&Arc<Item>| item.is_withheld();
+        let withheld: Vec<_> = snapshot.items.iter().filter(is_withheld).collect();
+        let mut unkept = BTreeSet::new();
+        for item in &withheld {
+            let kept = self.providers.keep(&item.key, &item.actual()).unwrap_or_else(|error| {
                 tracing::warn!(key = %item.key, cause = causes(&error), "not kept for a rollback: {error}");
+                false
+            });
+            if !kept {
+                unkept.insert(item.key.clone());
             }
         }
-        Ok(Captured { snapshot, vcluster, config_seq })
+        if let Err(error) = self.providers.sync_kept() {
+            tracing::error!(cause = causes(&error), "nothing is kept for a rollback: {error}");
+            unkept.extend(withheld.iter().map(|item| item.key.clone()));
+        }
+        unkept
     }
 
     /// Contents of a file as it was captured; `None`: they may not leave the node, are too large, or changed since.
@@ -155,7 +175,8 @@ impl Engine {
     pub(super) fn settled(&mut self) -> v1::SettleReply {
         self.look_around();
         self.finish();
-        let problems = self.problems.values().take(MAX_PROBLEMS).map(Problem::to_wire);
+        let problems = self.problems.values().chain(&self.orphaned);
+        let problems = problems.take(MAX_PROBLEMS).map(Problem::to_wire);
         v1::SettleReply {
             config_seq: self.declared.head().map_or(0, Seq::get),
             problems: problems.collect(),
@@ -191,22 +212,18 @@ impl Engine {
         let (wishes, mut problems) = self.wishes(plan)?;
         let mut reply =
             v1::RollbackCheckReply { plan_sha256: sha256.to_vec(), ..Default::default() };
+        let mut differing = BTreeSet::new();
         for (key, want) in &wishes {
-            let actual = match self.providers.read(key) {
-                Ok(actual) if self.providers.satisfies(key, want, &actual) => continue,
-                Ok(actual) => actual,
-                Err(error) => {
-                    problems.push(Problem::new(key, &error));
-                    continue;
-                }
-            };
-            drop(actual);
-            reply.keys += 1;
-            match self.holders_of(key) {
-                Ok(holders) => reply.holders.extend(holders),
+            match self.providers.read(key) {
+                Ok(actual) if self.providers.satisfies(key, want, &actual) => {}
+                Ok(_) => drop(differing.insert(key.clone())),
                 Err(error) => problems.push(Problem::new(key, &error)),
             }
         }
+        reply.keys = u32::try_from(differing.len()).unwrap_or(u32::MAX);
+        let (holders, unknown) = self.would_hurt(&differing);
+        reply.holders = holders;
+        problems.extend(unknown);
         reply.problems = problems.iter().take(MAX_PROBLEMS).map(Problem::to_wire).collect();
         if reply.holders.is_empty() {
             self.reserved = Some((sha256, self.now().boot.later(RESERVED_FOR)));
@@ -255,7 +272,7 @@ impl Engine {
             }
             let items = self.set.items().filter(|item| !item.is_report_only());
             return Ok((
-                items.map(|item| (item.key.clone(), item.old.clone())).collect(),
+                items.map(|item| (item.key.clone(), item.wanted())).collect(),
                 Vec::new(),
             ));
         }
@@ -275,10 +292,10 @@ impl Engine {
     fn wish(&mut self, change: Change) -> Result<Option<Value>, Problem> {
         let key = change.key;
         let fault = |error| Problem::new(&key, &error);
-        let want = match (change.new, self.bases.get(&key)) {
+        let want = match (change.new, self.base_of(&key)) {
             (Some(new), _) => Some(new),
             // Declared no more: what it was before anybody declared it.
-            (None, Some(base)) => Some(base.observed.clone()),
+            (None, Some(base)) => Some(base),
             (None, None) => self.providers.baseline(&key).map_err(fault)?,
         };
         let Some(want) = want else { return Ok(None) };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_runtime::{Clock, Timestamp};
-use pact_schemas::resource::{ResourceKey, State, Value};
+use pact_schemas::resource::{ResourceKey, State};
 use pact_schemas::v1;
 
 use super::act::{Problem, Unfinished};
@@ -19,18 +19,20 @@ use super::providers::Providers;
 use super::report::{Ledger, Reports};
 use super::sessions::Sessions;
 use super::settings::{FileSettings, Mode, Settings};
-use super::store::{Base, MAX_REMEMBERED, Remembered, SavedState, Store, StoreError, Why};
+use super::store::{Adopting, Base, MAX_REMEMBERED, Remembered, SavedState, Store, StoreError};
+use super::{bases, ending};
 use crate::boot::BootId;
 use crate::declared::{ContentsFolder, Declared, Known};
 use crate::exec::causes;
 use crate::provider::{Poll, Provider};
 use crate::time::PlaneClock;
+use crate::uplink::Pause;
 
 /// What was held is tried again this often, and a set that was too large is looked at again.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A key that differs again so soon after it was undone at once is somebody's who insists: it gets a window.
-const CATEGORY_PAUSE: Duration = Duration::from_secs(10);
+/// Before anything can have ended.
+const NEVER: Timestamp = Timestamp::from_unix_nanos(i64::MIN);
 
 /// How often a running window is written down, so that little of it is forgotten by a reboot.
 const KEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,8 +61,10 @@ pub(crate) struct Engine {
     pub(super) file: FileSettings,
     pub(super) settings: Settings,
     pub(super) declared: Arc<Declared>,
-    /// What is declared and in force.
+    /// What is declared and in force, as far as it was adopted.
     pub(super) wanted: State,
+    /// The least that plane time was when that was judged.
+    judged_at: Option<Timestamp>,
     pub(super) contents: ContentsFolder,
     pub(super) set: DriftSet,
     pub(super) window: Window,
@@ -68,8 +72,16 @@ pub(crate) struct Engine {
     pub(super) decided: Vec<(v1::ConflictDecision, ResourceKey, Conflict)>,
     pub(super) snapshots: Snapshots,
     pub(super) bases: BTreeMap<ResourceKey, Base>,
+    /// They are others than on disk.
+    pub(super) bases_changed: bool,
+    /// Keys that are being adopted, with what was declared before.
+    pub(super) adopting: Adopting,
+    /// All of that is on disk, as far as it has to be.
+    pub(super) is_adopted: bool,
     /// Declared keys that could not be brought about.
     pub(super) problems: BTreeMap<ResourceKey, Problem>,
+    /// Keys that were let go last and stay as they are.
+    pub(super) orphaned: Vec<Problem>,
     pub(super) store: Store,
     pub(super) reports: Box<dyn Reports>,
     pub(super) ledger: Ledger,
@@ -85,9 +97,12 @@ pub(crate) struct Engine {
     /// Conflicts that the journal was told of.
     pub(super) told_conflicts: BTreeSet<ResourceKey>,
     /// What was left when the window ended: only other keys are news.
-    left: BTreeSet<ResourceKey>,
-    undone_at: BTreeMap<ResourceKey, Boot>,
-    retry_at: Option<Boot>,
+    pub(super) left: BTreeSet<ResourceKey>,
+    pub(super) undone_at: BTreeMap<ResourceKey, Boot>,
+    pub(super) retry_at: Option<Boot>,
+    /// The next wait after a failure that passes, and what failed.
+    pub(super) pause: Pause,
+    pub(super) delayed: Option<String>,
     pub(super) rescan_at: Boot,
     kept_window: Option<Saved>,
     pub(super) looked_at: Duration,
@@ -101,9 +116,13 @@ impl Engine {
     /// Reads what an earlier run left. Blocks; looks at nothing yet.
     pub(crate) fn open(parts: EngineParts) -> Result<Self, StoreError> {
         let store = Store::open(&parts.folder)?;
-        let bases = store.bases()?;
+        let (bases, adopting) = (store.bases()?, store.adopting()?);
         let settings = Settings::new(&parts.file, &parts.declared);
-        let wanted = parts.declared.in_force(parts.plane.now().map(|time| time.now));
+        let in_force = parts.declared.in_force(parts.plane.at_least());
+        // Without declarations on disk, what was adopted last is all that is known of them.
+        let is_lost = parts.declared.head().is_none();
+        let is_declared = |key: &ResourceKey| is_lost || in_force.contains_key(key);
+        let wanted = bases::adopted(&bases, &adopting, is_declared);
         let boot = Boot::new(parts.clock.boot_time());
         Ok(Self {
             providers: Providers::new(parts.providers),
@@ -111,6 +130,7 @@ impl Engine {
             settings,
             declared: parts.declared,
             wanted,
+            judged_at: None,
             contents: parts.contents,
             set: DriftSet::default(),
             window: Window::default(),
@@ -118,7 +138,11 @@ impl Engine {
             decided: Vec::new(),
             snapshots: Snapshots::default(),
             bases,
+            bases_changed: false,
+            adopting,
+            is_adopted: true,
             problems: BTreeMap::new(),
+            orphaned: Vec::new(),
             store,
             reports: parts.reports,
             ledger: Ledger::default(),
@@ -133,6 +157,8 @@ impl Engine {
             left: BTreeSet::new(),
             undone_at: BTreeMap::new(),
             retry_at: None,
+            pause: ending::PAUSE,
+            delayed: None,
             rescan_at: boot.later(RESCAN_INTERVAL),
             kept_window: None,
             looked_at: parts.clock.boot_time(),
@@ -143,7 +169,7 @@ impl Engine {
         })
     }
 
-    /// The first look: finishes what a crash interrupted, finds drift, applies declarations after a boot.
+    /// The first look: finds drift, finishes what a crash interrupted, applies declarations after a boot.
     pub(crate) fn start(&mut self) -> Result<(), StoreError> {
         let saved = self.store.state()?;
         self.providers.ignore(&self.settings.blacklist);
@@ -167,9 +193,10 @@ impl Engine {
                 self.retry_at = Some(self.now().boot.later(RETRY_INTERVAL));
             }
         }
+        self.finish_adoption();
         if !is_same_boot {
-            let all: Vec<ResourceKey> = self.wanted.keys().cloned().collect();
-            let untouched = all.into_iter().filter(|key| !remembered.contains(key)).collect();
+            let all = self.wanted.keys();
+            let untouched = all.filter(|key| !remembered.contains(key)).cloned().collect();
             self.bring_about(untouched);
         }
         self.finish();
@@ -183,7 +210,7 @@ impl Engine {
             self.set.remember(&item.key, since, session);
             let (known, journal) = (self.set.get(&item.key), self.wanted.get(&item.key));
             if let (true, Some(known), Some(journal)) = (item.conflict, known, journal) {
-                let conflict = Conflict { journal: journal.clone(), local: known.new.clone() };
+                let conflict = Conflict { journal: journal.clone(), local: known.actual() };
                 self.conflicts.insert(item.key.clone(), conflict);
                 self.told_conflicts.insert(item.key.clone());
             }
@@ -223,7 +250,8 @@ impl Engine {
     }
 
     pub(super) fn watch_declared(&mut self) {
-        let keys: BTreeSet<ResourceKey> = self.wanted.keys().cloned().collect();
+        let keys: BTreeSet<ResourceKey> =
+            self.wanted.keys().chain(self.bases.keys()).cloned().collect();
         self.providers.declare(&keys);
     }
 
@@ -231,6 +259,9 @@ impl Engine {
     pub(crate) fn reload(&mut self, file: FileSettings) {
         self.file = file;
         self.settings_changed();
+        // What was let go may be this node's to undo now.
+        let released = self.unsettled();
+        self.settle_keys(released);
         self.finish();
     }
 
@@ -251,43 +282,17 @@ impl Engine {
         self.settings.mode
     }
 
-    /// Drift of the categories that are undone at once.
-    fn undo_categories(&mut self) {
-        if self.is_reserved() {
-            return;
-        }
-        let now = self.now().boot;
-        self.undone_at.retain(|_, at| now < at.later(CATEGORY_PAUSE));
-        let (mut due, mut insists) = (Vec::new(), false);
-        for item in self.set.items().filter(|item| self.settings.undoes_at_once(&item.key)) {
-            if self.conflicts.contains_key(&item.key) {
-                continue;
-            }
-            if self.undone_at.contains_key(&item.key) {
-                insists = true;
-            } else {
-                due.push((item.key.clone(), item.old.clone()));
-            }
-        }
-        let keys: Vec<ResourceKey> = due.iter().map(|(key, _)| key.clone()).collect();
-        self.carry_out(Why::Category, due);
-        self.undone_at.extend(keys.into_iter().map(|key| (key, now)));
-        if insists {
-            let again = now.later(CATEGORY_PAUSE);
-            self.retry_at = Some(self.retry_at.map_or(again, |at| at.min(again)));
-        }
-    }
-
     /// What the clock brings: ends of deltas, warnings, the end of the window, another try.
     fn pass_time(&mut self) {
         let now = self.now();
-        let plane = self.plane.now().map(|time| time.now);
-        if let Some(plane) = plane {
+        if let Some(plane) = self.plane.now().map(|time| time.now) {
             self.window.settle(now, plane, self.settings.limits);
         }
-        let in_force = self.declared.in_force(plane);
-        if in_force != self.wanted {
-            self.adopt_state(in_force);
+        if self.may_have_ended(self.plane.at_least()) {
+            let in_force = self.in_force();
+            if in_force != self.wanted {
+                self.adopt_state(in_force);
+            }
         }
         match self.window.tick(now) {
             Tick::Nothing => {}
@@ -303,6 +308,7 @@ impl Engine {
         }
         if self.retry_at.is_some_and(|at| now.boot >= at) && !self.is_reserved() {
             self.retry_at = None;
+            self.resume_adoption();
             if self.window.is_deferred() && self.settings.mode == Mode::Enforce {
                 let left = self.left.clone();
                 self.undo(|key| left.contains(key));
@@ -310,52 +316,26 @@ impl Engine {
         }
     }
 
-    /// Nobody decided in time.
-    fn window_ended(&mut self) {
-        tracing::warn!(keys = self.set.counted(), mode = %self.settings.mode, "the commit window has ended");
-        let undecided = std::mem::take(&mut self.conflicts);
-        let keys: BTreeSet<ResourceKey> = undecided.keys().cloned().collect();
-        let ended = v1::ConflictDecision::GraceEnded;
-        self.decided.extend(undecided.into_iter().map(|(key, conflict)| (ended, key, conflict)));
-        self.tell_decided();
-        let of_conflicts = self.undoable(|key| keys.contains(key));
-        // What is held of them is held for the next line too.
-        self.carry_out(Why::Conflict, of_conflicts);
-        self.undo(|_| true);
+    /// Whether another state may be in force than when that was judged.
+    fn may_have_ended(&self, passed: Option<Timestamp>) -> bool {
+        let Some(passed) = passed else { return false };
+        let before = self.judged_at.unwrap_or(NEVER);
+        passed < before || self.declared.next_expiry(before).is_some_and(|at| at <= passed)
     }
 
-    /// Drift that may be undone by itself now, of these keys.
-    fn undoable(&self, is_meant: impl Fn(&ResourceKey) -> bool) -> Vec<(ResourceKey, Value)> {
-        let meant = self.set.items().filter(|item| {
-            is_meant(&item.key)
-                && self.settings.undoes(&item.key)
-                && !self.conflicts.contains_key(&item.key)
-        });
-        meant.map(|item| (item.key.clone(), item.old.clone())).collect()
-    }
-
-    /// Undoes drift of these keys whose time is over, and says where that leaves the window.
-    fn undo(&mut self, is_meant: impl Fn(&ResourceKey) -> bool) {
-        let due = self.undoable(is_meant);
-        let outcome = self.carry_out(Why::WindowEnded, due);
-        if self.set.counted() == 0 {
-            return; // `finish` closes the window
+    /// What is declared and in force now. What has ended is noted on disk first: it never comes back to life.
+    pub(super) fn in_force(&mut self) -> State {
+        if self.declared.head().is_none() {
+            return self.wanted.clone(); // nothing is known that could be over
         }
-        let left = self.set.keys().into_iter().collect();
-        if outcome.is_held() {
-            self.put_off(outcome.held, left);
-        } else {
-            self.window.expire();
-            self.left = left;
+        let passed = self.plane.at_least();
+        if self.may_have_ended(passed)
+            && let Err(error) = self.plane.keep_at_least()
+        {
+            tracing::error!(%error, "what has ended may count again after a reboot, until the plane's time is known");
         }
-    }
-
-    /// What is left waits for its holders; in enforce mode it is tried again.
-    pub(super) fn put_off(&mut self, holders: Vec<v1::Holder>, left: BTreeSet<ResourceKey>) {
-        let now = self.now();
-        self.window.defer(now, holders);
-        self.left = left;
-        self.retry_at = Some(now.boot.later(RETRY_INTERVAL));
+        self.judged_at = passed;
+        self.declared.in_force(passed)
     }
 
     /// Brings window, reports and files to what the set is now.
@@ -366,6 +346,7 @@ impl Engine {
         self.window.drift(now, self.set.counted(), magnitude, self.settings.limits);
         if self.window.is_idle() {
             self.deferred_told = None;
+            self.delayed = None;
         }
         self.retry_unfinished();
         self.tell_pending();
@@ -410,7 +391,13 @@ impl Engine {
         self.kept_window = Some(window.clone());
         let state =
             SavedState { window, items: items.collect(), told: self.ledger.told.clone(), boot_id };
-        if let Err(error) = self.store.keep_state(&state) {
+        let kept = self.store.keep_state(&state).and_then(|()| self.keep_bases());
+        // What was adopted is forgotten last: windows and conflicts that came of it are on disk now.
+        let kept = kept.and_then(|()| match self.adopting.is_empty() {
+            true => self.store.keep_adopting(&self.adopting),
+            false => Ok(()),
+        });
+        if let Err(error) = kept {
             tracing::error!(cause = causes(&error), "drift state is not kept: {error}");
         }
     }
@@ -432,10 +419,10 @@ impl Engine {
         let soonest = moments.into_iter().filter(|at| *at > now.boot).min();
         let mut wait = soonest.map_or(RETRY_INTERVAL, |at| now.boot.until(at));
         wait = self.providers.next_poll().map_or(wait, |poll| wait.min(poll));
-        if let Some(plane) = self.plane.now().map(|time| time.now)
-            && let Some(expiry) = self.declared.next_expiry(plane)
+        if let Some(passed) = self.plane.at_least()
+            && let Some(expiry) = self.declared.next_expiry(passed)
         {
-            wait = wait.min(expiry.duration_since(plane).unwrap_or_default());
+            wait = wait.min(expiry.duration_since(passed).unwrap_or_default());
         }
         // Never a busy loop, whatever a provider says.
         wait.max(Duration::from_millis(20))
@@ -448,9 +435,9 @@ impl Engine {
         }
         if !Arc::ptr_eq(&self.declared, &known.declared) {
             self.declared = Arc::clone(&known.declared);
+            self.judged_at = None;
             self.settings_changed();
-            let plane = self.plane.now().map(|time| time.now);
-            let in_force = self.declared.in_force(plane);
+            let in_force = self.in_force();
             // They may have parted and met again between two looks at this.
             let was_away = self.is_away || known.losses != self.losses;
             if was_away {

@@ -7,8 +7,45 @@ use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 use pact_schemas::v1::node_event::Body;
 
 use super::report::Reports;
-use crate::provider::{Contents, Found, Hold, Holder, Poll, Provider, ProviderError};
+use crate::provider::{Contents, Found, Hold, Holder, Holders, Poll, Provider, ProviderError};
 use crate::spool::SpoolError;
+
+/// Where the agent dies: at one of the moments between two of its steps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Steps {
+    left: Arc<Mutex<Option<usize>>>,
+}
+
+impl Steps {
+    /// It dies after this many more steps.
+    pub(super) fn die_after(&self, steps: usize) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(steps);
+    }
+
+    /// It lives.
+    pub(super) fn live(&self) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// One step is over.
+    pub(super) fn step(&self) {
+        let is_over = {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            match left.as_mut() {
+                None => false,
+                Some(0) => true,
+                Some(left) => {
+                    *left -= 1;
+                    false
+                }
+            }
+        };
+        if is_over {
+            // No hook: a death that is meant needs no message.
+            std::panic::resume_unwind(Box::new("the agent dies here"));
+        }
+    }
+}
 
 /// The node that a fake provider shows.
 #[derive(Debug, Default)]
@@ -17,6 +54,11 @@ pub(super) struct Node {
     pub(super) baseline: BTreeMap<ResourceKey, Value>,
     pub(super) held: BTreeSet<ResourceKey>,
     pub(super) refused: BTreeSet<ResourceKey>,
+    /// The disk fails: nothing is written.
+    pub(super) is_broken: bool,
+    pub(super) steps: Steps,
+    /// Nobody can say who holds what.
+    pub(super) unsearched: bool,
     changed: BTreeSet<ResourceKey>,
     pub(super) applied: Vec<ResourceKey>,
 }
@@ -97,22 +139,38 @@ impl Provider for Fake {
     fn apply(
         &mut self,
         key: &ResourceKey,
+        observed: &Value,
         want: &Value,
         _contents: &dyn Contents,
     ) -> Result<(), ProviderError> {
         let mut node = self.node();
+        if node.actual.get(key).unwrap_or(&Value::Absent) != observed {
+            return Err(ProviderError::Changed { key: key.clone() });
+        }
         if node.refused.contains(key) {
             return Err(ProviderError::NotRestorable { key: key.clone(), why: "refused" });
         }
+        if node.is_broken {
+            let source = std::io::Error::from_raw_os_error(nix::libc::EIO);
+            return Err(ProviderError::Io { what: "write", path: "/disk".into(), source });
+        }
+        node.steps.step();
         node.actual.insert(key.clone(), want.clone());
         node.applied.push(key.clone());
         Ok(())
     }
 
-    fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError> {
-        let is_held = self.node().held.contains(key);
+    fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {
+        let node = self.node();
         let holder = || Holder { pid: 42, name: "vim".to_owned(), how: Hold::Open };
-        Ok(is_held.then(holder).into_iter().collect())
+        let of = |key: &ResourceKey| match node.unsearched {
+            true => Err(ProviderError::HoldersUnknown {
+                key: key.clone(),
+                within: std::time::Duration::from_secs(2),
+            }),
+            false => Ok(node.held.contains(key).then(holder).into_iter().collect()),
+        };
+        keys.iter().map(|key| (key.clone(), of(key))).collect()
     }
 
     fn contents(
@@ -140,6 +198,7 @@ impl Provider for Fake {
 pub(super) struct Told {
     events: Arc<Mutex<Vec<Body>>>,
     is_full: Arc<Mutex<bool>>,
+    pub(super) steps: Steps,
 }
 
 impl Told {
@@ -157,6 +216,7 @@ impl Reports for Told {
     fn report(&mut self, body: Body) -> Result<(), SpoolError> {
         self.check_room()?;
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+        self.steps.step();
         Ok(())
     }
 

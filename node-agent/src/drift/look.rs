@@ -22,11 +22,17 @@ impl Engine {
     /// Everything anew.
     pub(super) fn scan(&mut self) {
         self.set.begin_scan();
-        let mut found = BTreeMap::new();
+        let (mut found, mut differing) = (BTreeMap::new(), 0);
+        let needed = self.needed();
+        self.providers.need(&needed);
         let blacklist = &self.settings.blacklist;
         let errors = self.providers.scan(&mut |one| {
+            if blacklist.matches(&one.key) {
+                return;
+            }
+            differing += 1;
             // One more than fits is enough to know that there are too many.
-            if found.len() <= MAX_ITEMS && !blacklist.matches(&one.key) {
+            if found.len() <= MAX_ITEMS {
                 found.insert(one.key.clone(), one);
             }
         });
@@ -34,14 +40,23 @@ impl Engine {
             tracing::warn!(cause = causes(&error), "not everything could be looked at: {error}");
         }
         let mut keys: BTreeSet<ResourceKey> = self.set.keys().into_iter().collect();
-        keys.extend(self.wanted.keys().cloned());
+        keys.extend(self.wanted.keys().chain(self.bases.keys()).cloned());
         for (key, one) in found {
-            if !self.wanted.contains_key(&key) {
+            if !self.is_ours(&key) {
                 keys.remove(&key);
                 self.saw(&key, one.old, one.new);
             }
         }
         keys.iter().for_each(|key| self.look(key));
+        self.set.end_scan(differing);
+        if self.set.is_truncated() {
+            let (kept, left_out) = (self.set.len(), self.set.left_out());
+            tracing::warn!(
+                kept,
+                left_out,
+                "more keys differ than can be decided on at once; the rest is looked at again later"
+            );
+        }
         let again = if self.set.is_truncated() { RETRY_INTERVAL } else { RESCAN_INTERVAL };
         self.rescan_at = self.now().boot.later(again);
     }
@@ -51,8 +66,8 @@ impl Engine {
         if self.settings.blacklist.matches(key) {
             return Ok(None);
         }
-        match self.wanted.get(key) {
-            Some(value) => Ok(Some(value.clone())),
+        match self.wanted.get(key).cloned().or_else(|| self.base_of(key)) {
+            Some(value) => Ok(Some(value)),
             None => self.providers.baseline(key),
         }
     }
@@ -68,7 +83,7 @@ impl Engine {
             Ok(Some((wanted, actual))) => self.saw(key, wanted, actual),
             Ok(None) => {
                 if let Some(item) = self.set.get(key).cloned() {
-                    self.ledger.note(key, item.new.clone(), item.old.clone());
+                    self.ledger.note(key, item.actual(), item.wanted());
                     self.set.remove(key);
                 }
                 self.conflicts.remove(key);
@@ -88,8 +103,9 @@ impl Engine {
         }
         if is_satisfied {
             self.problems.remove(key);
+            self.is_back(key);
         }
-        let was = self.set.get(key).map_or_else(|| wanted.clone(), |item| item.new.clone());
+        let was = self.set.get(key).map_or_else(|| wanted.clone(), |item| item.actual());
         let seen = self.seen(key);
         let differs = (!is_satisfied).then_some(wanted);
         if self.set.observe(key, differs, actual.clone(), seen) {

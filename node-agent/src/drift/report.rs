@@ -100,7 +100,7 @@ impl Ledger {
     ) -> Option<(v1::DriftChanged, String)> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let mut drift = v1::NodeDrift {
-            keys: count(set.counted()),
+            keys: count(set.counted().saturating_add(set.left_out())),
             report_only_keys: count(set.report_only()),
             digest: set.digest().to_vec(),
             window: Some(window.status()),

@@ -6,6 +6,7 @@ use std::fmt;
 use pact_schemas::resource::{Dimension, KeyPattern, KeyPatterns, ResourceKey};
 
 use super::core::magnitude::Limits;
+use super::store::Why;
 use crate::declared::Declared;
 
 /// Whether the node restores anything by itself.
@@ -90,6 +91,20 @@ impl Settings {
             && !dimension.is_report_only()
             && !self.require_ack.contains(&dimension)
             && !self.blacklist.matches(key)
+    }
+
+    /// Whether this node may write a key for this reason now; an admin's rollback asks nobody but the admin.
+    pub(crate) fn allows(&self, why: Why, key: &ResourceKey) -> bool {
+        match why {
+            Why::Rollback { .. } => true,
+            Why::Declared => {
+                self.enforces(key)
+                    && !key.dimension().is_report_only()
+                    && !self.blacklist.matches(key)
+            }
+            Why::WindowEnded | Why::Conflict => self.undoes(key),
+            Why::Category => self.undoes_at_once(key),
+        }
     }
 
     /// Whether drift of this key is undone at once.
@@ -181,5 +196,14 @@ mod tests {
         assert_eq!(judge("file//etc/motd"), (true, false, false));
         assert_eq!(judge("file//home/x"), (false, false, false));
         assert_eq!(judge("net/eth0"), (false, false, false));
+        let allows = |why| {
+            ["sysctl/vm.x", "file//etc/motd", "file//home/x", "package/x"]
+                .map(|key| settings.allows(why, &key.parse().unwrap()))
+        };
+        assert_eq!(allows(Why::Declared), [true, true, false, false]);
+        for why in [Why::WindowEnded, Why::Conflict, Why::Category] {
+            assert_eq!(allows(why), [true, false, false, false], "{why:?}");
+        }
+        assert_eq!(allows(Why::Rollback { seq: 1 }), [true; 4]);
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! drift/state.json   window, conflicts, since when and by whom keys differ, what was told last
-//! drift/bases        encoded ChangeSet: for each declared key `old` = its base, `new` = pact's value
+//! drift/bases        encoded ChangeSet: for each key that was adopted `old` = its base, `new` = pact's value;
+//!                    no `old`: what it was before is not known. A key stays until it is what it was
+//! drift/adopting     encoded ChangeSet of what is being adopted: `old` = what was declared before, if anything was
 //! drift/intent       one line of JSON, then the encoded ChangeSet of what is being changed: `old` is, `new` is to be
 //! ```
 //!
-//! Every file is replaced in one step (`durable`), 0600. An intent that is there when the agent starts was interrupted.
+//! Every file is replaced in one step (`durable`), 0600. An intent that is there when the agent starts was interrupted, and so was
+//! an adoption. `adopting` is written before `bases`, both before anything is changed, and is removed after that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,6 +19,7 @@ use pact_schemas::resource::{Change, MAX_KEY_BYTES, ResourceKey, Value, change_s
 use pact_schemas::v1;
 use prost::Message;
 
+use super::core::held::Held;
 use super::core::window::Saved;
 use crate::durable::{self, PRIVATE};
 
@@ -87,14 +91,25 @@ struct IntentLine {
     spool_head: u64,
 }
 
-/// What a key was restored from and to.
+/// What a key was, and what pact made of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Base {
-    /// Before anything was declared for it.
-    pub(crate) observed: Value,
+    /// Before anything was declared for it; `None`: that could not be read.
+    pub(crate) observed: Option<Held>,
     /// What pact declared last.
-    pub(crate) ours: Value,
+    pub(crate) ours: Held,
 }
+
+impl Base {
+    /// Holds these values.
+    pub(crate) fn new(observed: Option<Value>, ours: Value) -> Self {
+        let ours = Held::new(ours, None);
+        Self { observed: observed.map(|observed| Held::new(observed, Some(&ours))), ours }
+    }
+}
+
+/// Keys whose declaration is being adopted, with what was declared before.
+pub(crate) type Adopting = BTreeMap<ResourceKey, Option<Value>>;
 
 /// Since when and by whom a key differs.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -125,6 +140,11 @@ pub(crate) struct Store {
     folder: PathBuf,
     /// What `state.json` holds: it is not written again for nothing.
     written: Vec<u8>,
+    /// There may be a file of what is being adopted.
+    has_adopting: bool,
+    /// Where the agent dies.
+    #[cfg(test)]
+    pub(super) steps: super::fake::Steps,
 }
 
 impl Store {
@@ -132,7 +152,14 @@ impl Store {
     pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
         let io = |source| StoreError::Io { path: folder.to_owned(), source };
         durable::private_folder(folder).map_err(io)?;
-        Ok(Self { folder: folder.to_owned(), written: Vec::new() })
+        let has_adopting = folder.join("adopting").exists();
+        Ok(Self {
+            folder: folder.to_owned(),
+            written: Vec::new(),
+            has_adopting,
+            #[cfg(test)]
+            steps: super::fake::Steps::default(),
+        })
     }
 
     /// The state of before. One that does not parse counts as none: windows begin anew, nothing is undone early.
@@ -154,6 +181,7 @@ impl Store {
         if bytes != self.written {
             durable::replace(&path, &bytes, PRIVATE).map_err(io)?;
             self.written = bytes;
+            self.step();
         }
         Ok(())
     }
@@ -162,8 +190,7 @@ impl Store {
     pub(crate) fn bases(&self) -> Result<BTreeMap<ResourceKey, Base>, StoreError> {
         let Some(bytes) = self.read("bases", MAX_SET_BYTES)? else { return Ok(BTreeMap::new()) };
         let changes = self.changes("bases", &bytes)?;
-        let base =
-            |change: Change| Some((change.key, Base { observed: change.old?, ours: change.new? }));
+        let base = |change: Change| Some((change.key, Base::new(change.old, change.new?)));
         changes.into_iter().map(base).collect::<Option<_>>().ok_or_else(|| self.foreign("bases"))
     }
 
@@ -171,11 +198,36 @@ impl Store {
     pub(crate) fn keep_bases(&self, bases: &BTreeMap<ResourceKey, Base>) -> Result<(), StoreError> {
         let changes = bases.iter().map(|(key, base)| v1::Change {
             key: key.to_string(),
-            old: Some((&base.observed).into()),
-            new: Some((&base.ours).into()),
+            old: base.observed.as_ref().map(|observed| (&observed.value()).into()),
+            new: Some((&base.ours.value()).into()),
         });
         let set = v1::ChangeSet { changes: changes.collect(), chunks: Vec::new() };
         self.write("bases", &set.encode_to_vec())
+    }
+
+    /// What was being adopted when the agent ended.
+    pub(crate) fn adopting(&self) -> Result<Adopting, StoreError> {
+        let Some(bytes) = self.read("adopting", MAX_SET_BYTES)? else { return Ok(Adopting::new()) };
+        let changes = self.changes("adopting", &bytes)?;
+        Ok(changes.into_iter().map(|change| (change.key, change.old)).collect())
+    }
+
+    /// Writes what is being adopted; nothing: it is done.
+    pub(crate) fn keep_adopting(&mut self, adopting: &Adopting) -> Result<(), StoreError> {
+        if adopting.is_empty() {
+            if std::mem::take(&mut self.has_adopting) {
+                self.remove("adopting").inspect_err(|_| self.has_adopting = true)?;
+            }
+            return Ok(());
+        }
+        let changes = adopting.iter().map(|(key, old)| v1::Change {
+            key: key.to_string(),
+            old: old.as_ref().map(Into::into),
+            new: None,
+        });
+        let set = v1::ChangeSet { changes: changes.collect(), chunks: Vec::new() };
+        self.has_adopting = true;
+        self.write("adopting", &set.encode_to_vec())
     }
 
     /// What was interrupted.
@@ -206,12 +258,18 @@ impl Store {
 
     /// It is done, and told.
     pub(crate) fn end(&self) -> Result<(), StoreError> {
-        let path = self.folder.join("intent");
+        self.remove("intent")
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(name);
         let io = |source| StoreError::Io { path: path.clone(), source };
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io(error)),
-            _ => durable::sync_folder(&self.folder).map_err(io),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => durable::sync_folder(&self.folder).map_err(io)?,
         }
+        self.step();
+        Ok(())
     }
 
     fn changes(&self, name: &str, bytes: &[u8]) -> Result<Vec<Change>, StoreError> {
@@ -231,8 +289,20 @@ impl Store {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.folder.join(name);
-        durable::replace(&path, bytes, PRIVATE).map_err(|source| StoreError::Io { path, source })
+        durable::replace(&path, bytes, PRIVATE)
+            .map_err(|source| StoreError::Io { path, source })?;
+        self.step();
+        Ok(())
     }
+
+    #[cfg(test)]
+    fn step(&self) {
+        self.steps.step();
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "tests count steps")]
+    const fn step(&self) {}
 }
 
 #[cfg(test)]
@@ -242,7 +312,7 @@ mod tests {
     #[test]
     fn intents_and_bases_come_back_as_they_were() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
         assert_eq!((store.intent().unwrap(), store.bases().unwrap()), (None, BTreeMap::new()));
         let key: ResourceKey = "file//etc/motd".parse().unwrap();
         let change = Change {
@@ -257,10 +327,18 @@ mod tests {
         store.end().unwrap();
         store.end().unwrap();
         assert_eq!(store.intent().unwrap(), None);
-        let base = Base { observed: Value::Absent, ours: Value::Integer(3) };
-        let bases = BTreeMap::from([(key, base)]);
+        let other: ResourceKey = "sysctl/a".parse().unwrap();
+        let base = |observed| Base::new(observed, Value::Integer(3));
+        let bases =
+            BTreeMap::from([(key.clone(), base(Some(Value::Absent))), (other.clone(), base(None))]);
         store.keep_bases(&bases).unwrap();
         assert_eq!(store.bases().unwrap(), bases);
+        let adopting = Adopting::from([(key, None), (other, Some(Value::Integer(2)))]);
+        assert_eq!(store.adopting().unwrap(), Adopting::new());
+        store.keep_adopting(&adopting).unwrap();
+        assert_eq!(store.adopting().unwrap(), adopting);
+        store.keep_adopting(&Adopting::new()).unwrap();
+        assert_eq!(store.adopting().unwrap(), Adopting::new());
         std::fs::write(folder.path().join("intent"), "torn").unwrap();
         assert!(matches!(store.intent(), Err(StoreError::Foreign { .. })));
     }

@@ -35,10 +35,11 @@ pub(crate) type Conflicts = BTreeMap<ResourceKey, Conflict>;
 pub(crate) fn detect(set: &DriftSet, before: &State, declared: &State) -> Conflicts {
     let of_item = |item: &super::set::Item| {
         let journal = declared.get(&item.key)?;
-        let is_new = before.get(&item.key) != Some(journal) && !matches(journal, &item.old);
-        let differs = !matches(journal, &item.new);
+        let is_new = before.get(&item.key) != Some(journal) && !matches(journal, &item.wanted());
+        let local = item.actual();
+        let differs = !matches(journal, &local);
         (is_new && differs).then(|| {
-            let conflict = Conflict { journal: journal.clone(), local: item.new.clone() };
+            let conflict = Conflict { journal: journal.clone(), local };
             (item.key.clone(), conflict)
         })
     };

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use pact_runtime::Timestamp;
 use pact_schemas::Seq;
 
-use super::set::{DriftSet, Item};
+use super::set::{DriftSet, Item, MAX_ITEMS};
 
 /// Looks that are remembered: a person looks, perhaps a second one beside, and then decides. Items are shared with the set.
 const KEPT: usize = 8;
+
+/// Items that are remembered in all looks but the last: two of the largest. Those that have changed since are not shared.
+const MAX_KEPT_ITEMS: usize = 2 * MAX_ITEMS;
 
 /// The drift as it was shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +45,19 @@ impl Snapshots {
         self.kept.retain(|kept| kept.digest != digest);
         let items = set.items().cloned().collect();
         let snapshot = Arc::new(Snapshot { digest, items, config_seq, taken: now });
-        if self.kept.len() == KEPT {
+        self.kept.push_back(Arc::clone(&snapshot));
+        let items =
+            |kept: &VecDeque<Arc<Snapshot>>| kept.iter().map(|one| one.items.len()).sum::<usize>();
+        while self.kept.len() > KEPT || (self.kept.len() > 1 && items(&self.kept) > MAX_KEPT_ITEMS)
+        {
             self.kept.pop_front();
         }
-        self.kept.push_back(Arc::clone(&snapshot));
         snapshot
+    }
+
+    /// What the contents are found by that keys had when they were shown.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.kept.iter().flat_map(|kept| kept.items.iter().flat_map(|item| item.digests()))
     }
 
     /// What was shown under this digest.
@@ -81,7 +92,7 @@ mod tests {
         assert!(snapshots.get(&digests[0]).is_none());
         for (value, digest) in digests.iter().enumerate().skip(1) {
             let snapshot = snapshots.get(digest).unwrap();
-            assert_eq!(snapshot.items[0].new, Value::Integer(value as i64));
+            assert_eq!(snapshot.items[0].actual(), Value::Integer(value as i64));
         }
         // Looking again at the same drift forgets nothing else.
         for _ in 0..20 {
@@ -89,5 +100,22 @@ mod tests {
         }
         assert!(snapshots.get(&digests[1]).is_some());
         assert!(snapshots.get(&[0; 32]).is_none());
+    }
+
+    #[test]
+    fn large_looks_push_each_other_out_and_the_last_stays() {
+        let (mut set, mut snapshots) = (DriftSet::default(), Snapshots::default());
+        let at = Timestamp::from_unix_nanos(1);
+        let seen = Seen { at, session: None };
+        let mut digests = Vec::new();
+        for round in 0..3 {
+            for number in 0..=(MAX_ITEMS * 2 / 3) as i64 {
+                let key = format!("sysctl/k{number}").parse().unwrap();
+                set.observe(&key, Some(Value::Integer(-1)), Value::Integer(round), seen);
+            }
+            digests.push(snapshots.take(&set, None, at).digest);
+        }
+        let are_kept = digests.iter().map(|digest| snapshots.get(digest).is_some());
+        assert_eq!(are_kept.collect::<Vec<_>>(), [false, true, true]);
     }
 }
