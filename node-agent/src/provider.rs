@@ -10,12 +10,16 @@
 //!   called after [`Provider::next_poll`].
 //! - [`Poll::Changed`] names keys that may have changed; `read` tells. What a provider itself applied shows up as well.
 //! - `satisfies`, not `==`, compares what is wanted with what is.
-//! - `keep` before a value is promised to be restorable: for every file of a capture, and for a key's `base`.
+//! - `keep` before a value is promised to be restorable, for every file of a capture and for a key's `base`; then
+//!   `sync_kept`, before anybody is told. `need` before each `scan`: what it names stays kept.
+//! - `holders` for all keys of an undo at once, shortly before they are written; `apply` then takes what was observed
+//!   along, and changes nothing that is not that any more.
 //!
 //! Invariants, as absences: nothing here follows a link out of the roots, nothing deletes the only copy of a file, no
-//! contents that an unprivileged user could not read leave through a `Value` or through `contents`.
+//! contents that an unprivileged user could not read leave through a `Value` or through `contents`; nothing is written
+//! to a file system that is not the one that was observed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -59,15 +63,19 @@ pub(crate) trait Provider: Send {
     fn rebase(&mut self, key: &ResourceKey, value: &Value) -> Result<(), ProviderError>;
 
     /// Makes it so, atomically for each key; `contents` gives the bytes of a file by SHA-256. Doing it again is harmless.
+    ///
+    /// `observed` is what the key was when this was decided: a key that is neither that nor what is wanted is left as it
+    /// is ([`ProviderError::Changed`]). What is replaced or removed is kept first, or nothing is done.
     fn apply(
         &mut self,
         key: &ResourceKey,
+        observed: &Value,
         want: &Value,
         contents: &dyn Contents,
     ) -> Result<(), ProviderError>;
 
-    /// Who uses it now; a bounded search.
-    fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError>;
+    /// Who uses each of these keys now: one bounded search for all of them. Every key is in the answer.
+    fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders;
 
     /// Bytes of a file's present contents, if they have this digest, may leave the node and fit
     /// ([`MAX_CONTENTS_BYTES`]).
@@ -77,11 +85,21 @@ pub(crate) trait Provider: Send {
         sha256: &[u8; 32],
     ) -> Result<Option<Vec<u8>>, ProviderError>;
 
-    /// Keeps what the key is now on the node, root-only, so that `apply` can bring it back also when its contents may
-    /// not leave the node. Does nothing for what does not fit: `apply` answers [`ProviderError::NotRestorable`] then.
-    fn keep(&mut self, _key: &ResourceKey) -> Result<(), ProviderError> {
+    /// Keeps this value of the key on the node, root-only, so that `apply` can bring it back also when its contents may
+    /// not leave the node. `false`: it is not kept (it does not fit, or the key is something else by now), so that
+    /// `apply` may answer [`ProviderError::NotRestorable`]. Lasts after [`Provider::sync_kept`].
+    fn keep(&mut self, _key: &ResourceKey, _value: &Value) -> Result<bool, ProviderError> {
+        Ok(true)
+    }
+
+    /// Makes what was kept last, also after a power loss. Cheap when nothing was.
+    fn sync_kept(&mut self) -> Result<(), ProviderError> {
         Ok(())
     }
+
+    /// Digests that declared values, bases of declared keys and undecided drift refer to: their contents stay kept.
+    /// Replaces the set of before.
+    fn need(&mut self, _digests: &BTreeSet<[u8; 32]>) {}
 
     /// Which keys to watch closely: the declared ones. Replaces the set of before.
     fn declare(&mut self, keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError>;
@@ -165,6 +183,9 @@ impl Hold {
     }
 }
 
+/// Who uses which key; an error: it could not be told.
+pub(crate) type Holders = BTreeMap<ResourceKey, Result<Vec<Holder>, ProviderError>>;
+
 /// Contents of files by their SHA-256.
 pub(crate) trait Contents {
     /// The bytes with this digest; `None` when they are not at hand.
@@ -208,6 +229,16 @@ pub(crate) enum ProviderError {
         /// Which.
         key: ResourceKey,
     },
+    /// On another file system than the baseline, or in a root that is not there: neither judged nor changed.
+    #[error("{key} is left alone: {at:?} {why}")]
+    Elsewhere {
+        /// Which.
+        key: ResourceKey,
+        /// The folder of which that is so.
+        at: PathBuf,
+        /// What is so.
+        why: String,
+    },
     /// Outside `[agent.observer] roots`: never changed.
     #[error("{key} is outside the roots that this node observes")]
     OutsideRoots {
@@ -221,6 +252,20 @@ pub(crate) enum ProviderError {
         key: ResourceKey,
         /// Why.
         why: &'static str,
+    },
+    /// Somebody changed it since it was observed.
+    #[error("{key} is not what it was when this was decided: it stays as it is")]
+    Changed {
+        /// Which.
+        key: ResourceKey,
+    },
+    /// Nobody can say who uses it: the search did not end in time.
+    #[error("it could not be told within {} s who uses {key}", within.as_secs())]
+    HoldersUnknown {
+        /// Which.
+        key: ResourceKey,
+        /// How long it was searched.
+        within: Duration,
     },
     /// A folder on the way is a link, or no folder.
     #[error("{key} is not reached by folders alone: {at:?} is none")]
@@ -236,13 +281,21 @@ pub(crate) enum ProviderError {
         /// Which.
         key: ResourceKey,
     },
-    /// The quarantine cannot take what would be removed.
-    #[error("{key} is not removed: the quarantine has no room for its {size_bytes} bytes")]
+    /// The quarantine cannot take what would be replaced or removed.
+    #[error("{key} is left as it is: the quarantine {folder:?} has no room for its {size_bytes} bytes")]
     NoRoom {
         /// Which.
         key: ResourceKey,
         /// How large it is.
         size_bytes: u64,
+        /// The quarantine.
+        folder: PathBuf,
+    },
+    /// Somebody has opened it since it was searched for who uses it.
+    #[error("{key} has just been opened by somebody")]
+    InUse {
+        /// Which.
+        key: ResourceKey,
     },
     /// The file system is full (or over quota).
     #[error("no room on the file system of {path:?}")]
@@ -316,8 +369,12 @@ impl ProviderError {
         matches!(
             self,
             Self::NotRestorable { .. }
+                | Self::Changed { .. }
+                | Self::HoldersUnknown { .. }
+                | Self::Elsewhere { .. }
                 | Self::NotEmpty { .. }
                 | Self::NoRoom { .. }
+                | Self::InUse { .. }
                 | Self::DiskFull { .. }
                 | Self::ReadOnly { .. }
         )
@@ -330,11 +387,15 @@ impl ProviderError {
             Self::WrongKey { .. } | Self::WrongValue { .. } | Self::UnknownOwner { .. } => {
                 ErrorCode::InvalidArgument
             }
+            Self::Changed { .. } => ErrorCode::Conflict,
             Self::OutsideRoots { .. }
             | Self::NotRestorable { .. }
+            | Self::HoldersUnknown { .. }
+            | Self::Elsewhere { .. }
             | Self::NotBeneath { .. }
             | Self::NotEmpty { .. }
             | Self::NoRoom { .. }
+            | Self::InUse { .. }
             | Self::DiskFull { .. }
             | Self::ReadOnly { .. }
             | Self::Refused { .. }
@@ -358,9 +419,21 @@ impl ProviderError {
             Self::WrongKey { .. } | Self::WrongValue { .. } => "correct the declaration",
             Self::OutsideRoots { .. } => "add the folder to [agent.observer] roots",
             Self::NotRestorable { .. } => "restore it by hand, or accept it with a commit",
+            Self::Changed { .. } => {
+                "look again with `pact diff`; in enforce mode it is tried again"
+            }
+            Self::HoldersUnknown { .. } => {
+                "look for processes in state D, and for a file system that does not answer"
+            }
+            Self::Elsewhere { .. } => {
+                "mount what was there; if this is to stay, blacklist the folder and what is in it, and lift that again"
+            }
             Self::NotBeneath { .. } => "declare the path without links",
             Self::NotEmpty { .. } => "empty the folder first",
-            Self::NoRoom { .. } => "make room in the quarantine, or remove the file by hand",
+            Self::NoRoom { .. } => {
+                "look through the quarantine and remove files from it, or put this key right by hand"
+            }
+            Self::InUse { .. } => "end who uses it; in enforce mode it is tried again",
             Self::DiskFull { .. } => "make room on the node",
             Self::ReadOnly { .. } => "make it writable, or change it from outside",
             Self::UnknownOwner { .. } => "create the user or group on the node",

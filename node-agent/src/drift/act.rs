@@ -3,8 +3,13 @@
 //! Order: room in the spool → holders → intent on disk → each key, atomically → the event on disk → the intent is forgotten.
 //! What a crash interrupts is finished at the next start, from the intent: a key that is neither what it was nor what it was to
 //! become has been changed by somebody else, and stays.
+//!
+//! Holders are looked for once for all keys, and again for those that are left whenever the last search is older than
+//! [`HOLDERS_FRESH`]: a search reads all of `/proc`, and an undo may have thousands of keys. A provider writes a key only if it
+//! still is what was read when this was decided.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use pact_schemas::ErrorCode;
 use pact_schemas::resource::{Change, Kind, ResourceKey, Value};
@@ -14,6 +19,7 @@ use super::engine::Engine;
 use super::report::{not_told, told_changes};
 use super::store::{Intent, StoreError, Why};
 use crate::exec::causes;
+use crate::held::Held;
 use crate::provider::{self, ProviderError};
 
 /// Holders that are named; whoever looks at more than this looks at the node.
@@ -21,6 +27,9 @@ const MAX_HOLDERS: usize = 64;
 
 /// Keys that an event or an answer names as not restorable.
 const MAX_NAMED: usize = 256;
+
+/// No key is written on the word of a search for holders that ended longer ago.
+const HOLDERS_FRESH: Duration = Duration::from_secs(1);
 
 /// A key that could not be made what it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,22 +74,33 @@ pub(super) struct Outcome {
     pub(super) done: Vec<Change>,
     /// Keys that were as wanted already.
     pub(super) already: usize,
-    /// Not touched, because somebody uses them.
+    /// Who uses those that were not touched; of many, some.
     pub(super) held: Vec<v1::Holder>,
+    /// Not touched, because somebody uses them.
+    held_keys: BTreeSet<ResourceKey>,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Outcome {
     /// Something waits for somebody, or for something, to go away.
     pub(super) fn is_held(&self) -> bool {
-        !self.held.is_empty() || self.problems.iter().any(|problem| problem.is_deferred)
+        !self.held_keys.is_empty() || self.problems.iter().any(|problem| problem.is_deferred)
     }
 
     /// The keys that wait.
     pub(super) fn left(&self) -> BTreeSet<ResourceKey> {
-        let held = self.held.iter().filter_map(|holder| holder.key.parse().ok());
         let deferred = self.problems.iter().filter(|problem| problem.is_deferred);
-        held.chain(deferred.map(|problem| problem.key.clone())).collect()
+        deferred.map(|problem| &problem.key).chain(&self.held_keys).cloned().collect()
+    }
+
+    fn hold(&mut self, key: &ResourceKey, holders: Vec<provider::Holder>) {
+        let room = MAX_HOLDERS.saturating_sub(self.held.len());
+        self.held.extend(holders.into_iter().take(room).map(|holder| to_wire(key, holder)));
+        self.held_keys.insert(key.clone());
+    }
+
+    fn cannot(&mut self, key: &ResourceKey, error: &ProviderError) {
+        self.problems.push(Problem::new(key, error));
     }
 
     fn refuse(&mut self, key: &ResourceKey, code: ErrorCode, reason: impl Into<String>) {
@@ -173,52 +193,102 @@ impl Engine {
                 outcome.already += 1;
                 continue;
             }
-            match self.holders_of(&key) {
-                Ok(holders) if holders.is_empty() => {
-                    changes.push(Change { key, old: Some(actual), new: Some(want) });
-                }
-                Ok(holders) => {
-                    let room = MAX_HOLDERS.saturating_sub(outcome.held.len());
-                    outcome.held.extend(holders.into_iter().take(room.max(1)));
-                }
-                Err(error) => outcome.problems.push(Problem::new(&key, &error)),
-            }
+            changes.push(Change { key, old: Some(actual), new: Some(want) });
         }
-        changes
+        self.free(changes, outcome)
     }
 
-    /// Who uses a key.
-    pub(super) fn holders_of(
-        &mut self,
-        key: &ResourceKey,
-    ) -> Result<Vec<v1::Holder>, ProviderError> {
-        let wire = |holder: provider::Holder| v1::Holder {
-            key: key.to_string(),
-            pid: holder.pid,
-            command: holder.name,
-            how: holder.how.as_str().to_owned(),
+    /// Of these changes, those whose keys nobody uses: one search for all of them.
+    fn free(&mut self, changes: Vec<Change>, outcome: &mut Outcome) -> Vec<Change> {
+        if changes.is_empty() {
+            return changes;
+        }
+        let keys = changes.iter().map(|change| change.key.clone()).collect();
+        let mut found = self.providers.holders(&keys);
+        let is_free = |change: &Change| match found.remove(&change.key) {
+            Some(Ok(holders)) if holders.is_empty() => true,
+            Some(Ok(holders)) => {
+                outcome.hold(&change.key, holders);
+                false
+            }
+            // Not knowing is not the same as nobody.
+            Some(Err(error)) => {
+                outcome.cannot(&change.key, &error);
+                false
+            }
+            None => {
+                outcome.cannot(&change.key, &unsearched(&change.key));
+                false
+            }
         };
-        let holders = self.providers.holders(key)?;
-        Ok(holders.into_iter().map(wire).collect())
+        changes.into_iter().filter(is_free).collect()
+    }
+
+    /// Who would be hurt by a change of these keys, for a list that people read: where that could not be told, the list says
+    /// so. What else went wrong comes as problems.
+    pub(super) fn would_hurt(
+        &mut self,
+        keys: &BTreeSet<ResourceKey>,
+    ) -> (Vec<v1::Holder>, Vec<Problem>) {
+        let (mut hurt, mut problems) = (Vec::new(), Vec::new());
+        if keys.is_empty() {
+            return (hurt, problems);
+        }
+        for (key, found) in self.providers.holders(keys) {
+            match found {
+                Ok(holders) => hurt.extend(holders.into_iter().map(|holder| to_wire(&key, holder))),
+                Err(error) => {
+                    if let ProviderError::HoldersUnknown { .. } = error {
+                        hurt.push(not_told_who(&key, &error));
+                    }
+                    problems.push(Problem::new(&key, &error));
+                }
+            }
+        }
+        (hurt, problems)
     }
 
     fn make_so(&mut self, changes: Vec<Change>, outcome: &mut Outcome) {
-        for change in changes {
-            let Some(want) = &change.new else { continue };
-            let contents = self.contents.clone();
-            match self.providers.apply(&change.key, want, &contents) {
-                Ok(()) => {
-                    self.look(&change.key);
-                    outcome.done.push(change);
-                }
-                Err(error) => {
-                    let problem = Problem::new(&change.key, &error);
-                    tracing::warn!(key = %change.key, "not restored: {}", problem.reason);
-                    self.look(&change.key);
-                    outcome.problems.push(problem);
-                }
+        let mut searched = self.clock.monotonic();
+        let mut left = in_order(changes);
+        loop {
+            if self.clock.monotonic().saturating_sub(searched) >= HOLDERS_FRESH {
+                left = self.free(left.into(), outcome).into();
+                searched = self.clock.monotonic();
+            }
+            let Some(change) = left.pop_front() else { return };
+            self.make_one(change, outcome);
+        }
+    }
+
+    fn make_one(&mut self, change: Change, outcome: &mut Outcome) {
+        let (Some(observed), Some(want)) = (&change.old, &change.new) else { return };
+        let contents = self.contents.clone();
+        let made = self.providers.apply(&change.key, observed, want, &contents);
+        self.look(&change.key);
+        match made {
+            Ok(()) => outcome.done.push(change),
+            Err(error) => {
+                let problem = Problem::new(&change.key, &error);
+                tracing::warn!(key = %change.key, "not restored: {}", problem.reason);
+                outcome.problems.push(problem);
             }
         }
+    }
+
+    /// Digests of everything that may have to be brought back: what is declared, in force or not, what declared keys were
+    /// before, and what is undecided.
+    pub(super) fn needed(&self) -> BTreeSet<[u8; 32]> {
+        let conflicts = self.conflicts.values().flat_map(|found| [&found.journal, &found.local]);
+        let mut digests: BTreeSet<_> = conflicts.filter_map(digest_of).collect();
+        let declared = self.declared.values().chain(self.wanted.values());
+        digests.extend(declared.filter_map(Held::digest));
+        // What somebody is about to commit, though it is something else by now.
+        let bases = self.bases.values().flat_map(|base| base.observed.iter().chain([&base.ours]));
+        digests.extend(bases.filter_map(Held::digest));
+        digests.extend(self.set.items().flat_map(|item| item.digests()));
+        digests.extend(self.snapshots.digests());
+        digests
     }
 
     /// Spools what is to be told and forgets the intent. `is_told`: an event about it was spooled before a crash.
@@ -284,22 +354,53 @@ impl Engine {
             if self.providers.satisfies(&change.key, new, &actual) {
                 outcome.done.push(change);
             } else if self.providers.satisfies(&change.key, old, &actual) {
-                match self.holders_of(&change.key) {
-                    Ok(holders) if holders.is_empty() => open.push(change),
-                    Ok(holders) => outcome.held.extend(holders),
-                    // Not knowing is not the same as nobody.
-                    Err(error) => outcome.problems.push(Problem::new(&change.key, &error)),
-                }
+                open.push(Change { old: Some(actual), ..change });
             } else {
                 tracing::warn!(key = %change.key, "changed by somebody else meanwhile; it stays");
             }
         }
+        let open = self.free(open, &mut outcome);
         self.make_so(open, &mut outcome);
         // Events are spooled in the order of intents: one of this kind after the intent's beginning is this intent's.
         let told = self.reports.since(intent.spool_head).unwrap_or_default();
         let is_told = told.iter().any(|event| matches!(event, Body::Converged(_)));
         self.conclude(intent.why, &outcome, is_told);
         Ok(())
+    }
+}
+
+/// What goes before what comes, and what is in a folder before the folder: a folder with contents is never removed.
+fn in_order(changes: Vec<Change>) -> VecDeque<Change> {
+    let is_removal = |change: &Change| change.new == Some(Value::Absent);
+    let (removed, made): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_removal);
+    removed.into_iter().rev().chain(made).collect()
+}
+
+fn to_wire(key: &ResourceKey, holder: provider::Holder) -> v1::Holder {
+    v1::Holder {
+        key: key.to_string(),
+        pid: holder.pid,
+        command: holder.name,
+        how: holder.how.as_str().to_owned(),
+    }
+}
+
+/// A place on the list of holders for nobody knows whom.
+fn not_told_who(key: &ResourceKey, error: &ProviderError) -> v1::Holder {
+    let command = "unknown".to_owned();
+    v1::Holder { key: key.to_string(), pid: 0, command, how: error.to_string() }
+}
+
+/// A provider that says nothing about a key has not said that nobody uses it.
+fn unsearched(key: &ResourceKey) -> ProviderError {
+    ProviderError::HoldersUnknown { key: key.clone(), within: Duration::ZERO }
+}
+
+fn digest_of(value: &Value) -> Option<[u8; 32]> {
+    match value {
+        Value::Withheld(digest) => Some(*digest),
+        Value::File(file) => file.sha256,
+        _ => None,
     }
 }
 

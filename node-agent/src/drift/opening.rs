@@ -98,6 +98,10 @@ impl Opening<'_> {
             folder: self.state.join("files"),
             own: std::iter::once(self.state.to_owned()).chain(self.own.iter().cloned()).collect(),
             clock: self.clock.clone(),
+            plane_now: Arc::new({
+                let plane = self.plane.clone();
+                move || plane.now().map(|time| time.now)
+            }),
         });
         let files = files.map_err(|error| failed(Dimension::Files, error))?;
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

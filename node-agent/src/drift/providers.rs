@@ -8,7 +8,7 @@ use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 
 use super::core::compare;
 use crate::exec::causes;
-use crate::provider::{Contents, Found, Holder, Poll, Provider, ProviderError};
+use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError};
 
 /// All providers of the node, one for each kind of key.
 pub(crate) struct Providers {
@@ -51,19 +51,36 @@ impl Providers {
         self.of(key)?.rebase(key, value)
     }
 
-    /// Makes it so.
+    /// Makes it so, if it still is what was observed.
     pub(crate) fn apply(
         &mut self,
         key: &ResourceKey,
+        observed: &Value,
         want: &Value,
         contents: &dyn Contents,
     ) -> Result<(), ProviderError> {
-        self.of(key)?.apply(key, want, contents)
+        self.of(key)?.apply(key, observed, want, contents)
     }
 
-    /// Who uses it.
-    pub(crate) fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError> {
-        self.of(key)?.holders(key)
+    /// Who uses these keys: one search of each provider.
+    pub(crate) fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {
+        let mut rest = keys.clone();
+        let mut all = Holders::new();
+        for provider in &mut self.list {
+            let kinds = provider.kinds();
+            let own: BTreeSet<_> =
+                rest.iter().filter(|key| kinds.contains(&key.kind())).cloned().collect();
+            if !own.is_empty() {
+                all.extend(provider.holders(&own));
+                rest.retain(|key| !own.contains(key));
+            }
+        }
+        let unknown = |key: ResourceKey| {
+            let dimension = key.dimension();
+            (key, Err(ProviderError::Unimplemented { dimension }))
+        };
+        all.extend(rest.into_iter().map(unknown));
+        all
     }
 
     /// Contents that may leave the node.
@@ -75,9 +92,19 @@ impl Providers {
         self.of(key)?.contents(key, sha256)
     }
 
-    /// Keeps what the key is now, so that it can be brought back.
-    pub(crate) fn keep(&mut self, key: &ResourceKey) -> Result<(), ProviderError> {
-        self.of(key)?.keep(key)
+    /// Keeps this value of the key, so that it can be brought back; `false`: it is not kept.
+    pub(crate) fn keep(&mut self, key: &ResourceKey, value: &Value) -> Result<bool, ProviderError> {
+        self.of(key)?.keep(key, value)
+    }
+
+    /// Makes what was kept last.
+    pub(crate) fn sync_kept(&mut self) -> Result<(), ProviderError> {
+        self.list.iter_mut().try_for_each(|provider| provider.sync_kept())
+    }
+
+    /// Digests whose contents stay kept.
+    pub(crate) fn need(&mut self, digests: &BTreeSet<[u8; 32]>) {
+        self.list.iter_mut().for_each(|provider| provider.need(digests));
     }
 
     /// Everything that differs from the baselines. A provider that fails does not hide what the others find.

@@ -122,9 +122,9 @@ impl Drift {
     ) -> Result<v1::CaptureReply, v1::Error> {
         let digest = request.expect_digest;
         let captured = self.call(move |engine| engine.capture(&digest)).await??;
-        let Captured { snapshot, vcluster, config_seq } = captured;
+        let Captured { snapshot, vcluster, config_seq, unkept } = captured;
         let mut changes: Vec<Change> = snapshot.items.iter().map(|item| item.change()).collect();
-        let mut not_restorable = Vec::new();
+        let mut not_restorable: Vec<String> = unkept.iter().map(ToString::to_string).collect();
         let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
         for change in &mut changes {
             let Some(Value::File(file)) = &mut change.new else { continue };

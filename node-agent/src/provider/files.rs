@@ -3,70 +3,87 @@
 //! Parts
 //! - `scope`: what is under watch. `order`: paths and the order of a walk. `place`: the way to a file that nobody can bend.
 //! - `look`: what a file is; digests, what is withheld. `record`, `names`: that as numbers, and as a value.
+//! - `mounts`, `standing`: which file system a path is on, and whether it is the one that the baseline is of.
 //! - `baseline`, `frame`, `bytes`: what every file should be, on disk. `keep`: contents, on disk.
 //! - `walk`, `scan`: everything against the baseline. `watch`, `changed`: what changed since.
-//! - `restore`, `temps`, `quarantine`: making it so. `holders`: who uses a file.
+//! - `wanted`, `restore`, `made`, `install`, `temps`, `quarantine`, `lease`: making it so. `holders`: who uses files.
+//! - `answers`: all of it as a provider.
 //!
 //! The folder of the provider (0700), all files 0600:
 //! ```text
 //! key            32 bytes: the secret of keyed digests and of temporary names
 //! baseline       what every file should be; baseline.log: the changes since; baseline.new: being written
 //! kept           contents of files up to 256 KiB, packed, by digest
-//! quarantine/    what an undo removed: <number>.json and <number>.data
+//! quarantine/    what an undo replaced or removed: <number>.json and <sha256>.data
 //! ```
 //!
-//! Invariants, as absences: memory does not grow with the number of files; no link is followed; no file is removed but
-//! into the quarantine; nothing half-written is ever seen under a file's name.
+//! Invariants, as absences: memory does not grow with the number of files; no link is followed; no file is replaced or
+//! removed but into the quarantine, nor while it is not what was observed; nothing half-written is ever seen under a
+//! file's name; nothing is judged or written on a file system that is not the baseline's.
 //!
 //! Limits: a write through a shared mapping, or through a name outside the roots, shows in the next scan; file
 //! capabilities and access lists are no part of a value; files over 1 GiB are not hashed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use pact_runtime::Clock;
-use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
+use pact_runtime::{Clock, Timestamp};
+use pact_schemas::resource::{KeyPatterns, ResourceKey, Value};
 
 use super::secret::NodeKey;
-use super::{Contents, Found, Holder, Poll, Provider, ProviderError};
+use super::{Found, ProviderError};
 use crate::durable;
 use baseline::Baseline;
 use changed::Changed;
+use holders::Search;
 use keep::Keep;
 use look::{Looker, Seen, Where};
 use names::Names;
 use place::{Place, Unreached};
 use quarantine::Quarantine;
 use record::{Print, Record};
-use restore::Restorer;
+use renames::Renames;
 use scope::{Scope, path_of};
+use standing::{Standing, elsewhere, rootless};
 use temps::Temps;
+use wanted::Wanted;
 use watch::Watch;
 
+mod answers;
 mod baseline;
 mod bytes;
 mod changed;
 mod frame;
 mod holders;
+mod install;
 mod keep;
+mod lease;
 mod look;
+mod made;
+mod mounts;
 mod names;
 mod order;
+mod paced;
 mod place;
 mod quarantine;
 mod record;
+mod renames;
 mod restore;
 mod scan;
 mod scope;
+mod standing;
 mod temps;
 mod walk;
+mod wanted;
 mod watch;
 
+/// Plane time; `None`: it is not known.
+pub(crate) type PlaneNow = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;
+
 /// What the files provider needs to know.
-#[derive(Debug)]
 pub(crate) struct Options {
     /// Absolute folders under watch; each on its own file system, which is not left unless another root says so.
     pub(crate) roots: Vec<PathBuf>,
@@ -80,6 +97,8 @@ pub(crate) struct Options {
     pub(crate) own: Vec<PathBuf>,
     /// Time and randomness.
     pub(crate) clock: Clock,
+    /// The time that the quarantine's week is of.
+    pub(crate) plane_now: PlaneNow,
 }
 
 /// Files that differ and are remembered; with more, changes of whole folders ask for a scan.
@@ -90,46 +109,111 @@ pub(crate) struct Files {
     scope: Scope,
     folder: PathBuf,
     baseline: Baseline,
+    standing: Standing,
     keep: Keep,
+    /// Kept contents that somebody else than the baseline needs.
+    needed: BTreeSet<keep::Short>,
     quarantine: Quarantine,
     looker: Looker,
     names: Names,
     temps: Temps,
+    renames: Renames,
     watch: Watch,
     changed: Changed,
-    clock: Clock,
+    search: Search,
 }
 
 impl Files {
     /// Opens what is in the folder. Nothing is watched before the first scan.
     pub(crate) fn open(options: Options) -> Result<Self, ProviderError> {
-        let Options { roots, secret, ignored, folder, own, clock } = options;
+        let Options { roots, secret, ignored, folder, own, clock, plane_now } = options;
         let failed = |what| {
             let folder = folder.clone();
             move |error: io::Error| ProviderError::io(what, folder, error)
         };
         durable::private_folder(&folder).map_err(failed("make"))?;
         let key = NodeKey::open(&folder.join("key"), &clock)?;
-        Ok(Self {
+        let mut files = Self {
             scope: own.iter().fold(Scope::new(&roots, ignored).without(&folder), |scope, own| {
                 scope.without(own)
             }),
             baseline: Baseline::open(&folder)?,
+            standing: Standing::open().map_err(failed("look up the mounts for"))?,
             keep: Keep::open(&folder).map_err(failed("open the kept contents in"))?,
-            quarantine: Quarantine::open(&folder.join("quarantine"), &clock)
+            needed: BTreeSet::new(),
+            quarantine: Quarantine::open(&folder.join("quarantine"), plane_now)
                 .map_err(failed("open the quarantine in"))?,
             looker: Looker::new(key.clone(), secret, clock.clone()),
             names: Names::default(),
             temps: Temps::new(key, clock.clone()),
+            renames: Renames::ALL,
             watch: Watch::new().map_err(failed("watch files for"))?,
-            changed: Changed::new(clock.clone()),
-            clock,
+            changed: Changed::new(clock),
+            search: Search::new(Path::new("/proc"), holders::MAX_SEARCH),
             folder,
-        })
+        };
+        files.standing.find_roots(&files.scope);
+        files.standing.judge(&files.scope, &files.baseline)?;
+        files.settle();
+        Ok(files)
+    }
+
+    /// Finishes what an interrupted undo left aside, where that can be told.
+    fn settle(&mut self) {
+        let Self { scope, standing, baseline, quarantine, looker, .. } = self;
+        let known = baseline.known();
+        quarantine.settle(looker, &mut |key, path| {
+            scope.covers(path) && standing.check(key, path, known).is_ok()
+        });
     }
 
     fn path(&self, key: &ResourceKey) -> Result<Vec<u8>, ProviderError> {
         path_of(key).ok_or_else(|| ProviderError::WrongKey { key: key.clone() })
+    }
+
+    /// Whether what is at this path may be judged: it is where the baseline is of.
+    fn may_judge(&mut self, key: &ResourceKey, path: &[u8]) -> Result<(), ProviderError> {
+        if !self.scope.covers(path) {
+            return Ok(());
+        }
+        self.standing.refresh(&self.scope, &self.baseline)?;
+        self.standing.check(key, path, self.baseline.known())
+    }
+
+    /// The place of a path, on the file system that the baseline is of; `None`: a folder on the way is not there.
+    fn place(&mut self, key: &ResourceKey, path: &[u8]) -> Result<Option<Place>, ProviderError> {
+        let failed = |error| ProviderError::io("read", order::shown(path), error);
+        self.may_judge(key, path)?;
+        let mut found = Place::find(path);
+        if let (Ok(place), true) = (&found, self.scope.covers(path)) {
+            let folder = order::split(path).map_or(&b"/"[..], |(folder, _)| folder);
+            if !self.standing.has(&place.folder, folder).map_err(failed)? {
+                // An automounter, or somebody who was faster than the kernel's news of it.
+                self.standing.read_again(&self.scope, &self.baseline)?;
+                self.may_judge(key, path)?;
+                found = Place::find(path);
+                if let Ok(place) = &found
+                    && !self.standing.has(&place.folder, folder).map_err(failed)?
+                {
+                    return Err(elsewhere(key, folder, "is being mounted or unmounted".to_owned()));
+                }
+            }
+        }
+        let gone = match found {
+            Ok(place) => return Ok(Some(place)),
+            Err(Unreached::Missing(gone)) => gone,
+            Err(Unreached::NotFolder(at)) if is_link(&at) => {
+                let (key, at) = (key.clone(), order::shown(&at));
+                return Err(ProviderError::NotBeneath { key, at });
+            }
+            // A file where the folder was: what was in it is not there.
+            Err(Unreached::NotFolder(at)) => at,
+            Err(Unreached::Failed(error)) => return Err(failed(error)),
+        };
+        match self.scope.root_below(path, &gone) {
+            Some(root) => Err(rootless(key, root)),
+            None => Ok(None),
+        }
     }
 
     fn look(
@@ -138,21 +222,15 @@ impl Files {
         path: &[u8],
         with_contents: bool,
     ) -> Result<Option<Seen>, ProviderError> {
-        let failed = |error| ProviderError::io("read", order::shown(path), error);
-        let place = match Place::find(path) {
-            Ok(place) => place,
-            Err(Unreached::Missing(_)) => return Ok(None),
-            Err(Unreached::NotFolder(at)) if is_link(&at) => {
-                let (key, at) = (key.clone(), order::shown(&at));
-                return Err(ProviderError::NotBeneath { key, at });
-            }
-            // A file where the folder was: what was in it is not there.
-            Err(Unreached::NotFolder(_)) => return Ok(None),
-            Err(Unreached::Failed(error)) => return Err(failed(error)),
-        };
+        let Some(place) = self.place(key, path)? else { return Ok(None) };
         let (folder, name) = (place.folder.as_fd(), place.name.as_c_str());
         let at = Where { folder, name, is_open: place.is_open, key };
-        self.looker.look(&at, with_contents).map_err(failed)
+        let seen = self.looker.look(&at, with_contents);
+        let seen = seen.map_err(|error| ProviderError::io("read", order::shown(path), error))?;
+        if seen.is_none() && self.scope.is_root(path) {
+            return Err(rootless(key, path));
+        }
+        Ok(seen)
     }
 
     fn value(&mut self, record: Option<&Record>) -> Value {
@@ -169,19 +247,23 @@ impl Files {
     }
 
     fn scan_with(&mut self, found: &mut dyn FnMut(Found)) -> Result<scan::Outcome, ProviderError> {
-        let writer = if self.baseline.wants_rewrite(&self.scope) {
-            Some(self.baseline.writer(&self.scope)?)
+        let known = self.standing.next_known(&self.scope, &self.baseline)?;
+        let writer = if self.baseline.wants_rewrite(&self.scope, &known) {
+            Some(self.baseline.writer(&self.scope, known.clone())?)
         } else {
             None
         };
         let mut scan = scan::Scan {
             scope: &self.scope,
             before: self.baseline.scope().cloned(),
+            known: self.baseline.known(),
+            unknown: self.standing.unknown(),
             keep: &mut self.keep,
             looker: &mut self.looker,
             names: &mut self.names,
             watch: &mut self.watch,
             temps: &self.temps,
+            quarantine: &self.quarantine,
             stream: scan::Lookahead::new(&self.baseline)?,
             writer,
             found,
@@ -190,7 +272,7 @@ impl Files {
         scan.run()?;
         let (writer, mut outcome) = (scan.writer.take(), scan.outcome);
         match writer {
-            Some(writer) => self.baseline.replace(writer)?,
+            Some(writer) => self.take_baseline(writer, &known)?,
             None => {
                 for (path, record) in std::mem::take(&mut outcome.refreshed) {
                     self.baseline.refresh(&path, record);
@@ -200,12 +282,32 @@ impl Files {
         Ok(outcome)
     }
 
-    /// Makes room among the kept contents when they are full: what the baseline needs stays.
+    /// Puts a new baseline in place, unless something was mounted or unmounted while it was written: it may have records
+    /// of what it is not of. The next scan writes it then.
+    fn take_baseline(
+        &mut self,
+        writer: baseline::Writer,
+        known: &standing::Known,
+    ) -> Result<(), ProviderError> {
+        self.standing.refresh(&self.scope, &self.baseline)?;
+        if self.standing.next_known(&self.scope, &self.baseline)? != *known {
+            tracing::warn!("mounts changed during the scan: the baseline is not written yet");
+            return Ok(());
+        }
+        // What it says can be restored is kept before it says so.
+        self.keep
+            .sync()
+            .map_err(|error| ProviderError::io("sync the kept contents in", &self.folder, error))?;
+        self.baseline.replace(writer)?;
+        self.standing.judge(&self.scope, &self.baseline).map(drop)
+    }
+
+    /// Makes room among the kept contents when they are full: what the baseline and others need stays.
     fn tidy(&mut self) -> Result<(), ProviderError> {
         if !self.keep.is_full() {
             return Ok(());
         }
-        let mut needed = BTreeSet::new();
+        let mut needed = self.needed.clone();
         let mut stream = self.baseline.stream(None);
         while let Some((_, record)) = stream.next()? {
             needed.insert(keep::short(&record.digest));
@@ -223,10 +325,10 @@ impl Files {
     ) -> Result<Option<Record>, ProviderError> {
         match value {
             Value::Absent => Ok(None),
-            Value::File(file) => restore::record_of(key, file).map(Some),
+            Value::File(file) => wanted::record_of(key, file).map(Some),
             Value::Withheld(digest) => {
                 let payload = self.keep.get(digest);
-                let known = payload.as_deref().and_then(restore::unpack).map(|(record, _)| record);
+                let known = payload.as_deref().and_then(wanted::unpack).map(|(record, _)| record);
                 let lost = || ProviderError::NotRestorable {
                     key: key.clone(),
                     why: "what its keyed digest stands for is not kept on this node",
@@ -237,183 +339,27 @@ impl Files {
             _ => Err(ProviderError::WrongValue { key: key.clone() }),
         }
     }
+
+    /// Whether what is kept under this digest is what it says; what is not is forgotten, to be kept anew.
+    fn has_kept(&mut self, digest: &[u8; 32], is_withheld: bool) -> bool {
+        let Some(payload) = self.keep.get(digest) else {
+            self.keep.forget(digest);
+            return false;
+        };
+        let is_whole = if is_withheld {
+            Wanted::kept(&payload, digest, &self.looker).is_some()
+        } else {
+            look::sha256(&payload) == *digest
+        };
+        if !is_whole {
+            self.keep.forget(digest);
+        }
+        is_whole
+    }
 }
 
 fn is_link(path: &[u8]) -> bool {
     order::shown(path).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
-}
-
-impl Provider for Files {
-    fn kinds(&self) -> &'static [Kind] {
-        &[Kind::File]
-    }
-
-    fn scan(&mut self, found: &mut dyn FnMut(Found)) -> Result<(), ProviderError> {
-        let failed = |error| ProviderError::io("watch", Path::new("/"), error);
-        self.names.forget();
-        self.watch.retry();
-        self.watch.discard().map_err(failed)?;
-        self.tidy()?;
-        let outcome = self.scan_with(found)?;
-        tracing::debug!(
-            files = outcome.count,
-            differing = outcome.differing.len(),
-            kept_bytes = self.keep.length(),
-            "scanned"
-        );
-        self.changed.scanned(outcome, self.watch.is_partial());
-        Ok(())
-    }
-
-    fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError> {
-        let path = self.path(key)?;
-        let seen = self.look(key, &path, false)?;
-        let record = seen.as_ref().map(|seen| &seen.record);
-        if self.scope.watches(&path, key) {
-            let before = self.baseline.get(&path)?;
-            let is_racy = seen.as_ref().is_some_and(|seen| seen.is_racy);
-            let differs = !self.is_as_before(before.as_ref(), record);
-            self.changed.looked_at(&path, differs, is_racy);
-        }
-        Ok(self.value(record))
-    }
-
-    fn satisfies(&mut self, key: &ResourceKey, want: &Value, actual: &Value) -> bool {
-        if want == actual {
-            return true;
-        }
-        let keyed = |looker: &Looker, value: &Value| match value {
-            Value::Withheld(digest) => Some(*digest),
-            Value::File(file) => {
-                restore::record_of(key, file).ok().map(|mut record| {
-                    if record.kind == pact_schemas::resource::FileKind::Symlink {
-                        // Links have no mode of their own.
-                        record.mode = 0o777;
-                    }
-                    looker.keyed(&record, &record.digest)
-                })
-            }
-            _ => None,
-        };
-        let (want, actual) = (keyed(&self.looker, want), keyed(&self.looker, actual));
-        want.is_some() && want == actual
-    }
-
-    fn baseline(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError> {
-        let path = self.path(key)?;
-        if self.baseline.scope().is_none() || !self.scope.watches(&path, key) {
-            return Ok(None);
-        }
-        let record = self.baseline.get(&path)?;
-        Ok(Some(self.value(record.as_ref())))
-    }
-
-    fn rebase(&mut self, key: &ResourceKey, value: &Value) -> Result<(), ProviderError> {
-        let path = self.path(key)?;
-        if !self.scope.covers(&path) {
-            return Err(ProviderError::OutsideRoots { key: key.clone() });
-        }
-        let seen = self.look(key, &path, true)?;
-        let now = self.value(seen.as_ref().map(|seen| &seen.record));
-        let record = if now == *value {
-            if let Some(seen) = &seen {
-                scan::keep_seen(&mut self.keep, seen)
-                    .map_err(|error| ProviderError::io("keep", order::shown(&path), error))?;
-            }
-            seen.as_ref().map(|seen| seen.record.clone())
-        } else {
-            self.record_of(key, value)?
-        };
-        let differs = !self.is_as_before(record.as_ref(), seen.as_ref().map(|seen| &seen.record));
-        self.baseline.set(&path, record)?;
-        self.changed.looked_at(&path, differs, false);
-        Ok(())
-    }
-
-    fn apply(
-        &mut self,
-        key: &ResourceKey,
-        want: &Value,
-        contents: &dyn Contents,
-    ) -> Result<(), ProviderError> {
-        let path = self.path(key)?;
-        let mut restorer = Restorer {
-            scope: &self.scope,
-            baseline: &mut self.baseline,
-            keep: &mut self.keep,
-            looker: &mut self.looker,
-            quarantine: &mut self.quarantine,
-            temps: &self.temps,
-            contents,
-        };
-        restorer.apply(key, &path, want)
-    }
-
-    fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError> {
-        let path = self.path(key)?;
-        let failed = |error| ProviderError::io("find the holders of", order::shown(&path), error);
-        let stat = match Place::find(&path) {
-            Ok(place) => place.stat().map_err(failed)?,
-            Err(Unreached::Missing(_) | Unreached::NotFolder(_)) => None,
-            Err(Unreached::Failed(error)) => return Err(failed(error)),
-        };
-        let Some(stat) = stat else { return Ok(Vec::new()) };
-        holders::find(Path::new("/proc"), &path, &stat, &self.clock).map_err(failed)
-    }
-
-    fn contents(
-        &mut self,
-        key: &ResourceKey,
-        sha256: &[u8; 32],
-    ) -> Result<Option<Vec<u8>>, ProviderError> {
-        let path = self.path(key)?;
-        let seen = self.look(key, &path, true)?;
-        let Some(seen) = seen.filter(|seen| !seen.record.withheld && seen.sha256 == *sha256) else {
-            return Ok(None);
-        };
-        Ok(seen.contents)
-    }
-
-    fn keep(&mut self, key: &ResourceKey) -> Result<(), ProviderError> {
-        let path = self.path(key)?;
-        let Some(seen) = self.look(key, &path, true)? else { return Ok(()) };
-        scan::keep_seen(&mut self.keep, &seen)
-            .map_err(|error| ProviderError::io("keep", order::shown(&path), error))
-    }
-
-    fn declare(&mut self, keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError> {
-        let scope = &self.scope;
-        let far = keys.iter().filter_map(|key| Some((path_of(key)?, key.clone())));
-        // What is in the roots is watched anyway.
-        let far: BTreeMap<_, _> = far.filter(|(path, _)| !scope.covers(path)).collect();
-        self.changed.declare(far);
-        Ok(())
-    }
-
-    fn ignore(&mut self, patterns: &KeyPatterns) {
-        self.scope.ignore(patterns.clone());
-    }
-
-    fn poll(&mut self) -> Result<Poll, ProviderError> {
-        let mut collector = changed::Collector::new(&self.scope, &self.temps);
-        let changed = &mut self.changed;
-        let is_whole = self
-            .watch
-            .drain(&mut |event| collector.event(event))
-            .map_err(|error| ProviderError::io("read changes below", Path::new("/"), error))?;
-        if !is_whole {
-            return Ok(Poll::Rescan);
-        }
-        changed.collect(collector, &mut self.watch, &self.baseline)
-    }
-
-    fn readiness(&self) -> io::Result<Option<OwnedFd>> {
-        self.watch.readiness().map(Some)
-    }
-
-    fn next_poll(&self) -> Option<Duration> {
-        self.changed.next_poll()
-    }
 }
 
 /// The print of a file outside the roots, links not followed; `None`: nothing there.

@@ -15,7 +15,7 @@ use pact_runtime::Clock;
 use pact_schemas::resource::{Dimension, KeyPatterns, Kind, ResourceKey, Value};
 
 use super::secret::NodeKey;
-use super::{Contents, Found, Holder, Poll, Provider, ProviderError};
+use super::{Contents, Found, Holders, Poll, Provider, ProviderError};
 use crate::durable;
 use module::Modules;
 use state::{Baseline, State};
@@ -153,14 +153,23 @@ impl Kernel {
         }
     }
 
-    fn apply_setting(&mut self, key: &ResourceKey, want: &Value) -> Result<(), ProviderError> {
-        let now = self.setting(key);
-        if matches!((want, &now), (Value::Absent, Ok(None))) {
+    fn apply_setting(
+        &mut self,
+        key: &ResourceKey,
+        observed: &Value,
+        want: &Value,
+    ) -> Result<(), ProviderError> {
+        let now = self.setting(key)?;
+        if matches!((want, &now), (Value::Absent, None)) {
             return Ok(());
         }
         let wanted = self.wanted(key, want)?;
-        if matches!(&now, Ok(Some(now)) if now.value == wanted) {
+        if matches!(&now, Some(now) if now.value == wanted) {
             return Ok(());
+        }
+        let actual = now.map_or(Value::Absent, |now| self.value(key, &now));
+        if actual != *observed {
+            return Err(ProviderError::Changed { key: key.clone() });
         }
         let wrong = || ProviderError::WrongKey { key: key.clone() };
         let path = sysctl::path_of(&self.root, key).ok_or_else(wrong)?;
@@ -171,15 +180,24 @@ impl Kernel {
         Ok(self.modules.is_builtin(name) || self.modules.loaded()?.contains_key(name))
     }
 
-    fn apply_module(&mut self, key: &ResourceKey, want: &Value) -> Result<(), ProviderError> {
+    fn apply_module(
+        &mut self,
+        key: &ResourceKey,
+        observed: &Value,
+        want: &Value,
+    ) -> Result<(), ProviderError> {
         let name = key.name();
         let wanted = match want {
             Value::Boolean(wanted) => *wanted,
             Value::Absent => false,
             _ => return Err(ProviderError::WrongValue { key: key.clone() }),
         };
-        if self.is_loaded(name)? == wanted {
+        let is_loaded = self.is_loaded(name)?;
+        if is_loaded == wanted {
             return Ok(());
+        }
+        if module_value(is_loaded) != *observed {
+            return Err(ProviderError::Changed { key: key.clone() });
         }
         if wanted {
             self.modules.load(name)?;
@@ -393,25 +411,33 @@ impl Provider for Kernel {
     fn apply(
         &mut self,
         key: &ResourceKey,
+        observed: &Value,
         want: &Value,
         _contents: &dyn Contents,
     ) -> Result<(), ProviderError> {
         match key.kind() {
-            Kind::Sysctl => self.apply_setting(key, want),
-            Kind::Module => self.apply_module(key, want),
+            Kind::Sysctl => self.apply_setting(key, observed, want),
+            Kind::Module => self.apply_module(key, observed, want),
             _ => Err(ProviderError::WrongKey { key: key.clone() }),
         }
     }
 
-    fn holders(&mut self, key: &ResourceKey) -> Result<Vec<Holder>, ProviderError> {
-        match key.kind() {
+    fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {
+        let mut loaded = None;
+        let mut of = |key: &ResourceKey| match key.kind() {
             Kind::Sysctl => Ok(Vec::new()),
             Kind::Module => {
-                let loaded = self.modules.loaded()?;
-                Ok(loaded.get(key.name()).map_or_else(Vec::new, module::Loaded::holders))
+                // Read once, for the first module that is asked for.
+                let known = match loaded.take() {
+                    Some(known) => known,
+                    None => self.modules.loaded()?,
+                };
+                let known = loaded.insert(known);
+                Ok(known.get(key.name()).map_or_else(Vec::new, module::Loaded::holders))
             }
             _ => Err(ProviderError::WrongKey { key: key.clone() }),
-        }
+        };
+        keys.iter().map(|key| (key.clone(), of(key))).collect()
     }
 
     fn contents(
@@ -420,6 +446,11 @@ impl Provider for Kernel {
         _sha256: &[u8; 32],
     ) -> Result<Option<Vec<u8>>, ProviderError> {
         Ok(None)
+    }
+
+    /// Nothing is kept but the baseline: what users cannot read comes back only from there.
+    fn keep(&mut self, key: &ResourceKey, value: &Value) -> Result<bool, ProviderError> {
+        Ok(!matches!(value, Value::Withheld(_)) || self.wanted(key, value).is_ok())
     }
 
     fn declare(&mut self, keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError> {

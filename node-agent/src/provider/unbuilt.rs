@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pact_schemas::resource::{Dimension, KeyPatterns, Kind, ResourceKey, Value};
 
-use super::{Contents, Found, Holder, Poll, Provider, ProviderError};
+use super::{Contents, Found, Holders, Poll, Provider, ProviderError};
 
 /// Answers [`ProviderError::Unimplemented`] for one dimension.
 #[derive(Debug, Clone, Copy)]
@@ -56,14 +56,15 @@ impl Provider for Unbuilt {
     fn apply(
         &mut self,
         _key: &ResourceKey,
+        _observed: &Value,
         _want: &Value,
         _contents: &dyn Contents,
     ) -> Result<(), ProviderError> {
         Err(self.refusal())
     }
 
-    fn holders(&mut self, _key: &ResourceKey) -> Result<Vec<Holder>, ProviderError> {
-        Err(self.refusal())
+    fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {
+        keys.iter().map(|key| (key.clone(), Err(self.refusal()))).collect()
     }
 
     fn contents(
@@ -100,7 +101,7 @@ mod tests {
             Err(ProviderError::Unimplemented { dimension: Dimension::Services })
         ));
         let nothing = super::super::NoContents;
-        let refused = unbuilt.apply(&key, &Value::Absent, &nothing).unwrap_err();
+        let refused = unbuilt.apply(&key, &Value::Absent, &Value::Absent, &nothing).unwrap_err();
         assert_eq!(refused.to_wire().code, "PACT_UNIMPLEMENTED");
         assert_eq!(unbuilt.poll().unwrap(), Poll::Changed(Vec::new()));
     }

@@ -7,7 +7,8 @@
 //!   file. A log of another generation than the file is what a crash during the merge left behind.
 //!
 //! The header says which roots and which ignored patterns it was taken under: what comes under watch later is not drift
-//! but becomes part of the baseline when it is first seen.
+//! but becomes part of the baseline when it is first seen. After it come the file systems that the roots were on, and
+//! what was mounted below them (`standing.rs`). A header of before that was recorded says nothing of them.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -20,6 +21,7 @@ use super::frame::{self, Found};
 use super::order::{self, PathBytes};
 use super::record::Record;
 use super::scope::Scope;
+use super::standing::Known;
 use crate::durable;
 use crate::provider::ProviderError;
 
@@ -36,6 +38,7 @@ const RECORDS: u8 = 2;
 const END: u8 = 3;
 const LOG_HEADER: u8 = 4;
 const CHANGE: u8 = 5;
+const MOUNT: u8 = 6;
 
 /// Changes in the log that make the next scan write a new file: about a megabyte in memory.
 const MERGE_CHANGES: usize = 4_096;
@@ -54,6 +57,8 @@ struct Block {
 struct Whole {
     file: File,
     scope: Scope,
+    /// `None`: the file does not say.
+    known: Option<Known>,
     generation: u64,
     blocks: Vec<Block>,
 }
@@ -86,6 +91,11 @@ impl Baseline {
     /// Under what it was taken; `None`: there is none yet.
     pub(super) fn scope(&self) -> Option<&Scope> {
         self.whole.as_ref().map(|whole| &whole.scope)
+    }
+
+    /// Of which file systems it was taken; `None`: there is none yet, or it does not say.
+    pub(super) fn known(&self) -> Option<&Known> {
+        self.whole.as_ref()?.known.as_ref()
     }
 
     /// What the file at the path should be; `None`: nothing.
@@ -131,8 +141,9 @@ impl Baseline {
     }
 
     /// Whether a scan should write a new file on its way.
-    pub(super) fn wants_rewrite(&self, scope: &Scope) -> bool {
+    pub(super) fn wants_rewrite(&self, scope: &Scope, known: &Known) -> bool {
         !self.scope().is_some_and(|taken| taken.is_same(scope))
+            || self.known() != Some(known)
             || self.changes.len() >= MERGE_CHANGES / 2
     }
 
@@ -142,9 +153,9 @@ impl Baseline {
     }
 
     /// A new file, to take the place of this one.
-    pub(super) fn writer(&self, scope: &Scope) -> Result<Writer, ProviderError> {
+    pub(super) fn writer(&self, scope: &Scope, known: Known) -> Result<Writer, ProviderError> {
         let generation = self.whole.as_ref().map_or(0, |whole| whole.generation);
-        Writer::new(&self.folder, scope, generation + 1)
+        Writer::new(&self.folder, scope, known, generation + 1)
     }
 
     /// Puts the new file in place.
@@ -294,10 +305,20 @@ impl Whole {
         let Found::Frame(HEADER, payload) = frame::read(&mut from).map_err(failed)? else {
             return Err(damaged());
         };
-        let (generation, scope) = header::decode(&payload).ok_or_else(damaged)?;
+        let header = header::decode(&payload).ok_or_else(damaged)?;
         let mut blocks = Vec::new();
         let mut count = 0;
         let mut offset = (frame::FRAME_HEAD_BYTES + 1 + payload.len()) as u64;
+        let mut points = BTreeMap::new();
+        for _ in 0..header.mounts.unwrap_or(0) {
+            let Found::Frame(MOUNT, payload) = frame::read(&mut from).map_err(failed)? else {
+                return Err(damaged());
+            };
+            let (path, identity) = header::decode_mount(&payload).ok_or_else(damaged)?;
+            points.insert(PathBytes(path.into()), identity);
+            offset += (frame::FRAME_HEAD_BYTES + 1 + payload.len()) as u64;
+        }
+        let known = header.mounts.map(|_| Known { points });
         loop {
             match frame::read(&mut from).map_err(failed)? {
                 Found::Frame(RECORDS, payload) => {
@@ -313,7 +334,8 @@ impl Whole {
             }
         }
         drop(from);
-        Ok(Self { file, scope, generation, blocks })
+        let (scope, generation) = (header.scope, header.generation);
+        Ok(Self { file, scope, known, generation, blocks })
     }
 
     /// The only block that can hold the path.

@@ -14,9 +14,10 @@ use pact_schemas::resource::ResourceKey;
 use super::baseline::Baseline;
 use super::look::RACY_NS;
 use super::order::{self, PathBytes};
+use super::paced::Paced;
 use super::record::Print;
 use super::scan::{Outcome, remember_links};
-use super::scope::{Scope, key_of};
+use super::scope::{Scope, key_of, path_of};
 use super::temps::Temps;
 use super::walk::{Entry, Visitor};
 use super::watch::{Event, Watch};
@@ -63,9 +64,7 @@ impl<'a> Collector<'a> {
             return;
         }
         let Event { path, is_tree, is_folder_mode } = event;
-        let is_ours =
-            order::split(&path).is_some_and(|(folder, name)| self.temps.is_ours(folder, name));
-        if is_ours {
+        if self.is_ours(&path) {
             return;
         }
         self.add(&path);
@@ -76,7 +75,14 @@ impl<'a> Collector<'a> {
         }
     }
 
+    fn is_ours(&self, path: &[u8]) -> bool {
+        order::split(path).is_some_and(|(folder, name)| self.temps.is_ours(folder, name))
+    }
+
     fn add(&mut self, path: &[u8]) {
+        if self.is_ours(path) {
+            return;
+        }
         if let Some(key) = key_of(path).filter(|key| self.scope.watches(path, key)) {
             self.keys.insert(key);
         }
@@ -125,10 +131,11 @@ pub(super) struct Changed {
     far_at: Duration,
     /// When to scan because not everything is watched.
     scan_at: Option<Duration>,
+    paced: Paced,
 }
 
 impl Changed {
-    pub(super) const fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
             differing: BTreeSet::new(),
@@ -137,6 +144,7 @@ impl Changed {
             far: BTreeMap::new(),
             far_at: Duration::ZERO,
             scan_at: None,
+            paced: Paced::default(),
         }
     }
 
@@ -147,6 +155,7 @@ impl Changed {
         self.linked = outcome.linked;
         self.linked.retain(|_, names| names.len() > 1);
         self.rechecks.clear();
+        self.paced.scanned();
         self.scan_at = is_partial.then(|| self.clock.monotonic() + PARTIAL_INTERVAL);
     }
 
@@ -163,6 +172,23 @@ impl Changed {
         }
     }
 
+    /// The time that readings are measured by.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// A file was read, and it took this long.
+    #[cfg(test)]
+    pub(super) fn took_for_tests(&mut self, path: &[u8], took: Duration) {
+        self.paced.took(path, took, self.clock.monotonic());
+    }
+
+    /// A file was read, from `started` until now.
+    pub(super) fn took(&mut self, path: &[u8], started: Duration) {
+        let now = self.clock.monotonic();
+        self.paced.took(path, now.saturating_sub(started), now);
+    }
+
     /// Declared files that no event tells of.
     pub(super) fn declare(&mut self, far: BTreeMap<Vec<u8>, ResourceKey>) {
         let mut known = std::mem::take(&mut self.far);
@@ -177,7 +203,7 @@ impl Changed {
     pub(super) fn next_poll(&self) -> Option<Duration> {
         let recheck = self.rechecks.front().map(|(at, _)| *at);
         let far = (!self.far.is_empty()).then_some(self.far_at);
-        let next = [recheck, far, self.scan_at].into_iter().flatten().min()?;
+        let next = [recheck, far, self.scan_at, self.paced.next()].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.clock.monotonic()))
     }
 
@@ -209,6 +235,9 @@ impl Changed {
         }
         self.names_beside(&mut events);
         self.far(now, &mut events.keys);
+        let paced = &mut self.paced;
+        events.keys.retain(|key| !path_of(key).is_some_and(|path| paced.puts_off(&path, now)));
+        self.paced.due(now).iter().for_each(|path| events.add(&path.0));
         if events.is_full() {
             return Ok(Poll::Rescan);
         }

@@ -5,7 +5,8 @@
 //! ten times the time. In memory: half of each digest and where it lies. Who reads checks the contents against the
 //! digest, so bytes that rot are the same as none.
 //!
-//! Nothing here is the only copy of anything, hence no sync: what a crash cuts off is not kept.
+//! Before anybody is told that something is kept it is synced ([`Keep::sync`]): a baseline that is put in place, a capture
+//! that is answered, the bases of declared keys. What a crash cuts off before that was promised to nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -22,6 +23,8 @@ const MAX_KEPT_BYTES: u64 = 1024 * 1024 * 1024;
 const HEAD_BYTES: usize = 32 + 4 + 4 + 4;
 /// Largest contents, before packing: those of a file, and what is written before them of a withheld one.
 const MAX_RAW_BYTES: usize = 256 * 1024 + 8 * 1024;
+/// Room is made only where that gives at least this part of the bound.
+const LEAST_GAIN: u64 = 8;
 /// Fast; the store is read once in a while and written all the time.
 const LEVEL: i32 = 1;
 
@@ -42,6 +45,8 @@ pub(super) struct Keep {
     length: u64,
     limit: u64,
     places: BTreeMap<Short, u64>,
+    /// The bytes of the store that are on disk, and whether its name is.
+    synced: Option<u64>,
     packer: zstd::bulk::Compressor<'static>,
 }
 
@@ -50,7 +55,7 @@ impl Keep {
         Self::with_limit(folder, MAX_KEPT_BYTES)
     }
 
-    fn with_limit(folder: &Path, limit: u64) -> io::Result<Self> {
+    pub(super) fn with_limit(folder: &Path, limit: u64) -> io::Result<Self> {
         let path = folder.join("kept");
         let file = open_file(&path)?;
         let mut keep = Self {
@@ -59,6 +64,7 @@ impl Keep {
             length: 0,
             limit,
             places: BTreeMap::new(),
+            synced: None,
             packer: zstd::bulk::Compressor::new(LEVEL)?,
         };
         keep.index()?;
@@ -127,6 +133,24 @@ impl Keep {
         }
     }
 
+    /// Makes everything that was put last. Cheap when nothing was since the last time.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if self.synced == Some(self.length) {
+            return Ok(());
+        }
+        self.file.sync_all()?;
+        if self.synced.is_none() {
+            self.path.parent().map_or(Ok(()), durable::sync_folder)?;
+        }
+        self.synced = Some(self.length);
+        Ok(())
+    }
+
+    /// Forgets what turned out not to be what its digest says: it can be put again.
+    pub(super) fn forget(&mut self, digest: &[u8; 32]) {
+        self.places.remove(&short(digest));
+    }
+
     /// The contents with this digest, to be checked against it; `None`: not kept, or not readable any more.
     pub(super) fn get(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
         let offset = *self.places.get(&short(digest))?;
@@ -147,6 +171,10 @@ impl Keep {
             offset += length;
         }
         let mut total: u64 = frames.iter().filter(|frame| frame.2).map(|frame| frame.1).sum();
+        if total.max(self.limit / 2) > self.length.saturating_sub(self.limit / LEAST_GAIN) {
+            // Nearly everything is needed: writing all of it again would make no room.
+            return Ok(());
+        }
         for (_, length, stays) in frames.iter_mut().rev().filter(|frame| !frame.2) {
             total += *length;
             *stays = total <= self.limit / 2;
@@ -160,8 +188,12 @@ impl Keep {
             self.file.read_exact_at(&mut buffer, offset)?;
             out.write_all(&buffer)?;
         }
-        self.file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        out.sync_all()?;
         std::fs::rename(&aside, &self.path)?;
+        self.path.parent().map_or(Ok(()), durable::sync_folder)?;
+        self.file = out;
+        self.synced = None;
         self.length = 0;
         self.places.clear();
         self.index()
@@ -284,5 +316,43 @@ mod tests {
         let keep = Keep::open(folder.path()).unwrap();
         assert!(keep.has(&digest(1)) && !keep.has(&digest(2)));
         assert_eq!(keep.length(), second);
+    }
+
+    #[test]
+    fn a_store_that_is_needed_as_it_is_is_not_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keep = Keep::with_limit(folder.path(), 3_000).unwrap();
+        let noise: Vec<u8> = pact_runtime::Clock::system().random_bytes::<256>().to_vec();
+        let mut kept = 0;
+        while keep.put(&digest(kept), &[&noise, &[kept]]).unwrap() {
+            kept += 1;
+        }
+        keep.sync().unwrap();
+        let (inode, length) = (inode(&keep.path), keep.length());
+        let all = (0..kept).map(|number| short(&digest(number))).collect();
+        keep.shrink(&all).unwrap();
+        assert_eq!((self::inode(&keep.path), keep.length()), (inode, length));
+        // Synced all the time: nothing was put since.
+        assert_eq!(keep.synced, Some(length));
+        keep.shrink(&BTreeSet::new()).unwrap();
+        assert_ne!(self::inode(&keep.path), inode);
+        assert_eq!(keep.synced, None, "another file");
+    }
+
+    fn inode(path: &Path) -> u64 {
+        std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap())
+    }
+
+    #[test]
+    fn what_is_no_more_what_it_was_can_be_put_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keep = Keep::open(folder.path()).unwrap();
+        keep.put(&digest(1), &[b"one"]).unwrap();
+        keep.file.write_all_at(b"rotten", HEAD_BYTES as u64).unwrap();
+        assert_eq!(keep.get(&digest(1)), None);
+        keep.forget(&digest(1));
+        assert!(keep.put(&digest(1), &[b"one"]).unwrap());
+        assert_eq!(keep.get(&digest(1)).unwrap(), b"one");
+        assert_eq!(Keep::open(folder.path()).unwrap().get(&digest(1)).unwrap(), b"one");
     }
 }

@@ -1,5 +1,6 @@
 //! Looking at one file: what it is, its digest, and whether users of the node could read it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::BorrowedFd;
@@ -23,6 +24,12 @@ const MAX_HASHED_BYTES: u64 = 1024 * 1024 * 1024;
 const ATTEMPTS: usize = 3;
 /// A file that changed this shortly before it was read may change again within one tick of its file system's clock.
 pub(super) const RACY_NS: i64 = 2_000_000_000;
+/// Of a file from this size on, the digest is remembered: an undo looks several times at the same one.
+const REMEMBERED_BYTES: u64 = 1024 * 1024;
+/// Digests that are remembered.
+const MAX_REMEMBERED: usize = 256;
+/// A file of this size that changes while it is read is not read again at once.
+const LARGE_BYTES: u64 = 8 * 1024 * 1024;
 /// Domain of the keyed digests, with its NUL.
 const DOMAIN: &[u8] = b"pact.v1.withheld\0";
 
@@ -32,6 +39,8 @@ pub(super) struct Seen {
     pub(super) record: Record,
     /// Of the contents, whether or not they are withheld; zero for what has none or is not hashed.
     pub(super) sha256: [u8; 32],
+    /// Which inode it was, and when it was changed; unknown: it changed while it was read.
+    pub(super) found: Print,
     /// Of a regular file that fits, when they were asked for.
     pub(super) contents: Option<Vec<u8>>,
     /// Names that the inode has.
@@ -55,6 +64,8 @@ pub(super) struct Looker {
     secret: KeyPatterns,
     clock: Clock,
     buffer: Vec<u8>,
+    /// Digests of large files, by device and print.
+    remembered: HashMap<(u64, Print), [u8; 32]>,
 }
 
 /// Contents of a regular file as they were read.
@@ -68,7 +79,7 @@ struct Hashed {
 
 impl Looker {
     pub(super) fn new(key: NodeKey, secret: KeyPatterns, clock: Clock) -> Self {
-        Self { key, secret, clock, buffer: vec![0; READ_BYTES] }
+        Self { key, secret, clock, buffer: vec![0; READ_BYTES], remembered: HashMap::new() }
     }
 
     /// Whether users of the node cannot read what this is, were it hashed.
@@ -115,6 +126,11 @@ impl Looker {
         if size_of(stat) > MAX_HASHED_BYTES {
             return Ok(Some(self.unhashed(stat)));
         }
+        if let Some(sha256) = self.remembered.get(&(stat.st_dev, Print::of(stat))) {
+            let (sha256, size) = (*sha256, size_of(stat));
+            let hashed = Hashed { sha256, size, contents: None, stat: *stat, is_stable: true };
+            return Ok(Some(self.inside(at, hashed)));
+        }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let quiet = rustix::fs::openat(at.folder, at.name, flags | OFlags::NOATIME, Mode::empty());
         let opened = match quiet {
@@ -132,11 +148,30 @@ impl Looker {
         };
         for attempt in 1..=ATTEMPTS {
             let Some(hashed) = self.hash(&file, with_contents)? else { return Ok(None) };
-            if hashed.is_stable || attempt == ATTEMPTS {
+            if hashed.is_stable || attempt == ATTEMPTS || hashed.size > LARGE_BYTES {
+                self.remember(&hashed);
                 return Ok(Some(self.inside(at, hashed)));
             }
         }
         Ok(None)
+    }
+
+    /// Remembers the digest of a large file that has not changed for a while: its print tells of the next change.
+    fn remember(&mut self, hashed: &Hashed) {
+        let print = Print::of(&hashed.stat);
+        if !hashed.is_stable || hashed.size < REMEMBERED_BYTES || self.is_fresh(&print) {
+            return;
+        }
+        if self.remembered.len() >= MAX_REMEMBERED {
+            self.remembered.clear();
+        }
+        self.remembered.insert((hashed.stat.st_dev, print), hashed.sha256);
+    }
+
+    /// Whether it changed so shortly ago that its next change might not show.
+    fn is_fresh(&self, print: &Print) -> bool {
+        let latest = print.modified_ns.max(print.changed_ns);
+        self.clock.now().unix_nanos().saturating_sub(latest) < RACY_NS
     }
 
     fn inside(&self, at: &Where<'_>, hashed: Hashed) -> Seen {
@@ -145,6 +180,7 @@ impl Looker {
         let mut seen = self.seen(at, &stat, record, sha256, contents);
         if !is_stable {
             seen.is_racy = true;
+            seen.found = Print::UNKNOWN;
             seen.record.print = Print::UNKNOWN;
         }
         seen
@@ -157,8 +193,8 @@ impl Looker {
         let changed = record.print.modified_ns.to_be_bytes();
         contents.iter_mut().zip(changed).for_each(|(to, from)| *to = from);
         record.digest = self.keyed(&record, &contents);
-        Seen { record, sha256: [0; 32], contents: None, links: links_of(stat), is_racy: false }
-            .aged(self)
+        let (found, links) = (Print::of(stat), links_of(stat));
+        Seen { record, sha256: [0; 32], found, contents: None, links, is_racy: false }.aged(self)
     }
 
     fn seen(
@@ -173,7 +209,8 @@ impl Looker {
             record.withheld = true;
             record.digest = self.keyed(&record, &sha256);
         }
-        Seen { record, sha256, contents, links: links_of(stat), is_racy: false }.aged(self)
+        let (found, links) = (Print::of(stat), links_of(stat));
+        Seen { record, sha256, found, contents, links, is_racy: false }.aged(self)
     }
 
     /// The keyed digest of everything that restoring needs, with the SHA-256 of the contents (zero without any).
@@ -244,10 +281,8 @@ impl Looker {
 impl Seen {
     /// Marks what changed too shortly ago to trust its print.
     fn aged(mut self, looker: &Looker) -> Self {
-        let print = &self.record.print;
-        let latest = print.modified_ns.max(print.changed_ns);
         let is_regular = self.record.kind == FileKind::Regular;
-        if is_regular && looker.clock.now().unix_nanos().saturating_sub(latest) < RACY_NS {
+        if is_regular && looker.is_fresh(&self.record.print) {
             self.is_racy = true;
             self.record.print = Print::UNKNOWN;
         }
@@ -275,8 +310,32 @@ fn size_of(stat: &Stat) -> u64 {
 }
 
 #[allow(clippy::useless_conversion, reason = "narrower on other processors")]
-fn links_of(stat: &Stat) -> u64 {
+pub(super) fn links_of(stat: &Stat) -> u64 {
     u64::from(stat.st_nlink)
+}
+
+/// The SHA-256 of an open file from its beginning, a piece at a time; `to` gets what was read.
+pub(super) fn content_digest(mut file: &File, mut to: Option<&File>) -> io::Result<[u8; 32]> {
+    io::Seek::rewind(&mut file)?;
+    let mut context = Context::new(&SHA256);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let count = match file.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        let read = buffer.get(..count).unwrap_or_default();
+        if read.is_empty() {
+            break;
+        }
+        context.update(read);
+        if let Some(to) = &mut to {
+            io::Write::write_all(to, read)?;
+        }
+    }
+    let mut sha256 = [0; 32];
+    sha256.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    Ok(sha256)
 }
 
 /// The SHA-256 of bytes in memory.

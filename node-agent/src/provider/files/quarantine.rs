@@ -1,256 +1,325 @@
-//! Where files go that an undo removes: nothing that somebody made is deleted before a week has passed.
+//! Where files go that an undo replaces or removes: nothing that somebody made is deleted before a week has passed.
 //!
-//! Layout of the folder (0700): `<number>.json` says what it was, `<number>.data` is the file. The manifest is written
-//! first; one without data is what a crash left, or the memory of something without data (a link, a pipe).
-//! Bounded by size, number and age; without room nothing is removed.
+//! Layout of the folder (0700): `<number>.json` says what a file was ([`Manifest`]), `<sha256>.data` has its contents,
+//! once, however many files had them. What is removed again as it was is the same removal with a later time.
+//!
+//! Order: the manifest, with the name aside that the file is about to get, is on disk before the file gets it; the file
+//! is moved here from there, or copied and synced before that name goes. So a crash leaves the file under its name, or
+//! aside with a manifest that knows it ([`Quarantine::settle`]), or here.
+//!
+//! Bounded by size and number; without room nothing is replaced or removed. The week is one of plane time: while that is
+//! not known, nothing ends, and nothing is thrown out early to make room.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pact_runtime::{Clock, Timestamp};
+use pact_runtime::Timestamp;
 use pact_schemas::resource::{FileKind, ResourceKey, escape};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
+use super::PlaneNow;
+use super::lease;
+use super::look::{Seen, content_digest, links_of};
+use super::made;
+use super::order;
 use super::place::Place;
-use super::record::{PERMISSIONS, Print, kind_of_stat};
-use crate::durable;
+use crate::durable::{self, hex};
 use crate::provider::ProviderError;
+pub(super) use manifest::Successor;
+use manifest::{Essence, Manifest};
 
-/// All files together.
+mod manifest;
+mod settle;
+mod shelf;
+
+/// All contents together.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
-/// Each takes two inodes.
+/// Each takes up to two inodes.
 const MAX_FILES: usize = 10_000;
 /// Time to notice that something is missing.
 const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A manifest holds little more than a path and the target of a link.
 const MAX_MANIFEST_BYTES: u64 = 64 * 1024;
 
-/// What a file was, for who wants it back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Manifest {
-    format: u32,
-    key: String,
-    kind: String,
-    mode: String,
-    uid: u32,
-    gid: u32,
-    size_bytes: u64,
-    modified_unix_ns: i64,
-    removed_unix_ns: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    link_target: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy)]
+/// What is in the quarantine, or about to be.
+#[derive(Debug, Clone)]
 struct Item {
-    size: u64,
-    removed: Timestamp,
+    essence: Essence,
+    /// Name of the file with the contents.
+    data: Option<Box<str>>,
+    removed: Option<Timestamp>,
+    /// Where it may still be, because a crash or an error came in between.
+    aside: Option<Vec<u8>>,
 }
 
 /// The quarantine.
-#[derive(Debug)]
 pub(super) struct Quarantine {
     folder: PathBuf,
     opened: OwnedFd,
     items: BTreeMap<u64, Item>,
-    clock: Clock,
+    /// Files with contents: their size.
+    data: BTreeMap<Box<str>, u64>,
+    now: PlaneNow,
     limit: u64,
 }
 
+/// A removal that has begun. It is finished with [`Quarantine::take`], or given up.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    number: u64,
+    /// An earlier removal of the same.
+    before: Option<Item>,
+}
+
+/// What became of a file that was to be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is here.
+    Kept,
+    /// It is not what was looked at; it is where it was.
+    Differs,
+    /// Somebody has it open; it is where it was.
+    InUse,
+}
+
 impl Quarantine {
-    pub(super) fn open(folder: &Path, clock: &Clock) -> io::Result<Self> {
-        Self::with_limit(folder, clock, MAX_BYTES)
+    pub(super) fn open(folder: &Path, now: PlaneNow) -> io::Result<Self> {
+        Self::with_limit(folder, now, MAX_BYTES)
     }
 
-    fn with_limit(folder: &Path, clock: &Clock, limit: u64) -> io::Result<Self> {
+    fn with_limit(folder: &Path, now: PlaneNow, limit: u64) -> io::Result<Self> {
         durable::private_folder(folder)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(folder, flags, Mode::empty())?;
-        let (folder, clock) = (folder.to_owned(), clock.clone());
-        let mut quarantine = Self { folder, opened, items: BTreeMap::new(), clock, limit };
+        let (items, data) = (BTreeMap::new(), BTreeMap::new());
+        let mut quarantine = Self { folder: folder.to_owned(), opened, items, data, now, limit };
         quarantine.load()?;
         quarantine.prune();
         Ok(quarantine)
     }
 
-    fn load(&mut self) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-            let is_manifest = path.extension().is_some_and(|end| end == "json");
-            let (Some(number), true) = (number, is_manifest) else { continue };
-            let bytes = durable::read_bounded(&path, MAX_MANIFEST_BYTES)?.unwrap_or_default();
-            let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
-                tracing::warn!(?path, "a manifest of the quarantine cannot be read");
-                continue;
-            };
-            let has_data = self.path(number, "data").exists();
-            if !has_data && manifest.kind == "regular" {
-                // The crash came before the file was moved: it is where it was.
-                std::fs::remove_file(&path)?;
-                continue;
-            }
-            let removed = Timestamp::from_unix_nanos(manifest.removed_unix_ns);
-            let size = if has_data { manifest.size_bytes } else { 0 };
-            self.items.insert(number, Item { size, removed });
-        }
-        Ok(())
-    }
-
-    /// Removes what is older than its time.
-    fn prune(&mut self) {
-        let now = self.clock.now();
-        let is_over = |item: &Item| item.removed.checked_add(KEPT_FOR).is_some_and(|end| end < now);
-        let over: Vec<u64> =
-            self.items.iter().filter(|(_, item)| is_over(item)).map(|(n, _)| *n).collect();
-        for number in over {
-            // The data first: a manifest alone is never taken for a file.
-            for end in ["data", "json"] {
-                let _best = std::fs::remove_file(self.path(number, end));
-            }
-            self.items.remove(&number);
-        }
-    }
-
-    /// Takes what is at the place out of the tree. A folder is not taken.
-    pub(super) fn take(&mut self, key: &ResourceKey, place: &Place) -> Result<(), ProviderError> {
-        let at = key.file_path().unwrap_or_default();
-        let failed = |error| ProviderError::io("move away", &at, error);
-        let Some(stat) = place.stat().map_err(failed)? else { return Ok(()) };
-        let kind = kind_of_stat(&stat);
-        let size = if kind == FileKind::Regular { Print::of(&stat).size } else { 0 };
+    /// Makes a place for what is about to be replaced or removed, and writes down that it gets the name `aside`, in the
+    /// same folder. On disk when it returns. A folder has no place here.
+    pub(super) fn begin(
+        &mut self,
+        key: &ResourceKey,
+        seen: &Seen,
+        aside: &[u8],
+        successor: Option<Successor>,
+    ) -> Result<Ticket, ProviderError> {
         self.prune();
-        let used: u64 = self.items.values().map(|item| item.size).sum();
-        if used + size > self.limit || self.items.len() >= MAX_FILES {
-            return Err(ProviderError::NoRoom { key: key.clone(), size_bytes: size });
+        let manifest = Manifest::of(key, seen, (self.now)());
+        let manifest = Manifest { aside: Some(escape(aside)), successor, ..manifest };
+        let essence = manifest.essence();
+        let is_same = |item: &Item| item.essence == essence && item.aside.is_none();
+        let same = self.items.iter().find(|(_, item)| is_same(item)).map(|(number, _)| *number);
+        if !self.has_room(&manifest, same) {
+            // Somebody may have made room by hand.
+            self.reload();
+            if !self.has_room(&manifest, same) {
+                let (folder, size_bytes) = (self.folder.clone(), manifest.size_bytes);
+                return Err(ProviderError::NoRoom { key: key.clone(), size_bytes, folder });
+            }
         }
-        let number = self.items.last_key_value().map_or(1, |(number, _)| number + 1);
-        let removed = self.clock.now();
-        let manifest = manifest_of(key, place, &stat, removed).map_err(failed)?;
-        let manifest_path = self.path(number, "json");
-        let written = serde_json::to_vec_pretty(&manifest)
-            .map_err(io::Error::from)
-            .and_then(|bytes| durable::replace(&manifest_path, &bytes, durable::PRIVATE));
-        written.map_err(|error| ProviderError::io("write", &manifest_path, error))?;
-        let moved = match kind {
-            FileKind::Regular => self.move_file(number, place, &stat),
-            FileKind::Directory => Err(io::Error::from(io::ErrorKind::IsADirectory)),
-            FileKind::Symlink | FileKind::Special => remove(place),
+        let next = || self.items.last_key_value().map_or(1, |(number, _)| number + 1);
+        let number = same.filter(|number| self.items.contains_key(number)).unwrap_or_else(next);
+        self.write(number, &manifest)?;
+        let item = Item {
+            essence,
+            data: manifest.data(number).map(Into::into),
+            removed: manifest.removed(),
+            aside: Some(aside.to_vec()),
         };
-        if let Err(error) = moved {
-            let _best = std::fs::remove_file(&manifest_path);
-            return Err(failed(error));
-        }
-        self.items.insert(number, Item { size, removed });
-        Ok(())
+        let before = self.items.insert(number, item);
+        Ok(Ticket { number, before })
     }
 
-    fn move_file(&self, number: u64, place: &Place, stat: &Stat) -> io::Result<()> {
-        let name = CString::new(format!("{number}.data")).map_err(io::Error::other)?;
-        let from = place.folder.as_fd();
-        let keep = RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(from, &*place.name, &self.opened, &*name, keep) {
-            Ok(()) => {
-                let moved = super::place::stat(&self.opened, &name)?;
-                if moved.is_some_and(|moved| kind_of_stat(&moved) == FileKind::Regular) {
-                    rustix::fs::fsync(&self.opened)?;
-                    return sync(from);
-                }
-                // Somebody put a folder there in between: back with it.
-                rustix::fs::renameat_with(&self.opened, &*name, from, &*place.name, keep)?;
-                Err(io::Error::from(io::ErrorKind::ResourceBusy))
+    /// Takes what is aside, in the folder of the place, if it is what was looked at.
+    pub(super) fn take(
+        &mut self,
+        ticket: &Ticket,
+        place: &Place,
+        aside: &CStr,
+        seen: &Seen,
+    ) -> io::Result<Taken> {
+        let taken = match seen.record.kind {
+            FileKind::Regular => self.take_file(place, aside, seen)?,
+            FileKind::Symlink => {
+                let target = rustix::fs::readlinkat(&place.folder, aside, Vec::new());
+                let is_same = target.is_ok_and(|target| target.as_bytes() == seen.record.link);
+                remove_if(is_same, place, aside)?
             }
-            Err(Errno::XDEV) => {
-                let copied = self.copy_file(number, place, stat);
-                if copied.is_err() {
-                    let _best = std::fs::remove_file(self.path(number, "data"));
-                }
-                copied
+            FileKind::Special => {
+                let found = super::place::stat(&place.folder, aside)?;
+                let is_same = found.is_some_and(|stat| seen.found.is_unmoved(&stat));
+                remove_if(is_same, place, aside)?
             }
-            Err(errno) => Err(errno.into()),
+            FileKind::Directory => return Err(io::Error::from(io::ErrorKind::IsADirectory)),
+        };
+        if taken == Taken::Kept
+            && let Some(item) = self.items.get_mut(&ticket.number)
+        {
+            item.aside = None;
+        }
+        Ok(taken)
+    }
+
+    /// Nothing was taken, and nothing of it is aside any more.
+    pub(super) fn give_up(&mut self, ticket: Ticket) {
+        match ticket.before {
+            Some(before) => drop(self.items.insert(ticket.number, before)),
+            None => {
+                // Contents that are here are never given up with it.
+                self.items.remove(&ticket.number);
+                let _best = std::fs::remove_file(self.manifest_path(ticket.number));
+            }
         }
     }
 
-    /// Copies the file to the quarantine's file system, and removes the name if it is still this file, unchanged.
-    fn copy_file(&self, number: u64, place: &Place, stat: &Stat) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&place.folder, &*place.name, flags, Mode::empty())?;
-        let mut from = File::from(fd);
-        let path = self.path(number, "data");
-        let mut to =
-            OpenOptions::new().write(true).create_new(true).mode(durable::PRIVATE).open(&path)?;
-        io::copy(&mut from, &mut to)?;
-        to.sync_all()?;
+    /// Whether a file with this path belongs to what is being taken: nobody else may remove it.
+    pub(super) fn is_pending(&self, path: &[u8]) -> bool {
+        self.items.values().any(|item| item.aside.as_deref() == Some(path))
+    }
+
+    fn take_file(&mut self, place: &Place, aside: &CStr, seen: &Seen) -> io::Result<Taken> {
+        // Looked at by name first: what is no file any more is not opened.
+        let found = super::place::stat(&place.folder, aside)?;
+        if !found.is_some_and(|stat| seen.found.is_unmoved(&stat)) {
+            return Ok(Taken::Differs);
+        }
+        let file = File::from(made::open(place, aside, OFlags::RDONLY)?);
+        let stat = rustix::fs::fstat(&file)?;
+        if lease::is_open_elsewhere(&file) == Some(true) {
+            return Ok(Taken::InUse);
+        }
+        let name = format!("{}.data", hex(&seen.sha256));
+        let path = self.folder.join(&name);
+        if self.is_whole(&path, &seen.sha256) {
+            // Read all the same: it is about to be the one that goes.
+            match self.read(&file, None, seen)? {
+                Taken::Kept => {}
+                other => return Ok(other),
+            }
+            rustix::fs::unlinkat(&place.folder, aside, AtFlags::empty())?;
+            return Ok(Taken::Kept);
+        }
+        let is_sole = links_of(&stat) == 1;
+        if is_sole && self.folder.metadata()?.dev() == stat.st_dev {
+            match self.read(&file, None, seen)? {
+                Taken::Kept => {}
+                other => return Ok(other),
+            }
+            if self.move_here(&file, place, aside, &name)? {
+                self.data.insert(name.into(), seen.found.size);
+                return Ok(Taken::Kept);
+            }
+        }
+        self.copy_here(&file, place, aside, &name, seen)
+    }
+
+    /// Gives the file a name here instead of the one aside; `false`: it is on another file system, or mounted otherwise.
+    fn move_here(&self, file: &File, place: &Place, aside: &CStr, name: &str) -> io::Result<bool> {
+        file.sync_all()?;
+        let name = CString::new(name).map_err(io::Error::other)?;
+        match rustix::fs::renameat(&place.folder, aside, &self.opened, &*name) {
+            Err(Errno::XDEV) => return Ok(false),
+            other => other?,
+        }
+        if let Err(error) = rustix::fs::fsync(&self.opened) {
+            // A crash may find it aside again, written down.
+            tracing::warn!(folder = ?self.folder, %error, "the quarantine is not synced");
+        }
+        Ok(true)
+    }
+
+    /// Copies the file, then removes the name aside.
+    fn copy_here(
+        &mut self,
+        file: &File,
+        place: &Place,
+        aside: &CStr,
+        name: &str,
+        seen: &Seen,
+    ) -> io::Result<Taken> {
+        let path = self.folder.join(name);
+        let unfinished = self.folder.join(format!("{name}.new"));
+        let _leftover = std::fs::remove_file(&unfinished);
+        let copied = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(durable::PRIVATE)
+            .open(&unfinished)
+            .and_then(|to| {
+                let taken = self.read(file, Some(&to), seen)?;
+                to.sync_all()?;
+                Ok(taken)
+            });
+        if !matches!(copied, Ok(Taken::Kept)) {
+            let _best = std::fs::remove_file(&unfinished);
+            return copied;
+        }
+        std::fs::rename(&unfinished, &path)?;
         rustix::fs::fsync(&self.opened)?;
-        // Move it aside first: what is looked at then is what is removed.
-        let aside = CString::new(format!(".pact-removed-{number}")).map_err(io::Error::other)?;
-        let (folder, keep) = (place.folder.as_fd(), RenameFlags::NOREPLACE);
-        rustix::fs::renameat_with(folder, &*place.name, folder, &*aside, keep)?;
-        // Renaming changes the time of change alone.
-        let unmoved = |stat: &Stat| Print { changed_ns: 0, ..Print::of(stat) };
-        let found = super::place::stat(folder, &aside)?;
-        if found.is_some_and(|found| unmoved(&found) == unmoved(stat)) {
-            rustix::fs::unlinkat(folder, &*aside, AtFlags::empty())?;
-            return sync(folder);
-        }
-        rustix::fs::renameat_with(folder, &*aside, folder, &*place.name, keep)?;
-        Err(io::Error::from(io::ErrorKind::ResourceBusy))
+        self.data.insert(name.into(), seen.found.size);
+        rustix::fs::unlinkat(&place.folder, aside, AtFlags::empty())?;
+        Ok(Taken::Kept)
     }
 
-    fn path(&self, number: u64, end: &str) -> PathBuf {
-        self.folder.join(format!("{number}.{end}"))
+    /// Reads the file to its end, and writes it on where it is to be copied: whether it is what was seen, and whether
+    /// nobody has it open who could write to it where nobody looks.
+    fn read(&self, file: &File, to: Option<&File>, seen: &Seen) -> io::Result<Taken> {
+        let digest = content_digest(file, to)?;
+        let after = rustix::fs::fstat(file)?;
+        Ok(if digest != seen.sha256 || !seen.found.is_unmoved(&after) {
+            Taken::Differs
+        } else if lease::is_open_elsewhere(file) == Some(true) {
+            Taken::InUse
+        } else {
+            Taken::Kept
+        })
+    }
+
+    /// Whether the contents are here, on disk, and still what their name says: they are about to be the only ones.
+    fn is_whole(&self, path: &Path, sha256: &[u8; 32]) -> bool {
+        let digest = File::open(path).and_then(|file| {
+            file.sync_all()?;
+            content_digest(&file, None)
+        });
+        digest.is_ok_and(|digest| digest == *sha256)
+    }
+
+    fn write(&self, number: u64, manifest: &Manifest) -> Result<(), ProviderError> {
+        let path = self.manifest_path(number);
+        let written = serde_json::to_vec_pretty(manifest)
+            .map_err(io::Error::from)
+            .and_then(|bytes| durable::replace(&path, &bytes, durable::PRIVATE));
+        written.map_err(|error| ProviderError::io("write", &path, error))
+    }
+
+    fn manifest_path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number}.json"))
     }
 }
 
-fn manifest_of(
-    key: &ResourceKey,
-    place: &Place,
-    stat: &Stat,
-    removed: Timestamp,
-) -> io::Result<Manifest> {
-    let (kind, link_target) = match kind_of_stat(stat) {
-        FileKind::Regular => ("regular", None),
-        FileKind::Directory => ("directory", None),
-        FileKind::Symlink => {
-            let target = rustix::fs::readlinkat(&place.folder, &*place.name, Vec::new())?;
-            ("symlink", Some(escape(target.as_bytes())))
-        }
-        FileKind::Special => ("special", None),
-    };
-    let print = Print::of(stat);
-    Ok(Manifest {
-        format: 1,
-        key: key.to_string(),
-        kind: kind.to_owned(),
-        mode: format!("{:04o}", stat.st_mode & PERMISSIONS),
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        size_bytes: print.size,
-        modified_unix_ns: print.modified_ns,
-        removed_unix_ns: removed.unix_nanos(),
-        link_target,
-    })
+fn remove_if(is_same: bool, place: &Place, name: &CStr) -> io::Result<Taken> {
+    if !is_same {
+        return Ok(Taken::Differs);
+    }
+    rustix::fs::unlinkat(&place.folder, name, AtFlags::empty())?;
+    Ok(Taken::Kept)
 }
 
-fn remove(place: &Place) -> io::Result<()> {
-    rustix::fs::unlinkat(&place.folder, &*place.name, AtFlags::empty())?;
-    sync(place.folder.as_fd())
-}
-
-/// Makes changed names in a folder last. The folder was opened to go on from; syncing wants it opened to read.
-pub(super) fn sync(folder: BorrowedFd<'_>) -> io::Result<()> {
-    let here: &CStr = c".";
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::openat(folder, here, flags, Mode::empty())?;
-    Ok(rustix::fs::fsync(folder)?)
+/// The path of a name beside a file.
+pub(super) fn beside(path: &[u8], name: &CStr) -> Vec<u8> {
+    let folder = order::split(path).map_or(&b"/"[..], |(folder, _)| folder);
+    order::join(folder, name.to_bytes())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::bytes::Reader;
 use super::names::Names;
 
 /// Which inode it was and when it was last changed. A write changes `changed_ns`, and no program can set that back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Print {
     pub(super) inode: u64,
     pub(super) size: u64,
@@ -37,6 +37,14 @@ impl Print {
             uid: stat.st_uid,
             gid: stat.st_gid,
         }
+    }
+}
+
+impl Print {
+    /// Whether this is the same file, unchanged but for its name: renaming changes the time of change alone.
+    pub(super) fn is_unmoved(&self, now: &Stat) -> bool {
+        let unmoved = |print: &Self| Self { changed_ns: 0, ..*print };
+        *self != Self::UNKNOWN && unmoved(self) == unmoved(&Self::of(now))
     }
 }
 

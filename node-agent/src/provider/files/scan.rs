@@ -13,8 +13,10 @@ use super::keep::Keep;
 use super::look::{Looker, Seen, Where};
 use super::names::Names;
 use super::order;
+use super::quarantine::Quarantine;
 use super::record::{Print, Record};
 use super::scope::{Scope, key_of};
+use super::standing::{Known, Standing};
 use super::temps::Temps;
 use super::walk::{Entry, Visitor};
 use super::watch::Watch;
@@ -28,11 +30,16 @@ pub(super) struct Scan<'a> {
     pub(super) scope: &'a Scope,
     /// Under what the baseline was taken; `None`: there is none, this scan takes it.
     pub(super) before: Option<Scope>,
+    /// Of which file systems; `None`: the baseline does not say.
+    pub(super) known: Option<&'a Known>,
+    /// Folders of which nothing is known, whatever is there.
+    pub(super) unknown: Vec<Vec<u8>>,
     pub(super) keep: &'a mut Keep,
     pub(super) looker: &'a mut Looker,
     pub(super) names: &'a mut Names,
     pub(super) watch: &'a mut Watch,
     pub(super) temps: &'a Temps,
+    pub(super) quarantine: &'a Quarantine,
     pub(super) stream: Lookahead<'a>,
     /// A new baseline is written on the way.
     pub(super) writer: Option<Writer>,
@@ -83,7 +90,11 @@ impl Scan<'_> {
     /// Walks all roots.
     pub(super) fn run(&mut self) -> Result<(), ProviderError> {
         let scope = self.scope;
+        self.outcome.unreadable.clone_from(&self.unknown);
         for root in scope.outermost() {
+            if self.unknown.iter().any(|folder| order::is_within(root, folder)) {
+                continue;
+            }
             if !super::walk::walk(root, self)? {
                 // A file system that is not mounted is no deletion of everything on it.
                 self.unreadable(root, io::Error::from(io::ErrorKind::NotFound));
@@ -132,7 +143,8 @@ impl Scan<'_> {
             return self.write(entry.path, record);
         }
         let is_new_here = known.is_none()
-            && self.before.as_ref().is_none_or(|before| !before.watches(entry.path, &key));
+            && (self.before.as_ref().is_none_or(|before| !before.watches(entry.path, &key))
+                || Standing::is_new(entry.path, self.known));
         let seen = match self.looker.look(&at, is_new_here) {
             Ok(Some(seen)) => seen,
             Ok(None) => return known.map_or(Ok(()), |record| self.write(entry.path, &record)),
@@ -173,7 +185,11 @@ impl Visitor for Scan<'_> {
         if let Some((folder, name)) = order::split(entry.path)
             && self.temps.is_ours(folder, name)
         {
-            // What a crash left behind: nothing but this thread makes such files.
+            // What a crash left behind: nothing but this thread makes such files. What was replaced and is not kept
+            // yet is none of it.
+            if self.quarantine.is_pending(entry.path) {
+                return Ok(false);
+            }
             let flags = if Print::of(entry.stat).mode & 0o170_000 == 0o040_000 {
                 AtFlags::REMOVEDIR
             } else {
@@ -183,6 +199,9 @@ impl Visitor for Scan<'_> {
             return Ok(false);
         }
         self.pass(Some(entry.path))?;
+        if self.unknown.iter().any(|folder| *folder == entry.path) {
+            return Ok(false);
+        }
         let Some(key) = key_of(entry.path) else {
             tracing::debug!(path = ?order::shown(entry.path), "no key can name this file");
             return Ok(false);
@@ -238,11 +257,9 @@ pub(super) fn keep_seen(keep: &mut Keep, seen: &Seen) -> io::Result<()> {
     let _fits = match (record.withheld, contents) {
         (false, Some(contents)) if is_regular => keep.put(&record.digest, &[contents])?,
         (true, Some(contents)) => {
-            keep.put(&record.digest, &[&super::restore::pack(record), contents])?
+            keep.put(&record.digest, &[&super::wanted::pack(record), contents])?
         }
-        (true, None) if !is_regular => {
-            keep.put(&record.digest, &[&super::restore::pack(record)])?
-        }
+        (true, None) if !is_regular => keep.put(&record.digest, &[&super::wanted::pack(record)])?,
         _ => false,
     };
     Ok(())

@@ -87,6 +87,12 @@ impl Scope {
         self.roots.iter().any(|root| is_within(path, root))
     }
 
+    /// The root of this path that is not there when `gone`, a folder on the way, is not.
+    pub(super) fn root_below(&self, path: &[u8], gone: &[u8]) -> Option<&[u8]> {
+        let is_it = |root: &&[u8]| is_within(path, root) && is_within(root, gone);
+        self.roots.iter().map(|root| &**root).find(is_it)
+    }
+
     /// Whether changes of this path count.
     pub(super) fn watches(&self, path: &[u8], key: &ResourceKey) -> bool {
         self.covers(path) && !self.is_own(path) && !self.ignored.matches(key)

@@ -5,6 +5,7 @@ use std::ffi::CString;
 
 use pact_runtime::Clock;
 
+use super::order;
 use crate::durable::hex;
 use crate::provider::secret::NodeKey;
 
@@ -33,6 +34,11 @@ impl Temps {
         let name = [PREFIX, &random, &self.mark(folder, &random)].concat();
         // Hex has no zero bytes.
         CString::new(name).unwrap_or_default()
+    }
+
+    /// A new name beside this path.
+    pub(super) fn beside(&self, path: &[u8]) -> CString {
+        self.name(order::split(path).map_or(b"/", |(folder, _)| folder))
     }
 
     /// Whether this agent once made the name, in this folder.

@@ -1,18 +1,25 @@
 //! The provider as it is used: real folders, real notifications.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+use std::time::Duration;
 
 use pact_schemas::resource::FileKind;
 use tempfile::TempDir;
 
 use super::*;
-use crate::provider::NoContents;
+use crate::provider::{Contents, NoContents, Poll, Provider as _};
 
 mod figures;
+mod keeping;
+mod large;
+mod mounting;
 mod nasty;
 mod observing;
+mod replacing;
 mod restoring;
 
 /// A file system of its own, gone when dropped.
@@ -119,6 +126,24 @@ impl Bench {
         }
     }
 
+    /// What the quarantine has of files that were text, sorted.
+    fn quarantined(&self) -> Vec<String> {
+        self.in_quarantine("data")
+    }
+
+    fn manifests(&self) -> Vec<String> {
+        self.in_quarantine("json")
+    }
+
+    fn in_quarantine(&self, extension: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.top.path().join("state/quarantine")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let of_kind = paths.filter(|path| path.extension().is_some_and(|end| end == extension));
+        let mut all: Vec<_> = of_kind.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        all.sort();
+        all
+    }
+
     fn read(&mut self, end: &str) -> Value {
         let key = self.key(end);
         self.files.read(&key).unwrap()
@@ -126,18 +151,36 @@ impl Bench {
 
     fn apply(&mut self, end: &str, want: &Value) -> Result<(), ProviderError> {
         let key = self.key(end);
-        self.files.apply(&key, want, &NoContents)
+        apply(&mut self.files, &key, want, &NoContents)
     }
 }
 
+/// What the engine does: reads, then applies.
+fn apply(
+    files: &mut Files,
+    key: &ResourceKey,
+    want: &Value,
+    contents: &dyn Contents,
+) -> Result<(), ProviderError> {
+    // A key that cannot be read is not applied; here, so that the refusal of `apply` shows.
+    let observed = files.read(key).unwrap_or(Value::Absent);
+    files.apply(key, &observed, want, contents)
+}
+
 fn open(top: &Path, ignored: &[&str], secret: &[&str]) -> Files {
+    open_roots(top, vec![top.join("root")], ignored, secret)
+}
+
+fn open_roots(top: &Path, roots: Vec<PathBuf>, ignored: &[&str], secret: &[&str]) -> Files {
+    let clock = Clock::system();
     Files::open(Options {
-        roots: vec![top.join("root")],
+        roots,
         secret: KeyPatterns::parse(secret).unwrap(),
         ignored: KeyPatterns::parse(ignored).unwrap(),
         folder: top.join("state"),
         own: Vec::new(),
-        clock: Clock::system(),
+        clock: clock.clone(),
+        plane_now: Arc::new(move || Some(clock.now())),
     })
     .unwrap()
 }

@@ -57,7 +57,9 @@ impl Bench {
     }
 
     fn apply(&mut self, text: &str, want: &Value) -> Result<(), ProviderError> {
-        self.kernel.apply(&key(text), want, &NoContents)
+        let key = key(text);
+        let observed = self.kernel.read(&key)?;
+        self.kernel.apply(&key, &observed, want, &NoContents)
     }
 
     fn value(&self, path: &str) -> String {
@@ -216,7 +218,27 @@ fn parameters_are_written_folded_and_read_back() {
     assert!(matches!(absent, ProviderError::NotRestorable { .. }));
     let wrong = bench.apply("sysctl/vm.swappiness", &Value::Boolean(true)).unwrap_err();
     assert!(matches!(wrong, ProviderError::WrongValue { .. }));
-    assert!(bench.kernel.holders(&key("sysctl/vm.swappiness")).unwrap().is_empty());
+    let swappiness = key("sysctl/vm.swappiness");
+    let held = bench.kernel.holders(&BTreeSet::from([swappiness.clone()])).remove(&swappiness);
+    assert_eq!(held.unwrap().unwrap(), []);
+}
+
+#[test]
+fn what_changed_since_it_was_observed_is_not_written() {
+    let mut bench = Bench::new();
+    bench.scan();
+    for (name, then, want) in [
+        ("sysctl/vm.swappiness", text("59"), text("10")),
+        ("module/xfs", Value::Boolean(true), Value::Boolean(true)),
+    ] {
+        // A wish for what is there already is not in doubt.
+        let now = bench.kernel.read(&key(name)).unwrap();
+        bench.kernel.apply(&key(name), &then, &now, &NoContents).unwrap();
+        let refused = bench.kernel.apply(&key(name), &then, &want, &NoContents).unwrap_err();
+        assert!(matches!(refused, ProviderError::Changed { .. }), "{refused}");
+        assert!(refused.is_deferred());
+        assert_eq!(bench.kernel.read(&key(name)).unwrap(), now);
+    }
 }
 
 #[test]
@@ -253,9 +275,9 @@ fn a_shut_parameter_is_withheld_compared_and_restored_all_the_same() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].1, was);
     assert!(matches!(found[0].2, Value::Withheld(_)));
-    bench.kernel.apply(&shut, &was, &NoContents).unwrap();
+    bench.apply(shut.as_str(), &was).unwrap();
     assert_eq!(bench.value("sys/net/ipv4/tcp_fastopen_key"), "aaaa-bbbb\n");
-    let unknown = bench.kernel.apply(&shut, &Value::Withheld([1; 32]), &NoContents).unwrap_err();
+    let unknown = bench.apply(shut.as_str(), &Value::Withheld([1; 32])).unwrap_err();
     assert!(matches!(unknown, ProviderError::NotRestorable { .. }));
 }
 
@@ -286,8 +308,10 @@ fn modules_are_loaded_and_unloaded_unless_held_or_built_in() {
     assert_eq!(bench.kernel.read(&key("module/xfs")).unwrap(), Value::Absent);
     assert_eq!(bench.kernel.read(&key("module/ext4")).unwrap(), Value::Boolean(true));
 
-    let held = bench.kernel.holders(&key("module/loop")).unwrap();
-    assert_eq!(held.len(), 1);
+    let asked = BTreeSet::from([key("module/loop"), key("module/ext4")]);
+    let held = bench.kernel.holders(&asked);
+    let count = |name| held[&key(name)].as_ref().unwrap().len();
+    assert_eq!((count("module/loop"), count("module/ext4")), (1, 0));
     let refused = bench.apply("module/loop", &Value::Absent).unwrap_err();
     assert!(refused.to_string().contains("in use"), "{refused}");
     let refused = bench.apply("module/ext4", &Value::Absent).unwrap_err();

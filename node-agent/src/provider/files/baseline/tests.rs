@@ -14,7 +14,7 @@ fn path(number: u32) -> Vec<u8> {
 
 fn filled(folder: &Path, count: u32) -> Baseline {
     let mut baseline = Baseline::open(folder).unwrap();
-    let mut writer = baseline.writer(&scope()).unwrap();
+    let mut writer = baseline.writer(&scope(), Known::default()).unwrap();
     for number in 0..count {
         writer.push(&path(number), &sample(number.to_be_bytes()[3])).unwrap();
     }
@@ -65,7 +65,7 @@ fn changes_lie_over_the_file_and_survive_a_restart() {
     }
     // A merge takes them over and drops the log.
     let mut baseline = Baseline::open(folder.path()).unwrap();
-    let mut writer = baseline.writer(&scope()).unwrap();
+    let mut writer = baseline.writer(&scope(), Known::default()).unwrap();
     for (path, record) in all(&baseline, None) {
         writer.push(&path, &record).unwrap();
     }
@@ -118,4 +118,44 @@ fn damage_is_found_and_never_taken_for_an_empty_baseline() {
     }
     std::fs::write(&file, &good[..good.len() - 20]).unwrap();
     assert!(matches!(Baseline::open(folder.path()), Err(ProviderError::Damaged { .. })));
+}
+
+#[test]
+fn the_file_systems_that_it_was_taken_of_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = |volume: &str| crate::provider::files::mounts::Identity {
+        kind: b"ext4".to_vec(),
+        source: b"/dev/a b".to_vec(),
+        place: b"/".to_vec(),
+        volume: volume.into(),
+        boot: b"boot".to_vec(),
+        device: 0x1_0000_0001,
+    };
+    let at = |path: &str, volume: &str| (PathBytes(path.as_bytes().into()), identity(volume));
+    let known = Known { points: [at("/etc", ""), at("/usr/x", "fsid:1")].into() };
+    let mut baseline = Baseline::open(folder.path()).unwrap();
+    let mut writer = baseline.writer(&scope(), known.clone()).unwrap();
+    writer.push(&path(1), &sample(1)).unwrap();
+    baseline.replace(writer).unwrap();
+    assert_eq!(baseline.known(), Some(&known));
+    for baseline in [baseline, Baseline::open(folder.path()).unwrap()] {
+        assert_eq!(baseline.known(), Some(&known));
+        assert_eq!(baseline.get(&path(1)).unwrap(), Some(sample(1)));
+        assert!(!baseline.wants_rewrite(&scope(), &known));
+        assert!(baseline.wants_rewrite(&scope(), &Known::default()), "another file system");
+    }
+}
+
+#[test]
+fn a_baseline_of_before_file_systems_were_recorded_is_read_and_says_nothing_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut header = header::encode(7, &scope(), 0);
+    header.truncate(header.len() - 4);
+    let mut bytes = Vec::new();
+    frame::write(HEADER, &header, &mut bytes);
+    frame::write(END, &0_u64.to_be_bytes(), &mut bytes);
+    std::fs::write(folder.path().join("baseline"), bytes).unwrap();
+    let baseline = Baseline::open(folder.path()).unwrap();
+    assert_eq!((baseline.known(), baseline.scope()), (None, Some(&scope())));
+    assert!(baseline.wants_rewrite(&scope(), &Known::default()));
 }

@@ -5,12 +5,13 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Block, END, HEADER, RECORDS, Whole, header, put_path};
+use super::{Block, END, HEADER, MOUNT, RECORDS, Whole, header, put_path};
 use crate::durable;
 use crate::provider::ProviderError;
 use crate::provider::files::frame;
 use crate::provider::files::record::Record;
 use crate::provider::files::scope::Scope;
+use crate::provider::files::standing::Known;
 
 /// A block ends with the record that passes this: about a hundred records, one read to look one up.
 const BLOCK_BYTES: usize = 16 * 1024;
@@ -20,6 +21,7 @@ pub(in crate::provider::files) struct Writer {
     path: PathBuf,
     out: BufWriter<File>,
     scope: Scope,
+    known: Known,
     generation: u64,
     blocks: Vec<Block>,
     /// Records of the block that is not written yet.
@@ -33,6 +35,7 @@ impl Writer {
     pub(super) fn new(
         folder: &Path,
         scope: &Scope,
+        known: Known,
         generation: u64,
     ) -> Result<Self, ProviderError> {
         let path = folder.join("baseline.new");
@@ -48,6 +51,7 @@ impl Writer {
             path,
             out: BufWriter::new(file),
             scope: scope.clone(),
+            known: Known::default(),
             generation,
             blocks: Vec::new(),
             pending: Vec::new(),
@@ -55,7 +59,11 @@ impl Writer {
             offset: 0,
             count: 0,
         };
-        writer.write_frame(HEADER, &header::encode(generation, scope))?;
+        writer.write_frame(HEADER, &header::encode(generation, scope, known.points.len()))?;
+        for (path, identity) in &known.points {
+            writer.write_frame(MOUNT, &header::encode_mount(&path.0, identity))?;
+        }
+        writer.known = known;
         Ok(writer)
     }
 
@@ -109,6 +117,6 @@ impl Writer {
         std::fs::rename(&path, place).map_err(failed)?;
         place.parent().map_or(Ok(()), durable::sync_folder).map_err(failed)?;
         let (scope, generation, blocks) = (self.scope, self.generation, self.blocks);
-        Ok(Whole { file, scope, generation, blocks })
+        Ok(Whole { file, scope, known: Some(self.known), generation, blocks })
     }
 }

@@ -63,3 +63,88 @@ fn a_hundred_thousand_files() {
         println!("{file}: {} KiB", length / 1024);
     }
 }
+
+/// Ten files in each of 500 folders are changed, made or removed, and undone as the engine does it.
+#[test]
+#[ignore = "prints figures"]
+fn an_undo_of_five_thousand_files() {
+    const FILES: u32 = 5_000;
+    let mut bench = Bench::new();
+    let end = |number: u32| format!("{:03}/file-{number}", number % 500);
+    for number in 0..FILES {
+        bench.write(&end(number), format!("was {number}"));
+    }
+    bench.scan();
+    for number in 0..FILES {
+        match number % 3 {
+            0 => bench.write(&end(number), format!("is {number}")),
+            1 => std::fs::remove_file(bench.path(&end(number))).unwrap(),
+            _ => bench.write(&format!("{}-made", end(number)), format!("made {number}")),
+        }
+    }
+    let clock = Clock::system();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = processes.filter(|e| e.file_name().to_str().unwrap().parse::<u32>().is_ok());
+    println!("{} processes", processes.count());
+    let started = clock.monotonic();
+    let found: Vec<_> = bench.scan().into_iter().collect();
+    println!("scan: {} keys in {:?}", found.len(), clock.monotonic() - started);
+    let keys: BTreeSet<ResourceKey> = found.iter().map(|(end, _)| bench.key(end)).collect();
+    let started = clock.monotonic();
+    let held = bench.files.holders(&keys);
+    println!("one search for all their holders: {:?}", clock.monotonic() - started);
+    assert!(held.values().all(|held| matches!(held, Ok(held) if held.is_empty())));
+    let started = clock.monotonic();
+    let (mut searched, mut searches) = (started, 0);
+    for (end, (want, observed)) in &found {
+        if clock.monotonic() - searched > Duration::from_secs(1) {
+            bench.files.holders(&keys);
+            searched = clock.monotonic();
+            searches += 1;
+        }
+        bench.files.apply(&bench.key(end), observed, want, &NoContents).unwrap();
+    }
+    println!(
+        "undone in {:?}, {searches} more searches among it; {} in the quarantine",
+        clock.monotonic() - started,
+        bench.manifests().len()
+    );
+    assert_eq!(bench.found(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn a_file_of_a_gigabyte() {
+    let mut bench = Bench::new();
+    bench.scan();
+    let noise: Vec<u8> = Clock::system().random_bytes::<4096>().repeat(256);
+    let clock = Clock::system();
+    for mebibytes in [100, 1_000] {
+        let mut file = std::fs::File::create(bench.path("large")).unwrap();
+        for _ in 0..mebibytes {
+            io::Write::write_all(&mut file, &noise).unwrap();
+        }
+        drop(file);
+        for round in 0..2 {
+            let started = clock.monotonic();
+            bench.read("large");
+            println!(
+                "{mebibytes} MiB, reading {round}: {:?}, {} KiB at most",
+                clock.monotonic() - started,
+                peak_kib()
+            );
+        }
+        let racy = clock.monotonic() + Duration::from_secs(3);
+        while clock.monotonic() < racy {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        for round in 0..2 {
+            let started = clock.monotonic();
+            bench.read("large");
+            println!(
+                "{mebibytes} MiB, unchanged for 3 s, reading {round}: {:?}",
+                clock.monotonic() - started
+            );
+        }
+    }
+}

@@ -22,7 +22,7 @@ fn odd_names_are_keys_like_others() {
     }
     assert_eq!(bench.found(), [" blank ", "%FF%FE", "-rf", "100%25", "new%0Aline"]);
     for path in &paths {
-        bench.files.apply(&key(path), &Value::Absent, &NoContents).unwrap();
+        apply(&mut bench.files, &key(path), &Value::Absent, &NoContents).unwrap();
     }
     assert_eq!(bench.found(), Vec::<String>::new());
 }
@@ -42,9 +42,12 @@ fn loops_and_links_out_of_the_roots_are_links_and_no_more() {
     assert!(
         matches!(bench.files.read(&through), Err(ProviderError::NotBeneath { at, .. }) if at == bench.path("out"))
     );
-    assert!(bench.files.apply(&through, &Value::Absent, &NoContents).is_ok(), "nothing is there");
+    assert!(
+        apply(&mut bench.files, &through, &Value::Absent, &NoContents).is_ok(),
+        "nothing is there"
+    );
     assert!(Path::new("/etc/passwd").exists());
-    let refused = bench.files.apply(&through, &Value::Withheld([0; 32]), &NoContents);
+    let refused = apply(&mut bench.files, &through, &Value::Withheld([0; 32]), &NoContents);
     assert!(refused.is_err());
     assert_eq!(bench.found(), Vec::<String>::new());
 }
@@ -82,26 +85,6 @@ fn a_folder_that_cannot_be_read_is_no_deletion() {
     nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
     let ends: Vec<_> = found.unwrap().into_iter().map(|found| found.key).collect();
     assert_eq!(ends, [bench.key("shut")], "the mode of the folder, nothing about what is in it");
-}
-
-#[test]
-fn a_root_that_is_gone_is_no_deletion_and_a_mount_hides_nothing() {
-    let mut bench = Bench::new();
-    bench.write("mounted/file", "x");
-    bench.scan();
-    let options = ["-t", "tmpfs", "tmpfs"];
-    let mount =
-        std::process::Command::new("mount").args(options).arg(bench.path("mounted")).status();
-    assert!(mount.unwrap().success());
-    std::fs::write(bench.path("mounted/elsewhere"), "x").unwrap();
-    let found = bench.found();
-    let unmount =
-        std::process::Command::new("umount").arg("-l").arg(bench.path("mounted")).status();
-    assert!(unmount.unwrap().success());
-    // The mode of a new file system's root differs.
-    assert_eq!(found, ["mounted"]);
-    std::fs::rename(bench.path(""), bench.top.path().join("away")).unwrap();
-    assert_eq!(bench.found(), Vec::<String>::new());
 }
 
 #[test]

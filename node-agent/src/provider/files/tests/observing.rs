@@ -264,7 +264,7 @@ fn a_declared_file_outside_the_roots_is_looked_at_now_and_then() {
     hand.advance(bench.files.next_poll().unwrap());
     assert_eq!(bench.files.poll().unwrap(), Poll::Changed(Vec::new()));
     assert!(matches!(
-        bench.files.apply(&outside, &Value::Absent, &NoContents),
+        apply(&mut bench.files, &outside, &Value::Absent, &NoContents),
         Err(ProviderError::OutsideRoots { .. })
     ));
 }

@@ -52,13 +52,16 @@ fn every_kind_of_change_is_undone_from_what_the_node_keeps() {
     assert_eq!(bench.found(), Vec::<String>::new());
     assert_eq!(std::fs::read(bench.path("shut")).unwrap(), b"hidden");
     assert_eq!(mode_of(&bench.path("edited")), 0o4755);
-    let quarantine = names(&bench.top.path().join("state/quarantine"));
-    assert_eq!(quarantine, ["1.data", "1.json", "2.data", "2.json"], "what was made is not lost");
+    // What was replaced is not lost, nor what was made.
+    assert_eq!(bench.quarantined(), ["a file now", "other", "work of an hour"]);
+    let link = "\"link_target\": \"/etc/passwd\"";
+    assert!(bench.manifests().iter().any(|manifest| manifest.contains(link)));
     // Again: nothing happens.
     for (end, (old, _)) in &found {
         bench.apply(end, old).unwrap();
     }
     assert_eq!(bench.found(), Vec::<String>::new());
+    assert_eq!(bench.manifests().len(), 4);
 }
 
 #[test]
@@ -93,23 +96,23 @@ fn a_declared_file_comes_with_given_contents_and_the_folders_it_needs() {
     };
     let key = bench.key("conf.d/deeper/file");
     let want = Value::File(file.clone());
-    let refused = bench.files.apply(&key, &want, &NoContents).unwrap_err();
+    let refused = apply(&mut bench.files, &key, &want, &NoContents).unwrap_err();
     assert!(matches!(refused, ProviderError::NotRestorable { .. }) && refused.is_deferred());
     let wrong = BTreeMap::from([(digest, b"forged".to_vec())]);
-    assert!(bench.files.apply(&key, &want, &wrong).is_err(), "the digest decides");
+    assert!(apply(&mut bench.files, &key, &want, &wrong).is_err(), "the digest decides");
     let given = BTreeMap::from([(digest, bytes)]);
-    bench.files.apply(&key, &want, &given).unwrap();
+    apply(&mut bench.files, &key, &want, &given).unwrap();
     let actual = bench.files.read(&key).unwrap();
     assert!(bench.files.satisfies(&key, &want, &actual), "{actual:?}");
     assert_eq!(bench.found(), ["conf.d/deeper/file"], "the folders belong to the baseline now");
     // Given once, it comes back without anybody to give it.
     std::fs::remove_file(bench.path("conf.d/deeper/file")).unwrap();
-    bench.files.apply(&key, &want, &NoContents).unwrap();
+    apply(&mut bench.files, &key, &want, &NoContents).unwrap();
     file.owner = "no-such-user".into();
-    let refused = bench.files.apply(&key, &Value::File(file), &given).unwrap_err();
+    let refused = apply(&mut bench.files, &key, &Value::File(file), &given).unwrap_err();
     assert!(matches!(refused, ProviderError::UnknownOwner { .. }));
     assert!(matches!(
-        bench.files.apply(&key, &Value::Integer(1), &NoContents),
+        apply(&mut bench.files, &key, &Value::Integer(1), &NoContents),
         Err(ProviderError::WrongValue { .. })
     ));
 }
@@ -129,7 +132,7 @@ fn what_was_kept_on_purpose_comes_back_after_the_baseline_went_on() {
     bench.write("secret", "third");
     set_mode(&bench.path("secret"), 0o600);
     let third = bench.read("secret");
-    bench.files.keep(&key).unwrap();
+    assert!(bench.files.keep(&key, &third).unwrap());
     for (value, contents) in [(&first, "first"), (&second, "second"), (&third, "third")] {
         bench.apply("secret", value).unwrap();
         assert_eq!(std::fs::read_to_string(bench.path("secret")).unwrap(), contents);
@@ -185,16 +188,7 @@ fn a_full_disk_leaves_the_file_as_it_was() {
     let mounted = Tmpfs::mount("2m");
     set_mode(mounted.path(), 0o755);
     let top = tempfile::tempdir().unwrap();
-    let clock = Clock::system();
-    let mut files = Files::open(Options {
-        roots: vec![mounted.path().to_owned()],
-        secret: KeyPatterns::default(),
-        ignored: KeyPatterns::default(),
-        folder: top.path().join("state"),
-        own: Vec::new(),
-        clock,
-    })
-    .unwrap();
+    let mut files = open_roots(top.path(), vec![mounted.path().to_owned()], &[], &[]);
     let file = mounted.path().join("file");
     std::fs::write(&file, vec![1; 200 * 1024]).unwrap();
     files.scan(&mut |_| {}).unwrap();
@@ -202,13 +196,13 @@ fn a_full_disk_leaves_the_file_as_it_was() {
     std::fs::write(&file, "changed").unwrap();
     let fill = std::fs::write(mounted.path().join("fill"), vec![0; 4 << 20]);
     assert_eq!(fill.unwrap_err().kind(), io::ErrorKind::StorageFull);
-    let refused = files.apply(&key(&file), &was, &NoContents).unwrap_err();
+    let refused = apply(&mut files, &key(&file), &was, &NoContents).unwrap_err();
     assert!(matches!(refused, ProviderError::DiskFull { .. }), "{refused:?}");
     assert!(refused.is_deferred());
     assert_eq!(std::fs::read(&file).unwrap(), b"changed");
     assert_eq!(names(mounted.path()), ["file", "fill"], "nothing half-written stays");
     std::fs::remove_file(mounted.path().join("fill")).unwrap();
-    files.apply(&key(&file), &was, &NoContents).unwrap();
+    apply(&mut files, &key(&file), &was, &NoContents).unwrap();
     assert_eq!(file.metadata().unwrap().len(), 200 * 1024);
 }
 

@@ -1,0 +1,140 @@
+//! Files, folders and links as they are made: aside, under a name of the agent's own, with owner and mode, synced.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use pact_schemas::resource::FileKind;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::place::Place;
+use super::record::{Print, Record, kind_of_stat};
+
+/// Mode of a file while it is written.
+const UNFINISHED: Mode = Mode::RUSR.union(Mode::WUSR);
+/// Extended attributes of one file that are carried over, names and each value: the kernel's own bound.
+const MAX_XATTR_BYTES: usize = 64 * 1024;
+
+/// Writes a file under this name, which nothing has, with owner and mode; on disk when it returns. What fails leaves
+/// nothing behind.
+pub(super) fn file(
+    place: &Place,
+    name: &CStr,
+    bytes: &[u8],
+    record: &Record,
+    old: Option<&OwnedFd>,
+) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(&place.folder, name, flags, UNFINISHED)?;
+    let written = || {
+        let mut file = File::from(made);
+        file.write_all(bytes)?;
+        if let Some(old) = old {
+            carry_attributes(old, &file)?;
+        }
+        own(file.as_fd(), record)?;
+        file.sync_all()
+    };
+    written().inspect_err(|_| forget(place, name, FileKind::Regular))
+}
+
+/// Makes a link under this name.
+pub(super) fn link(place: &Place, name: &CStr, record: &Record) -> io::Result<()> {
+    let target = CString::new(record.link.clone()).map_err(io::Error::other)?;
+    rustix::fs::symlinkat(&*target, &place.folder, name)?;
+    own_link(place, name, record).inspect_err(|_| forget(place, name, FileKind::Symlink))
+}
+
+/// Makes an empty folder under this name.
+pub(super) fn folder(place: &Place, name: &CStr, record: &Record) -> io::Result<()> {
+    rustix::fs::mkdirat(&place.folder, name, Mode::RWXU)?;
+    let owned = open(place, name, OFlags::RDONLY | OFlags::DIRECTORY)
+        .and_then(|made| own(made.as_fd(), record));
+    owned.inspect_err(|_| forget(place, name, FileKind::Directory))
+}
+
+/// Removes what was made aside and is not wanted any more. What cannot be removed is, with the next scan.
+pub(super) fn forget(place: &Place, name: &CStr, kind: FileKind) {
+    let flags = if kind == FileKind::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    if let Err(error) = rustix::fs::unlinkat(&place.folder, name, flags)
+        && error != Errno::NOENT
+    {
+        tracing::warn!(?name, %error, "a file that was being made stays until the next scan");
+    }
+}
+
+/// Opens a name in the folder of a place.
+pub(super) fn open(place: &Place, name: &CStr, flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(&place.folder, name, flags, Mode::empty())?)
+}
+
+/// Changes owner and mode of a file or folder that is otherwise right, if it still is the one that was looked at.
+pub(super) fn adjust(place: &Place, seen: &Print, record: &Record) -> io::Result<()> {
+    let fd = open(place, &place.name, OFlags::RDONLY)?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if kind_of_stat(&stat) != record.kind || Print::of(&stat).inode != seen.inode {
+        // It became something else since it was looked at.
+        return Err(io::Error::from(io::ErrorKind::ResourceBusy));
+    }
+    own(fd.as_fd(), record)?;
+    Ok(rustix::fs::fsync(&fd)?)
+}
+
+/// Changes the owner of a link.
+pub(super) fn own_link(place: &Place, name: &CStr, record: &Record) -> io::Result<()> {
+    let (uid, gid) = owner(record);
+    Ok(rustix::fs::chownat(&place.folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Owner first: changing it takes away set-user-id.
+fn own(fd: BorrowedFd<'_>, record: &Record) -> io::Result<()> {
+    let (uid, gid) = owner(record);
+    rustix::fs::fchown(fd, uid, gid)?;
+    Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(record.mode))?)
+}
+
+/// The largest number means "unchanged" to the kernel and is nobody's.
+fn owner(record: &Record) -> (Option<Uid>, Option<Gid>) {
+    let known = |number: u32| (number != u32::MAX).then_some(number);
+    (known(record.uid).map(Uid::from_raw), known(record.gid).map(Gid::from_raw))
+}
+
+/// Security label, access list and users' attributes stay. Capabilities do not: they were given to other contents.
+fn carry_attributes(old: &OwnedFd, new: &File) -> io::Result<()> {
+    let mut names = vec![0; MAX_XATTR_BYTES];
+    let Ok(length) = rustix::fs::flistxattr(old, &mut names) else {
+        // The file system has none.
+        return Ok(());
+    };
+    let mut value = vec![0; MAX_XATTR_BYTES];
+    for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0) {
+        let stays = name == b"security.selinux"
+            || name == b"system.posix_acl_access"
+            || name.starts_with(b"user.");
+        if !stays {
+            continue;
+        }
+        let Ok(length) = rustix::fs::fgetxattr(old, name, &mut value) else { continue };
+        let value = value.get(..length).unwrap_or_default();
+        match rustix::fs::fsetxattr(new, name, value, XattrFlags::empty()) {
+            Ok(()) | Err(Errno::NOTSUP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether it is a folder.
+pub(super) fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// Makes changed names in a folder last. The folder was opened to go on from; syncing wants it opened to read.
+pub(super) fn sync(folder: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(folder, c".", flags, Mode::empty())?;
+    Ok(rustix::fs::fsync(folder)?)
+}
