@@ -24,10 +24,10 @@ const READ: Duration = Duration::from_secs(8);
 const PROPOSE: Duration = Duration::from_secs(12);
 
 /// Where nobody at all listens it is not an election that one waits for.
-const NOBODY: Duration = Duration::from_secs(3);
+pub(crate) const NOBODY: Duration = Duration::from_secs(3);
 
 /// Between two attempts: an election takes at least some hundred milliseconds.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Proposals in one request (journal_rpc.proto).
 pub(crate) const MAX_PROPOSALS: usize = 256;

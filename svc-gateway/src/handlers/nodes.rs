@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pact_bus::CallError;
 use pact_schemas::v1::{
     self, AssignMode, AssignOperation, NodeRecord, NodeState, NodesReply, NodesRequest,
 };
@@ -15,7 +16,7 @@ use crate::authorise::{Asked, Permit};
 use crate::context::{Gateway, service_subject};
 use crate::error::{Answer, bad_request};
 use crate::exec::operation;
-use crate::journal::committed;
+use crate::journal::{NOBODY, PAUSE, committed};
 use crate::targets::keyed;
 
 /// How long svc-enroll may take: it proposes, for at most as long as the gateway itself would.
@@ -110,7 +111,7 @@ impl Gateway {
         committed(result).map(|(committed, _)| committed)
     }
 
-    /// One call to svc-enroll.
+    /// One call to svc-enroll, again while nobody takes it at all: it may be starting, or the gateway itself.
     pub(super) async fn ask_enroll<Req, Rep>(
         &self,
         method: &'static str,
@@ -122,13 +123,26 @@ impl Gateway {
         Rep: prost::Message + Default,
     {
         let subject = service_subject("enroll", method)?;
-        self.bus.request(&subject, request, limit).await.map_err(|error| match error {
-            pact_bus::CallError::Service(error) => error,
-            error => ErrorCode::Unreachable
-                .error("the enrolment service does not answer")
-                .because(error.to_string())
-                .next("check that pact-enroll runs: `pact health`"),
-        })
+        let started = self.clock.monotonic();
+        loop {
+            let error = match self.bus.request(&subject, request, limit).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let waited = self.clock.monotonic().saturating_sub(started);
+            match error {
+                CallError::Service(error) => return Err(error),
+                CallError::NoResponders { .. } | CallError::Disconnected if waited < NOBODY => {
+                    self.clock.sleep(PAUSE).await;
+                }
+                error => {
+                    return Err(ErrorCode::Unreachable
+                        .error("the enrolment service does not answer")
+                        .because(error.to_string())
+                        .next("check that pact-enroll runs: `pact health`"));
+                }
+            }
+        }
     }
 
     pub(super) async fn list_nodes(

@@ -19,13 +19,17 @@ use super::leftovers;
 use super::material::Material;
 use super::part::{ETC, GATEWAY_PORT, Part};
 use crate::process::bin_dir;
-use crate::site::{READY, Role, VCLUSTER, describe, http_get, mac_of, pact_command};
+use crate::site::{READY, Role, VCLUSTER, describe, http_get, pact_command};
 use crate::wait::until;
 
 /// Members of the journal.
 const MEMBERS: u64 = 3;
 /// Gateways: one can always be away.
 const GATEWAYS: u64 = 2;
+/// Numbers of things that tests make begin here: hardware addresses below belong to the agents.
+const FIRST_INDEX: usize = 1000;
+/// Longest life of one `pact`; its own limit for an answer is 30 s. 124 is the exit code then.
+const COMMAND_SECONDS: &str = "90";
 /// Lines of each log that are shown when a test fails.
 const LAST_LINES: usize = 12;
 
@@ -74,7 +78,7 @@ impl Cluster {
             material,
             containers: Mutex::default(),
             ports: Mutex::default(),
-            next_index: AtomicUsize::new(1),
+            next_index: AtomicUsize::new(FIRST_INDEX),
             _alone: alone,
         };
         // From here on, a panic cleans up.
@@ -93,7 +97,7 @@ impl Cluster {
         cluster.apply(&format!("[vcluster.{VCLUSTER}.policy]\nregulated = false\n"));
         let nodes: Vec<Part> = (1..=count).map(Part::Agent).collect();
         for node in &nodes {
-            let (name, mac) = (node.to_string(), cluster.next_mac());
+            let (name, mac) = (node.to_string(), node.mac());
             cluster.pact_ok(Role::Admin, &["node", "enroll", &name, "--mac", &mac]);
             cluster.pact_ok(Role::Admin, &["node", "assign", &name, "--vcluster", VCLUSTER]);
         }
@@ -364,8 +368,8 @@ impl Cluster {
 
     /// Waits until every one of these members has applied what was committed by now.
     pub fn wait_equal(&self, members: &[u64]) {
-        let cluster = self.json(Role::Admin, &["cluster"]).expect("pact cluster");
-        let head = cluster["items"][0]["head_seq"].as_u64().expect("a head");
+        let ask = || self.json(Role::Admin, &["cluster"])?["items"][0]["head_seq"].as_u64();
+        let (head, _) = until("the journal tells its head", READY, ask);
         for member in members {
             until(&format!("member {member} has entry {head}"), READY, || {
                 self.member_metric(*member, "head_seq").filter(|own| *own >= head)
@@ -393,7 +397,13 @@ impl Cluster {
     /// Runs `pact` as this role.
     #[must_use]
     pub fn pact(&self, role: Role, args: &[&str]) -> Output {
-        self.command(role, args).output().expect("pact starts")
+        // Streams have no limit of their own.
+        let pact = self.command(role, args);
+        let mut bounded = Command::new("timeout");
+        bounded.args(["--kill-after=5", COMMAND_SECONDS]).arg(pact.get_program());
+        bounded.args(pact.get_args()).env_clear();
+        bounded.envs(pact.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        bounded.output().expect("timeout and pact start")
     }
 
     /// Runs `pact`, expecting success; its standard output.
@@ -415,24 +425,24 @@ impl Cluster {
     /// The newest entries, oldest first.
     #[must_use]
     pub fn entries(&self, count: u32) -> Vec<Value> {
-        let log = self.json(Role::Admin, &["log", "-n", &count.to_string()]).expect("pact log");
-        log["items"].as_array().expect("entries").clone()
+        let count = count.to_string();
+        until("the log is read", READY, || {
+            let log = self.json(Role::Admin, &["log", "-n", &count])?;
+            log["items"].as_array().cloned()
+        })
+        .0
     }
 
     /// Applies a specification as a platform admin; what it printed.
     pub fn apply(&self, spec: &str) -> Output {
-        let path = self.material.path("spec.toml");
+        let path = self.material.path(&format!("spec-{}.toml", self.next_index()));
         std::fs::write(&path, spec).expect("a file");
         self.pact(Role::Admin, &["apply", path.to_str().expect("a path in UTF-8")])
     }
 
-    /// A number that no other node of this cluster was made of.
+    /// A number that nothing else of this cluster was made of.
     pub(super) fn next_index(&self) -> usize {
         self.next_index.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn next_mac(&self) -> String {
-        mac_of(self.next_index())
     }
 
     /// Writes all logs to a folder and shows their ends.

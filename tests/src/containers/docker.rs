@@ -32,7 +32,7 @@ pub(super) const STOP: Duration = Duration::from_secs(30);
 pub(super) const FILLING: &str = "/volumes";
 
 /// Labels of what is made.
-pub(super) type Labels = HashMap<String, String>;
+pub type Labels = HashMap<String, String>;
 
 /// The daemon. Its methods wait; they panic with what was asked when the daemon refuses, but for [`Docker::attempt`].
 #[derive(Debug)]
@@ -98,7 +98,8 @@ impl Docker {
         self.runtime.enter()
     }
 
-    pub(super) fn create_network(&self, name: &str, labels: Labels) {
+    /// Makes a network.
+    pub fn create_network(&self, name: &str, labels: Labels) {
         let request =
             NetworkCreateRequest { name: name.to_owned(), labels: Some(labels), ..<_>::default() };
         self.ask(&format!("make network {name}"), self.client.create_network(request));
@@ -132,7 +133,8 @@ impl Docker {
         self.ask(&format!("look at {container}"), asked).state.expect("it has a state")
     }
 
-    pub(super) fn create_volume(&self, name: &str, labels: Labels) {
+    /// Makes a volume.
+    pub fn create_volume(&self, name: &str, labels: Labels) {
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(labels),
@@ -141,7 +143,8 @@ impl Docker {
         self.ask(&format!("make volume {name}"), self.client.create_volume(request));
     }
 
-    pub(super) fn remove_volume(&self, name: &str) {
+    /// Removes a volume.
+    pub fn remove_volume(&self, name: &str) {
         let options = RemoveVolumeOptionsBuilder::new().build();
         self.ask(&format!("remove volume {name}"), self.client.remove_volume(name, Some(options)));
     }

@@ -73,7 +73,7 @@ fn check() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = bin_dir().parent().expect("a profile's folder is in the target folder").to_owned();
     let mut check = Command::new(root.join("dev"));
-    check.args(["images", "--check"]).env("CARGO_TARGET_DIR", target);
+    check.args(["images", "--check", "services", "agent"]).env("CARGO_TARGET_DIR", target);
     let output = check.output().unwrap_or_else(|e| panic!("{check:?}: {e}"));
     assert!(
         output.status.success(),

@@ -23,16 +23,20 @@ pub const OWNER_LABEL: &str = "io.pact.test.owner";
 
 /// The labels of everything that the cluster `run` of this process makes.
 pub(super) fn labels(run: &str) -> Labels {
-    [(RUN_LABEL, run.to_owned()), (OWNER_LABEL, own())]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
+    labels_of(run, std::process::id())
 }
 
-/// This process, as an owner.
-fn own() -> String {
-    let pid = std::process::id();
-    let start = started(pid).expect("this process runs");
-    format!("{}/{}/{pid}/{start}", host(), boot())
+/// The labels of what the process `pid` makes.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn labels_of(run: &str, pid: u32) -> Labels {
+    let start = started(pid).expect("the process is there");
+    let owner = format!("{}/{}/{pid}/{start}", host(), boot());
+    [(RUN_LABEL, run.to_owned()), (OWNER_LABEL, owner)]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
 }
 
 fn host() -> String {

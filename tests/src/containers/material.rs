@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::docker::FILLING;
 use super::part::{AGENT, BUS, BUS_PORT, ETC, GATEWAY_PORT, Keep, PEER_PORT, Part, ROOT};
 use crate::process::binary;
-use crate::site::{Role, describe, mac_of, mint_tokens, run_ok};
+use crate::site::{Role, describe, mint_tokens, run_ok};
 use crate::template::render;
 
 /// Name of the site.
@@ -193,7 +193,7 @@ impl Material {
         let is_agent = matches!(part, Part::Agent(_));
         let listen = format!("0.0.0.0:{GATEWAY_PORT}");
         let number = match part {
-            Part::Journal(number) | Part::Agent(number) => number,
+            Part::Journal(number) => number,
             _ => 0,
         };
         let text = render(
@@ -218,7 +218,7 @@ impl Material {
                 ("STATE", AGENT.path),
                 ("WHITELIST_MODE", "strict"),
                 ("ROOTS", ROOT.path),
-                ("MAC", &mac_of(usize::try_from(number).expect("small"))),
+                ("MAC", &if is_agent { part.mac() } else { String::new() }),
             ],
         );
         // The template is that of the only gateway of its site.

@@ -59,7 +59,7 @@ impl Cluster {
     /// The drift of a node, as its agent says.
     #[must_use]
     pub fn drift(&self, node: Part) -> Option<Value> {
-        self.json(Role::Viewer, &["diff", &node.to_string()])?["items"].as_array()?.first().cloned()
+        self.json(Role::Admin, &["diff", &node.to_string()])?["items"].as_array()?.first().cloned()
     }
 
     /// The differing files of a node below the watched folder.

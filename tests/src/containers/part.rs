@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::site::mac_of;
+
 /// What runs in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
@@ -67,6 +69,12 @@ impl Part {
             Self::Bus => vec!["-c".to_owned(), config],
             _ => vec![format!("pact-{program}"), "--config".to_owned(), config],
         }
+    }
+
+    /// The hardware address that an agent enrols with.
+    pub(super) fn mac(self) -> String {
+        let Self::Agent(number) = self else { panic!("{self} is no node") };
+        mac_of(usize::try_from(number).expect("small"))
     }
 
     /// Name of its configuration file.

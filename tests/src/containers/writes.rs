@@ -5,17 +5,25 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::cluster::Cluster;
 use crate::site::{READY, Role, describe, mac_of};
 use crate::wait::until;
 
-/// Writers at once; each starts one `pact` after another.
-const WRITERS: usize = 2;
+/// What a writer does, again and again; two of them write at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// Registers a node: gateway, enrolment, journal.
+    Node,
+    /// Declares a vCluster: gateway, journal.
+    Vcluster,
+}
 
 /// What became of the writes.
 #[derive(Debug, Default)]
 pub struct Writes {
-    /// Nodes whose registration was acknowledged.
+    /// Scopes of what was acknowledged.
     pub acknowledged: BTreeSet<String>,
     /// What `pact` said about those that failed, whatever it had tried itself.
     pub failed: Vec<String>,
@@ -24,37 +32,47 @@ pub struct Writes {
 }
 
 /// How far a stream of writes has come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stream {
     stop: AtomicBool,
-    acknowledged: AtomicUsize,
+    acknowledged: [AtomicUsize; 2],
     writes: Mutex<Writes>,
 }
 
 impl Stream {
-    /// Waits until this many more writes were acknowledged, of those that begin now.
+    /// Waits until so many more writes of each writer were acknowledged, of those that begin now.
     pub fn wait_for(&self, more: usize) {
-        let so_far = self.acknowledged.load(Ordering::Relaxed);
-        // What is under way counts for what was before.
-        let wanted = so_far + WRITERS + more;
+        let count = || self.acknowledged.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let so_far = count();
         until(&format!("{more} more writes are acknowledged"), READY, || {
-            (self.acknowledged.load(Ordering::Relaxed) >= wanted).then_some(())
+            let now = count();
+            // What is under way counts for what was before.
+            so_far.iter().zip(now).all(|(then, now)| now > then + more).then_some(())
         });
     }
 
-    fn write(&self, cluster: &Cluster) {
+    fn write(&self, cluster: &Cluster, writer: usize, write: Write) {
         let index = cluster.next_index();
-        let (name, mac) = (format!("w{index}"), mac_of(index));
+        let name = format!("w{index}");
         let begun = Instant::now();
-        let output = cluster.pact(Role::Admin, &["node", "enroll", &name, "--mac", &mac]);
+        let (scope, output) = match write {
+            Write::Node => {
+                let args = ["node", "enroll", &name, "--mac", &mac_of(index)];
+                (format!("node:{name}"), cluster.pact(Role::Admin, &args))
+            }
+            Write::Vcluster => {
+                let spec = format!("[vcluster.{name}.policy]\nregulated = false\n");
+                (format!("vc:{name}"), cluster.apply(&spec))
+            }
+        };
         let took = begun.elapsed();
         let mut writes = self.writes.lock().unwrap();
         writes.longest = writes.longest.max(took);
         if output.status.success() {
-            writes.acknowledged.insert(name);
-            self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            writes.acknowledged.insert(scope);
+            self.acknowledged[writer].fetch_add(1, Ordering::Relaxed);
         } else {
-            writes.failed.push(format!("{name} after {took:?}: {}", describe(&output)));
+            writes.failed.push(format!("{scope} after {took:?}: {}", describe(&output)));
         }
     }
 }
@@ -68,14 +86,23 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Does something while nodes are registered one after another; what became of that.
-pub fn while_writing(cluster: &Cluster, something: impl FnOnce(&Stream)) -> Writes {
-    let stream = Stream::default();
+/// Does something while two writers write, one command after another; what became of that.
+pub fn while_writing(
+    cluster: &Cluster,
+    writers: [Write; 2],
+    something: impl FnOnce(&Stream),
+) -> Writes {
+    let stream = Stream {
+        stop: AtomicBool::new(false),
+        acknowledged: Default::default(),
+        writes: Mutex::default(),
+    };
     std::thread::scope(|threads| {
-        for _ in 0..WRITERS {
-            threads.spawn(|| {
+        for (writer, write) in writers.into_iter().enumerate() {
+            let stream = &stream;
+            threads.spawn(move || {
                 while !stream.stop.load(Ordering::Relaxed) {
-                    stream.write(cluster);
+                    stream.write(cluster, writer, write);
                 }
             });
         }
@@ -99,16 +126,15 @@ impl Writes {
         for (expected, seq) in (2..).zip(seqs) {
             assert_eq!(seq, expected, "entries have no gap");
         }
-        let mut times: BTreeMap<String, usize> = BTreeMap::new();
-        for entry in entries.iter().filter(|entry| entry["kind"] == "NodeRegistered") {
-            let node = entry["scope"].as_str().and_then(|scope| scope.strip_prefix("node:"));
-            *times.entry(node.expect("a node").to_owned()).or_default() += 1;
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        let is_of_write =
+            |entry: &&Value| entry["kind"] == "NodeRegistered" || entry["kind"] == "PolicyUpdate";
+        for entry in entries.iter().filter(is_of_write) {
+            *times.entry(entry["scope"].as_str().expect("a scope")).or_default() += 1;
         }
-        for (node, times) in &times {
-            assert_eq!(*times, 1, "{node} was registered more than once");
-        }
-        for name in &self.acknowledged {
-            assert!(times.contains_key(name), "{name} was acknowledged and is gone");
+        for scope in &self.acknowledged {
+            let times = times.get(scope.as_str()).copied().unwrap_or_default();
+            assert_eq!(times, 1, "{scope} was acknowledged and is {times} times in the journal");
         }
     }
 

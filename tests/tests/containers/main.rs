@@ -9,6 +9,10 @@
 )]
 
 mod t01_commit;
+mod t02_leader;
+mod t04_wiped;
+mod t05_rolled;
+mod t06_leftovers;
 
 /// No test file is forgotten.
 #[test]
