@@ -15,7 +15,7 @@ mod model;
 mod task;
 
 pub(crate) use cache::{Cache, CacheError, ContentsFolder};
-pub(crate) use model::Declared;
 #[cfg(test)]
 pub(crate) use model::Document;
+pub(crate) use model::{Declared, Wanted};
 pub(crate) use task::{Known, Parts, Publishing, Watching, begin, run};

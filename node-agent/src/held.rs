@@ -1,7 +1,8 @@
-//! Values as they are held for many keys: a third of what they take as values of their own.
+//! Values as they are held for many keys: half of what they take as values of their own, and shared.
 //!
-//! Most drift is files, and most files are root's. A [`Value`] has room for the largest file in each value, and texts of its own
-//! for each owner; what is held has none of that, and becomes a value again when somebody looks at it.
+//! Most of what is declared or differs is files, and most files are root's. A [`Value`] has room for the largest file in each value,
+//! and texts of its own for each owner; what is held has none of that, and becomes a value again when somebody looks at it. A
+//! declared value is held once, by its document, by what is in force and by the memory of what was adopted.
 
 use std::sync::Arc;
 
@@ -10,17 +11,17 @@ use pact_schemas::resource::{FileKind, FileValue, Value};
 /// Whom almost every file of a system belongs to.
 const ROOT: &str = "root";
 
-/// A value.
+/// A value; cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Held {
     /// Nothing is there.
     Absent,
     /// A keyed digest.
-    Withheld(Box<[u8; 32]>),
+    Withheld(Arc<[u8; 32]>),
     /// A file.
-    File(Box<HeldFile>),
+    File(Arc<HeldFile>),
     /// Everything else: kernel parameters, mounts, interfaces; there are few.
-    Other(Box<Value>),
+    Other(Arc<Value>),
 }
 
 /// A file.
@@ -48,15 +49,15 @@ impl Held {
     pub(crate) fn new(value: Value, beside: Option<&Self>) -> Self {
         match value {
             Value::Absent => Self::Absent,
-            Value::Withheld(digest) => Self::Withheld(Box::new(digest)),
+            Value::Withheld(digest) => Self::Withheld(Arc::new(digest)),
             Value::File(file) => {
                 let known = match beside {
                     Some(Self::File(file)) => file.owners.as_ref(),
                     _ => None,
                 };
-                Self::File(Box::new(HeldFile::new(file, known)))
+                Self::File(Arc::new(HeldFile::new(file, known)))
             }
-            other => Self::Other(Box::new(other)),
+            other => Self::Other(Arc::new(other)),
         }
     }
 
@@ -78,6 +79,14 @@ impl Held {
             (Self::File(held), Value::File(file)) => held.is(file),
             (Self::Other(held), value) => **held == *value,
             _ => false,
+        }
+    }
+
+    /// What the contents are found by that the journal has.
+    pub(crate) fn content(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::File(file) if file.content_kept => file.sha256,
+            _ => None,
         }
     }
 
@@ -201,6 +210,8 @@ mod tests {
                 assert_eq!(held.value(), *one);
                 for other in &values {
                     assert_eq!(held.is(other), one == other, "{one:?} {other:?}");
+                    let kept = one.as_file().filter(|file| file.content_kept);
+                    assert_eq!(held.content(), kept.and_then(|file| file.sha256));
                     assert_eq!(held == Held::new(other.clone(), None), one == other);
                 }
             }

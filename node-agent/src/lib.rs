@@ -8,7 +8,7 @@
 //! - `declared`: what the node should be. `provider`: what it is. `drift`: the difference, and what is decided about it.
 //! - `spool`: numbered events until the journal has them. `blobs`: recorded output until the journal has it.
 //! - [`capability`], `report`: what this node has.
-//! - `durable`, `records`, `owner`, `boot`: files that survive a crash, threads that own them, the boot they belong to.
+//! - `held`, `memory`: values in little memory, and what is free of it. `durable`, `records`, `owner`, `boot`: files that survive a crash, threads that own them, the boot they belong to.
 //!   `processes`: what `/proc` says of the machine's processes. `privileges`: whether the agent may do what it has to.
 //!
 //! Invariants, as absences
@@ -38,7 +38,9 @@ mod drift;
 mod durable;
 mod enrol;
 mod exec;
+mod held;
 mod hello;
+mod memory;
 mod nonces;
 mod owner;
 mod privileges;

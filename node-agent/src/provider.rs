@@ -282,7 +282,9 @@ pub(crate) enum ProviderError {
         key: ResourceKey,
     },
     /// The quarantine cannot take what would be replaced or removed.
-    #[error("{key} is left as it is: the quarantine {folder:?} has no room for its {size_bytes} bytes")]
+    #[error(
+        "{key} is left as it is: the quarantine {folder:?} has no room for its {size_bytes} bytes"
+    )]
     NoRoom {
         /// Which.
         key: ResourceKey,

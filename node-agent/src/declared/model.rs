@@ -6,9 +6,11 @@ use std::time::Duration;
 use pact_runtime::Timestamp;
 use pact_schemas::convert::{self, Scope, WireError};
 use pact_schemas::resource::{
-    self, Dimension, KeyError, KeyPattern, MAX_PATTERNS, PatternError, ResourceKey, State, Value,
+    Dimension, KeyError, KeyPattern, MAX_PATTERNS, PatternError, ResourceKey, Value,
 };
 use pact_schemas::{NodeId, Seq, VclusterId, v1};
+
+use crate::held::Held;
 
 /// Version of the document that this build reads.
 const VERSION: u32 = 1;
@@ -83,10 +85,13 @@ pub(crate) struct Policy {
     pub(crate) require_ack: BTreeSet<Dimension>,
 }
 
+/// Declared values that are in force.
+pub(crate) type Wanted = BTreeMap<ResourceKey, Held>;
+
 /// One declared key.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
-    value: Value,
+    value: Held,
     expires: Option<Timestamp>,
 }
 
@@ -143,9 +148,9 @@ impl Document {
         })
     }
 
-    fn in_force(&self, passed: Option<Timestamp>) -> State {
-        let rows = self.rows.iter().filter(|(_, row)| !row.is_over(passed));
-        rows.map(|(key, row)| (key.clone(), row.value.clone())).collect()
+    fn in_force(&self, passed: Option<Timestamp>) -> impl Iterator<Item = (ResourceKey, Held)> {
+        let rows = self.rows.iter().filter(move |(_, row)| !row.is_over(passed));
+        rows.map(|(key, row)| (key.clone(), row.value.clone()))
     }
 }
 
@@ -170,7 +175,7 @@ impl TryFrom<v1::DeclaredKey> for Row {
             .transpose()?
             .map(Timestamp::from_unix_nanos);
         let value = convert::required(wire.value, "DeclaredKey.value")?;
-        Ok(Self { value: Value::try_from(value)?, expires })
+        Ok(Self { value: Held::new(Value::try_from(value)?, None), expires })
     }
 }
 
@@ -266,8 +271,10 @@ impl Declared {
     /// journal and never back ([`PlaneClock::at_least`]), so that what is over stays over.
     ///
     /// [`PlaneClock::at_least`]: crate::time::PlaneClock::at_least
-    pub(crate) fn in_force(&self, passed: Option<Timestamp>) -> State {
-        resource::effective(&self.overlay.in_force(passed), &self.deltas.in_force(passed))
+    pub(crate) fn in_force(&self, passed: Option<Timestamp>) -> Wanted {
+        let mut wanted: Wanted = self.overlay.in_force(passed).collect();
+        wanted.extend(self.deltas.in_force(passed));
+        wanted
     }
 
     /// When something ends that is in force when `passed` has passed.
@@ -277,7 +284,7 @@ impl Declared {
     }
 
     /// Every declared value, in force or not.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Held> {
         self.overlay.rows.values().chain(self.deltas.rows.values()).map(|row| &row.value)
     }
 
@@ -289,10 +296,7 @@ impl Declared {
         for (scope, document) in scopes {
             let Some(scope) = scope else { continue };
             for (key, row) in &document.rows {
-                if let Value::File(file) = &row.value
-                    && file.content_kept
-                    && let Some(sha256) = file.sha256
-                {
+                if let Some(sha256) = row.value.content() {
                     needed.insert(sha256, (scope.clone(), key.clone()));
                 }
             }
@@ -364,9 +368,11 @@ pub(crate) mod tests {
         let declared = Declared::new(&node, Seq::new(10).unwrap(), documents.clone()).unwrap();
         let values = |now| {
             let state = declared.in_force(now);
-            ["sysctl/a", "sysctl/b", "sysctl/c"].map(|key| match state.get(&key.parse().unwrap()) {
-                Some(Value::Integer(value)) => *value,
-                other => panic!("{other:?}"),
+            ["sysctl/a", "sysctl/b", "sysctl/c"].map(|key| {
+                match state[&key.parse::<ResourceKey>().unwrap()].value() {
+                    Value::Integer(value) => value,
+                    other => panic!("{other:?}"),
+                }
             })
         };
         assert_eq!(values(None), [2, 1, 3]);

@@ -6,18 +6,21 @@
 
 use std::collections::BTreeSet;
 
-use pact_schemas::resource::{ResourceKey, State, Value, changes};
+use pact_schemas::resource::{ResourceKey, Value};
 
 use super::core::{conflict, magnitude::magnitude};
 use super::ending::passing;
 use super::engine::Engine;
 use super::store::Why;
+use crate::declared::Wanted;
 
 impl Engine {
     /// Another state is declared and in force.
-    pub(super) fn adopt_state(&mut self, state: State) {
-        for change in changes(&self.wanted, &state) {
-            self.adopting.entry(change.key).or_insert(change.old);
+    pub(super) fn adopt_state(&mut self, state: Wanted) {
+        let is_other = |key: &&ResourceKey| self.wanted.get(*key) != state.get(*key);
+        for key in self.wanted.keys().chain(state.keys()).filter(is_other) {
+            let before = || self.wanted.get(key).cloned();
+            self.adopting.entry(key.clone()).or_insert_with(before);
         }
         self.wanted = state;
         let is_ours =
@@ -60,7 +63,7 @@ impl Engine {
     }
 
     /// The journal is back: which keys both sides have changed.
-    pub(super) fn find_conflicts(&mut self, state: &State) {
+    pub(super) fn find_conflicts(&mut self, state: &Wanted) {
         // What changed a moment ago was not looked at yet.
         self.look_around();
         for (key, conflict) in conflict::detect(&self.set, &self.wanted, state) {

@@ -271,10 +271,7 @@ impl Engine {
                     .next("look again with `pact diff`"));
             }
             let items = self.set.items().filter(|item| !item.is_report_only());
-            return Ok((
-                items.map(|item| (item.key.clone(), item.wanted())).collect(),
-                Vec::new(),
-            ));
+            return Ok((items.map(|item| (item.key.clone(), item.wanted())).collect(), Vec::new()));
         }
         let mut problems = Vec::new();
         let mut wishes = Vec::new();

@@ -7,14 +7,15 @@
 use std::collections::BTreeSet;
 
 use pact_schemas::ErrorCode;
-use pact_schemas::resource::{ResourceKey, State, Value};
+use pact_schemas::resource::{ResourceKey, Value};
 
 use super::act::Problem;
 use super::answers::MAX_PROBLEMS;
-use super::core::held::Held;
 use super::engine::Engine;
 use super::store::{Adopting, Base, Why};
+use crate::declared::Wanted;
 use crate::exec::causes;
+use crate::held::Held;
 use crate::provider::ProviderError;
 
 /// Keys that are declared no more and are not yet what they were: as many as a scope can declare. What is let go beyond that stays
@@ -29,9 +30,9 @@ pub(super) fn adopted(
     bases: &std::collections::BTreeMap<ResourceKey, Base>,
     adopting: &Adopting,
     is_declared: impl Fn(&ResourceKey) -> bool,
-) -> State {
-    let ours = bases.iter().map(|(key, base)| (key.clone(), base.ours.value()));
-    let mut state: State = ours.filter(|(key, _)| is_declared(key)).collect();
+) -> Wanted {
+    let ours = bases.iter().map(|(key, base)| (key.clone(), base.ours.clone()));
+    let mut state: Wanted = ours.filter(|(key, _)| is_declared(key)).collect();
     for (key, before) in adopting.iter().filter(|(key, _)| is_declared(key)) {
         match before {
             Some(value) => state.insert(key.clone(), value.clone()),
@@ -43,7 +44,7 @@ pub(super) fn adopted(
 
 impl Engine {
     /// A key is declared, or declared otherwise. What it was before is kept with its first declaration.
-    pub(super) fn take_on(&mut self, key: &ResourceKey, ours: Value) {
+    pub(super) fn take_on(&mut self, key: &ResourceKey, ours: Held) {
         self.bases_changed = true;
         let known = self.bases.remove(key);
         let observed = match known {
@@ -145,9 +146,8 @@ impl Engine {
 
     /// Keys with a base that are declared otherwise than was adopted, or not at all.
     pub(super) fn unsettled(&self) -> BTreeSet<ResourceKey> {
-        let differs = |(key, base): &(&ResourceKey, &Base)| {
-            self.wanted.get(*key).is_none_or(|wanted| !base.ours.is(wanted))
-        };
+        let differs =
+            |(key, base): &(&ResourceKey, &Base)| self.wanted.get(*key) != Some(&base.ours);
         self.bases.iter().filter(differs).map(|(key, _)| key.clone()).collect()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_runtime::{Clock, Timestamp};
-use pact_schemas::resource::{ResourceKey, State};
+use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1;
 
 use super::act::{Problem, Unfinished};
@@ -22,8 +22,9 @@ use super::settings::{FileSettings, Mode, Settings};
 use super::store::{Adopting, Base, MAX_REMEMBERED, Remembered, SavedState, Store, StoreError};
 use super::{bases, ending};
 use crate::boot::BootId;
-use crate::declared::{ContentsFolder, Declared, Known};
+use crate::declared::{ContentsFolder, Declared, Known, Wanted};
 use crate::exec::causes;
+use crate::memory;
 use crate::provider::{Poll, Provider};
 use crate::time::PlaneClock;
 use crate::uplink::Pause;
@@ -62,7 +63,7 @@ pub(crate) struct Engine {
     pub(super) settings: Settings,
     pub(super) declared: Arc<Declared>,
     /// What is declared and in force, as far as it was adopted.
-    pub(super) wanted: State,
+    pub(super) wanted: Wanted,
     /// The least that plane time was when that was judged.
     judged_at: Option<Timestamp>,
     pub(super) contents: ContentsFolder,
@@ -210,7 +211,7 @@ impl Engine {
             self.set.remember(&item.key, since, session);
             let (known, journal) = (self.set.get(&item.key), self.wanted.get(&item.key));
             if let (true, Some(known), Some(journal)) = (item.conflict, known, journal) {
-                let conflict = Conflict { journal: journal.clone(), local: known.actual() };
+                let conflict = Conflict { journal: journal.value(), local: known.actual() };
                 self.conflicts.insert(item.key.clone(), conflict);
                 self.told_conflicts.insert(item.key.clone());
             }
@@ -324,7 +325,7 @@ impl Engine {
     }
 
     /// What is declared and in force now. What has ended is noted on disk first: it never comes back to life.
-    pub(super) fn in_force(&mut self) -> State {
+    pub(super) fn in_force(&mut self) -> Wanted {
         if self.declared.head().is_none() {
             return self.wanted.clone(); // nothing is known that could be over
         }
@@ -444,6 +445,7 @@ impl Engine {
                 self.find_conflicts(&in_force);
             }
             self.adopt_state(in_force);
+            memory::give_back();
         }
         (self.is_away, self.losses) = (!known.is_confirmed, known.losses);
         self.finish();

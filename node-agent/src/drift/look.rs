@@ -10,6 +10,8 @@ use super::core::conflict;
 use super::core::set::{MAX_ITEMS, Seen};
 use super::engine::{Engine, RETRY_INTERVAL};
 use crate::exec::causes;
+use crate::held::Held;
+use crate::memory;
 use crate::provider::ProviderError;
 
 /// Writes that no notification tells (shared mappings, other hosts) are found this often.
@@ -59,6 +61,7 @@ impl Engine {
         }
         let again = if self.set.is_truncated() { RETRY_INTERVAL } else { RESCAN_INTERVAL };
         self.rescan_at = self.now().boot.later(again);
+        memory::give_back();
     }
 
     /// What a key should be; `None`: nobody's business.
@@ -66,7 +69,8 @@ impl Engine {
         if self.settings.blacklist.matches(key) {
             return Ok(None);
         }
-        match self.wanted.get(key).cloned().or_else(|| self.base_of(key)) {
+        let declared = self.wanted.get(key).map(Held::value);
+        match declared.or_else(|| self.base_of(key)) {
             Some(value) => Ok(Some(value)),
             None => self.providers.baseline(key),
         }

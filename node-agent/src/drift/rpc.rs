@@ -24,6 +24,7 @@ use super::engine::Engine;
 use super::settings::FileSettings;
 use crate::declared::Watching;
 use crate::exec;
+use crate::memory;
 use crate::owner::{Owner, OwnerGone};
 use crate::uplink::{Uplink, names};
 
@@ -154,6 +155,8 @@ impl Drift {
         for chunk in chunks {
             upload(uplink, chunk).await?;
         }
+        // Nobody waits for it.
+        tokio::task::spawn_blocking(memory::give_back);
         Ok(v1::CaptureReply {
             digest: snapshot.digest.to_vec(),
             config_seq: config_seq.get(),

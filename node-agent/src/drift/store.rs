@@ -19,9 +19,9 @@ use pact_schemas::resource::{Change, MAX_KEY_BYTES, ResourceKey, Value, change_s
 use pact_schemas::v1;
 use prost::Message;
 
-use super::core::held::Held;
 use super::core::window::Saved;
 use crate::durable::{self, PRIVATE};
+use crate::held::Held;
 
 /// Items whose beginning is remembered; of others it is the time of the restart.
 pub(crate) const MAX_REMEMBERED: usize = 1_000;
@@ -102,14 +102,13 @@ pub(crate) struct Base {
 
 impl Base {
     /// Holds these values.
-    pub(crate) fn new(observed: Option<Value>, ours: Value) -> Self {
-        let ours = Held::new(ours, None);
+    pub(crate) fn new(observed: Option<Value>, ours: Held) -> Self {
         Self { observed: observed.map(|observed| Held::new(observed, Some(&ours))), ours }
     }
 }
 
 /// Keys whose declaration is being adopted, with what was declared before.
-pub(crate) type Adopting = BTreeMap<ResourceKey, Option<Value>>;
+pub(crate) type Adopting = BTreeMap<ResourceKey, Option<Held>>;
 
 /// Since when and by whom a key differs.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -190,7 +189,10 @@ impl Store {
     pub(crate) fn bases(&self) -> Result<BTreeMap<ResourceKey, Base>, StoreError> {
         let Some(bytes) = self.read("bases", MAX_SET_BYTES)? else { return Ok(BTreeMap::new()) };
         let changes = self.changes("bases", &bytes)?;
-        let base = |change: Change| Some((change.key, Base::new(change.old, change.new?)));
+        let base = |change: Change| {
+            let ours = Held::new(change.new?, None);
+            Some((change.key, Base::new(change.old, ours)))
+        };
         changes.into_iter().map(base).collect::<Option<_>>().ok_or_else(|| self.foreign("bases"))
     }
 
@@ -198,18 +200,18 @@ impl Store {
     pub(crate) fn keep_bases(&self, bases: &BTreeMap<ResourceKey, Base>) -> Result<(), StoreError> {
         let changes = bases.iter().map(|(key, base)| v1::Change {
             key: key.to_string(),
-            old: base.observed.as_ref().map(|observed| (&observed.value()).into()),
-            new: Some((&base.ours.value()).into()),
+            old: wire(base.observed.as_ref()),
+            new: wire(Some(&base.ours)),
         });
-        let set = v1::ChangeSet { changes: changes.collect(), chunks: Vec::new() };
-        self.write("bases", &set.encode_to_vec())
+        self.write("bases", &encoded(changes))
     }
 
     /// What was being adopted when the agent ended.
     pub(crate) fn adopting(&self) -> Result<Adopting, StoreError> {
         let Some(bytes) = self.read("adopting", MAX_SET_BYTES)? else { return Ok(Adopting::new()) };
         let changes = self.changes("adopting", &bytes)?;
-        Ok(changes.into_iter().map(|change| (change.key, change.old)).collect())
+        let before = |old: Option<Value>| old.map(|old| Held::new(old, None));
+        Ok(changes.into_iter().map(|change| (change.key, before(change.old))).collect())
     }
 
     /// Writes what is being adopted; nothing: it is done.
@@ -222,12 +224,11 @@ impl Store {
         }
         let changes = adopting.iter().map(|(key, old)| v1::Change {
             key: key.to_string(),
-            old: old.as_ref().map(Into::into),
+            old: wire(old.as_ref()),
             new: None,
         });
-        let set = v1::ChangeSet { changes: changes.collect(), chunks: Vec::new() };
         self.has_adopting = true;
-        self.write("adopting", &set.encode_to_vec())
+        self.write("adopting", &encoded(changes))
     }
 
     /// What was interrupted.
@@ -251,8 +252,7 @@ impl Store {
         let io = |source| StoreError::Io { path: self.folder.join("intent"), source };
         let mut bytes = serde_json::to_vec(&line).map_err(|error| io(error.into()))?;
         bytes.push(b'\n');
-        let changes = intent.changes.iter().map(Into::into).collect();
-        bytes.extend(v1::ChangeSet { changes, chunks: Vec::new() }.encode_to_vec());
+        bytes.extend(encoded(intent.changes.iter().map(Into::into)));
         self.write("intent", &bytes)
     }
 
@@ -305,6 +305,21 @@ impl Store {
     const fn step(&self) {}
 }
 
+fn wire(held: Option<&Held>) -> Option<v1::Value> {
+    held.map(|held| (&held.value()).into())
+}
+
+/// An encoded ChangeSet, of changes that come one by one: tens of thousands of them are not in memory at once.
+fn encoded(changes: impl Iterator<Item = v1::Change>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for change in changes {
+        // The messages of a repeated field stand one after the other: a set of one is the encoding of its one change.
+        let one = v1::ChangeSet { changes: vec![change], chunks: Vec::new() };
+        bytes.extend(one.encode_to_vec());
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,12 +343,13 @@ mod tests {
         store.end().unwrap();
         assert_eq!(store.intent().unwrap(), None);
         let other: ResourceKey = "sysctl/a".parse().unwrap();
-        let base = |observed| Base::new(observed, Value::Integer(3));
+        let held = |number| Held::new(Value::Integer(number), None);
+        let base = |observed| Base::new(observed, held(3));
         let bases =
             BTreeMap::from([(key.clone(), base(Some(Value::Absent))), (other.clone(), base(None))]);
         store.keep_bases(&bases).unwrap();
         assert_eq!(store.bases().unwrap(), bases);
-        let adopting = Adopting::from([(key, None), (other, Some(Value::Integer(2)))]);
+        let adopting = Adopting::from([(key, None), (other, Some(held(2)))]);
         assert_eq!(store.adopting().unwrap(), Adopting::new());
         store.keep_adopting(&adopting).unwrap();
         assert_eq!(store.adopting().unwrap(), adopting);

@@ -14,7 +14,7 @@ use pact_runtime::Clock;
 use pact_schemas::v1;
 
 use crate::enroller::Enroller;
-use crate::plane::{PATIENCE, Told};
+use crate::plane::{PATIENCE, Told, until};
 
 pub(crate) struct Keys {
     pub(crate) account: KeyPair,
@@ -92,7 +92,7 @@ pub(crate) async fn service_bus(
 
 pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signer, clock: &Clock) {
     let (events, blobs) = (Arc::clone(told), Arc::clone(told));
-    let configs = Arc::clone(told);
+    let (configs, times) = (Arc::clone(told), Arc::clone(told));
     let (signer, clock) = (Arc::new(signer), clock.clone());
     let (heads, heads_clock) = (Arc::clone(&signer), clock.clone());
     let service = Service::new("journal", "0.1.0", "1")
@@ -117,7 +117,11 @@ pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signe
         .up_method("time", move |context, request: v1::TimeRequest| {
             let challenge = request.challenge.as_slice().try_into().unwrap();
             let node = context.node.unwrap();
-            std::future::ready(Ok(sign_time(&signer, &node, &challenge, clock.now())))
+            let (signer, clock, told) = (Arc::clone(&signer), clock.clone(), Arc::clone(&times));
+            async move {
+                until("time is told", || !told.lock().unwrap().holds_time).await;
+                Ok(sign_time(&signer, &node, &challenge, clock.now()))
+            }
         });
     journal.serve(service).await.unwrap();
 }

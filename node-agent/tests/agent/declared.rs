@@ -1,6 +1,8 @@
 //! What the journal declares for the node, answered with real signatures.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use pact_identity::config_head::{self, ConfigDocument};
 use pact_identity::sign_config;
@@ -12,8 +14,13 @@ use pact_schemas::v1::{config_reply::Reply, config_request::Request};
 use pact_schemas::{ErrorCode, NodeId, Seq, VclusterId, v1};
 use prost::Message;
 
-/// Bytes of a page: small, so that there are several.
+/// Bytes of a page at the least: small, so that there are several.
 const PAGE_BYTES: usize = 64;
+
+/// Pages of a document: few enough for large ones.
+const MAX_PAGES: usize = 50;
+
+type Documents = Vec<(ConfigDocument, Vec<u8>)>;
 
 pub(crate) const VCLUSTER: &str = "ml";
 
@@ -26,8 +33,12 @@ pub(crate) struct Site {
     pub(crate) overlay: BTreeMap<ResourceKey, Value>,
     pub(crate) deltas: BTreeMap<ResourceKey, Value>,
     pub(crate) contents: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The documents of a head.
+    made: Option<(u64, Arc<Documents>)>,
     /// Questions for the head, pages and contents.
     pub(crate) asked: [usize; 3],
+    /// How long ago heads were made when they are answered.
+    pub(crate) issued_ago: Duration,
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -70,7 +81,15 @@ impl Site {
         }
     }
 
-    fn documents(&self, node: &NodeId) -> Vec<(ConfigDocument, Vec<u8>)> {
+    /// The documents of this head; they are made once.
+    fn documents(&mut self, node: &NodeId) -> Arc<Documents> {
+        let made = self.made.take().filter(|(head, _)| *head == self.head);
+        let (head, documents) = made.unwrap_or_else(|| (self.head, self.make(node).into()));
+        self.made = Some((head, Arc::clone(&documents)));
+        documents
+    }
+
+    fn make(&self, node: &NodeId) -> Documents {
         let scopes =
             [Scope::Vcluster(VclusterId::new(VCLUSTER).unwrap()), Scope::Node(node.clone())];
         let of = |scope: Scope| {
@@ -102,18 +121,21 @@ impl Site {
         let reply = match request.request.unwrap() {
             Request::Head(_) => {
                 self.asked[0] += 1;
-                let named: Vec<_> = documents.into_iter().map(|(document, _)| document).collect();
-                let payload = config_head::payload(signer, node, head, &named, now);
+                let named: Vec<_> =
+                    documents.iter().map(|(document, _)| document.clone()).collect();
+                let issued = now.checked_sub(self.issued_ago).unwrap();
+                let payload = config_head::payload(signer, node, head, &named, issued);
                 Reply::Head(sign_config(signer, &payload).unwrap())
             }
             Request::Page(page) => {
                 self.asked[1] += 1;
                 let (_, compressed) = documents
-                    .into_iter()
+                    .iter()
                     .find(|(document, _)| document.sha256.as_slice() == page.sha256)
                     .ok_or_else(|| ErrorCode::NotFound.error("no such document"))?;
                 let from = usize::try_from(page.offset).unwrap();
-                let to = (from + PAGE_BYTES).min(compressed.len());
+                let page_bytes = PAGE_BYTES.max(compressed.len() / MAX_PAGES);
+                let to = (from + page_bytes).min(compressed.len());
                 Reply::Page(compressed[from..to].to_vec())
             }
             Request::Content(content) => {

@@ -9,7 +9,7 @@ use pact_schemas::{ErrorCode, MethodName, Subject, v1};
 use prost::Message;
 
 use crate::declared::{VCLUSTER, sha256};
-use crate::plane::{PATIENCE, Plane, until};
+use crate::plane::{Agent, PATIENCE, Plane, until};
 
 /// The key of a file.
 pub(crate) fn key(path: &Path) -> ResourceKey {
@@ -163,6 +163,22 @@ impl Plane {
             assert!(clock.monotonic() - started < PATIENCE);
         }
     }
+}
+
+/// A plane whose node has these files, and an agent that watches them; with a window, in seconds, it enforces.
+pub(crate) async fn watched(files: &[(&str, &str)], window: Option<u32>) -> (Plane, Agent) {
+    let plane = Plane::start().await;
+    std::fs::create_dir_all(plane.root()).unwrap();
+    for (name, text) in files {
+        std::fs::write(plane.root().join(name), text).unwrap();
+    }
+    let agent = plane.agent("strict").await;
+    plane.watched().await;
+    if let Some(seconds) = window {
+        let seq = plane.declare(|site| site.policy = enforce(seconds)).await;
+        plane.settle(seq).await;
+    }
+    (plane, agent)
 }
 
 /// A policy that enforces after a window of this many seconds.

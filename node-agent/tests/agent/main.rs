@@ -23,3 +23,5 @@ mod t07_decisions;
 mod t08_crashes_of_drift;
 mod t09_partition;
 mod t10_reload;
+mod t11_heads;
+mod t12_memory;

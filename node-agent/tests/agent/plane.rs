@@ -57,6 +57,8 @@ pub(crate) struct Told {
     pub(crate) refused: usize,
     /// What the node is to be.
     pub(crate) declared: Site,
+    /// Nobody answers time challenges while set.
+    pub(crate) holds_time: bool,
 }
 
 impl Told {
@@ -367,6 +369,10 @@ impl Agent {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn terminate(&self) {

@@ -2,28 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::time::Duration;
 
 use pact_schemas::resource::{Change, Value};
 use pact_schemas::v1::{ConvergeReason, WindowState, node_event::Body};
 use pact_schemas::{ErrorCode, convert, v1};
 
-use crate::drift::{code, enforce, key};
+use crate::drift::{code, enforce, key, watched};
 use crate::plane::{Plane, until};
-
-async fn enforcing(plane: &Plane, seconds: u32) {
-    plane.watched().await;
-    let seq = plane.declare(|site| site.policy = enforce(seconds)).await;
-    plane.settle(seq).await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn declared_files_are_made_and_let_go_in_enforce_mode() {
-    let plane = Plane::start().await;
-    fs::create_dir_all(plane.root()).unwrap();
+    let (plane, agent) = watched(&[("changed", "before\n")], Some(600)).await;
     let (made, changed) = (plane.root().join("made"), plane.root().join("changed"));
-    fs::write(&changed, "before\n").unwrap();
-    let agent = plane.agent("strict").await;
-    enforcing(&plane, 600).await;
     let outside = plane.folder().join("outside");
     let seq = plane
         .declare(|site| {
@@ -62,12 +53,8 @@ async fn declared_files_are_made_and_let_go_in_enforce_mode() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_ends_undoes_drift_and_survives_a_restart() {
-    let plane = Plane::start().await;
-    fs::create_dir_all(plane.root()).unwrap();
+    let (plane, agent) = watched(&[("motd", "one\n")], Some(8)).await;
     let path = plane.root().join("motd");
-    fs::write(&path, "one\n").unwrap();
-    let agent = plane.agent("strict").await;
-    enforcing(&plane, 8).await;
     fs::write(&path, "two\n").unwrap();
     let opened = plane.until_window(WindowState::Open).await;
     agent.kill();
@@ -84,12 +71,8 @@ async fn a_window_that_ends_undoes_drift_and_survives_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_holds_a_file_is_named_and_the_file_waits() {
-    let plane = Plane::start().await;
-    fs::create_dir_all(plane.root()).unwrap();
+    let (plane, _agent) = watched(&[("motd", "one\n")], Some(2)).await;
     let path = plane.root().join("motd");
-    fs::write(&path, "one\n").unwrap();
-    let _agent = plane.agent("strict").await;
-    enforcing(&plane, 2).await;
     fs::write(&path, "two\n").unwrap();
     let mut holder = std::process::Command::new("sleep")
         .arg("1000")
@@ -172,12 +155,8 @@ async fn a_rollback_needs_its_grant_and_restores_bytes_mode_and_owner() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_restores_declared_values_of_the_past_also_in_observe_mode() {
-    let plane = Plane::start().await;
-    fs::create_dir_all(plane.root()).unwrap();
+    let (plane, _agent) = watched(&[("motd", "one\n")], None).await;
     let path = plane.root().join("motd");
-    fs::write(&path, "one\n").unwrap();
-    let _agent = plane.agent("strict").await;
-    plane.watched().await;
     fs::write(&path, "two\n").unwrap();
     let (_, two) = plane.until_drifted(&["motd"]).await.remove(0);
     let seq = plane
@@ -202,10 +181,7 @@ async fn a_plan_restores_declared_values_of_the_past_also_in_observe_mode() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn extending_takes_a_grant_and_a_window() {
-    let plane = Plane::start().await;
-    fs::create_dir_all(plane.root()).unwrap();
-    let _agent = plane.agent("strict").await;
-    plane.watched().await;
+    let (plane, _agent) = watched(&[], None).await;
     let extend = |seq, minutes| {
         let mut payload = plane.payload(seq, &["unused"]);
         payload.operation = "extend".to_owned();
@@ -231,13 +207,30 @@ async fn extending_takes_a_grant_and_a_window() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn categories_that_converge_need_no_window() {
-    let plane = Plane::start().await;
-    fs::create_dir_all(plane.root()).unwrap();
-    let path = plane.root().join("motd");
-    fs::write(&path, "one\n").unwrap();
-    let _agent = plane.agent("strict").await;
+async fn a_decision_waits_for_the_first_fix_of_an_agent_that_has_just_come() {
+    let (plane, agent) = watched(&[("motd", "one\n")], None).await;
+    fs::write(plane.root().join("motd"), "two\n").unwrap();
+    plane.until_drifted(&["motd"]).await;
+    agent.kill();
+    fs::remove_file(plane.state().join("plane-time.json")).unwrap();
+    let hellos = plane.told.lock().unwrap().hellos.len();
+    plane.told.lock().unwrap().holds_time = true;
+    let _agent = plane.launch("strict");
+    until("hello", || plane.told.lock().unwrap().hellos.len() > hellos).await;
     plane.watched().await;
+    let rollback = plane.discard(80);
+    tokio::pin!(rollback);
+    // Without a wait the refusal comes in a millisecond.
+    let early = plane.clock().timeout(Duration::from_millis(300), &mut rollback).await;
+    assert!(early.is_err(), "{early:?}");
+    plane.told.lock().unwrap().holds_time = false;
+    assert_eq!(rollback.await.unwrap().restored_keys, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn categories_that_converge_need_no_window() {
+    let (plane, _agent) = watched(&[("motd", "one\n")], None).await;
+    let path = plane.root().join("motd");
     let policy =
         v1::VclusterPolicy { auto_converge_categories: vec!["files".to_owned()], ..enforce(600) };
     let seq = plane.declare(|site| site.policy = policy).await;

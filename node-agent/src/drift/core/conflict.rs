@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use pact_schemas::resource::{Change, ResourceKey, State, Value};
+use pact_schemas::resource::{Change, ResourceKey, Value};
 use pact_schemas::v1::ConflictDecision;
 
 use super::compare::matches;
 use super::set::DriftSet;
+use crate::declared::Wanted;
 
 /// One key in conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +33,15 @@ impl Conflict {
 pub(crate) type Conflicts = BTreeMap<ResourceKey, Conflict>;
 
 /// The conflicts that the state which is declared on return makes with undecided drift.
-pub(crate) fn detect(set: &DriftSet, before: &State, declared: &State) -> Conflicts {
+pub(crate) fn detect(set: &DriftSet, before: &Wanted, declared: &Wanted) -> Conflicts {
     let of_item = |item: &super::set::Item| {
-        let journal = declared.get(&item.key)?;
-        let is_new = before.get(&item.key) != Some(journal) && !matches(journal, &item.wanted());
+        let held = declared.get(&item.key)?;
+        let journal = held.value();
+        let is_new = before.get(&item.key) != Some(held) && !matches(&journal, &item.wanted());
         let local = item.actual();
-        let differs = !matches(journal, &local);
+        let differs = !matches(&journal, &local);
         (is_new && differs).then(|| {
-            let conflict = Conflict { journal: journal.clone(), local };
+            let conflict = Conflict { journal, local };
             (item.key.clone(), conflict)
         })
     };
@@ -72,6 +74,7 @@ mod tests {
 
     use super::super::set::Seen;
     use super::*;
+    use crate::held::Held;
 
     fn value(number: i64) -> Value {
         Value::Integer(number)
@@ -81,7 +84,8 @@ mod tests {
     fn found(before: Option<i64>, local: i64, after: Option<i64>) -> Option<Conflict> {
         let key: ResourceKey = "sysctl/a".parse().unwrap();
         let state = |declared: Option<i64>| {
-            declared.map(|declared| (key.clone(), value(declared))).into_iter().collect::<State>()
+            let held = declared.map(|declared| Held::new(value(declared), None));
+            held.map(|held| (key.clone(), held)).into_iter().collect::<Wanted>()
         };
         let mut set = DriftSet::default();
         let seen = Seen { at: Timestamp::from_unix_nanos(1), session: None };

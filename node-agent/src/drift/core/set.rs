@@ -10,7 +10,7 @@ use pact_runtime::Timestamp;
 use pact_schemas::Seq;
 use pact_schemas::resource::{self, Change, ResourceKey, Value};
 
-use super::held::Held;
+use crate::held::Held;
 
 /// Keys that are kept: as many as can be decided on at once. More than this is no set of decisions but another machine: the rest is
 /// counted, and looked at again by later scans.
