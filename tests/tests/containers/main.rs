@@ -10,6 +10,7 @@
 
 mod t01_commit;
 mod t02_leader;
+mod t03_cut_off;
 mod t04_wiped;
 mod t05_rolled;
 mod t06_leftovers;
