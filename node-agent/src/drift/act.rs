@@ -2,7 +2,7 @@
 //!
 //! Order: room in the spool → holders → intent on disk → each key, atomically → the event on disk → the intent is forgotten.
 //! What a crash interrupts is finished at the next start, from the intent: a key that is neither what it was nor what it was to
-//! become has been changed by somebody else, and stays.
+//! become has been changed by somebody else, and stays. So does one that the node may not write by itself any more.
 //!
 //! Holders are looked for once for all keys, and again for those that are left whenever the last search is older than
 //! [`HOLDERS_FRESH`]: a search reads all of `/proc`, and an undo may have thousands of keys. A provider writes a key only if it
@@ -353,6 +353,9 @@ impl Engine {
             };
             if self.providers.satisfies(&change.key, new, &actual) {
                 outcome.done.push(change);
+            } else if !self.settings.allows(intent.why, &change.key) {
+                // Another file of the agent, or another policy, than when this began.
+                tracing::warn!(key = %change.key, "the node may not write it by itself any more; it stays");
             } else if self.providers.satisfies(&change.key, old, &actual) {
                 open.push(Change { old: Some(actual), ..change });
             } else {

@@ -59,6 +59,12 @@ pub(super) struct Node {
     pub(super) steps: Steps,
     /// Nobody can say who holds what.
     pub(super) unsearched: bool,
+    /// What somebody makes of a key between the look at it and the writing of it.
+    pub(super) edited: BTreeMap<ResourceKey, Value>,
+    /// Values that the node has no room to keep.
+    pub(super) unkept: BTreeSet<ResourceKey>,
+    /// What was kept is not on disk.
+    pub(super) is_kept_lost: bool,
     changed: BTreeSet<ResourceKey>,
     pub(super) applied: Vec<ResourceKey>,
 }
@@ -144,6 +150,9 @@ impl Provider for Fake {
         _contents: &dyn Contents,
     ) -> Result<(), ProviderError> {
         let mut node = self.node();
+        if let Some(value) = node.edited.remove(key) {
+            node.actual.insert(key.clone(), value);
+        }
         if node.actual.get(key).unwrap_or(&Value::Absent) != observed {
             return Err(ProviderError::Changed { key: key.clone() });
         }
@@ -179,6 +188,18 @@ impl Provider for Fake {
         _sha256: &[u8; 32],
     ) -> Result<Option<Vec<u8>>, ProviderError> {
         Ok(None)
+    }
+
+    fn keep(&mut self, key: &ResourceKey, _value: &Value) -> Result<bool, ProviderError> {
+        Ok(!self.node().unkept.contains(key))
+    }
+
+    fn sync_kept(&mut self) -> Result<(), ProviderError> {
+        if self.node().is_kept_lost {
+            let source = std::io::Error::from_raw_os_error(nix::libc::EIO);
+            return Err(ProviderError::Io { what: "sync", path: "/disk".into(), source });
+        }
+        Ok(())
     }
 
     fn declare(&mut self, _keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError> {

@@ -3,7 +3,9 @@
 mod conflicts;
 mod crashes;
 mod declarations;
+mod figures;
 mod plans;
+mod undoing;
 mod windows;
 
 use std::path::Path;
