@@ -15,6 +15,10 @@ use tokio::sync::watch;
 /// The event of a connection comes a moment before requests are taken.
 const SETTLING: Duration = Duration::from_millis(1);
 
+/// A member of the journal that has not answered by then may be cut off. Longer than a gateway waits: there are many agents, and
+/// what they ask twice of a journal that is merely slow makes it slower.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// The current connection; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Uplink {
@@ -64,7 +68,18 @@ impl Uplink {
         self.bus().request(&subject, request, deadline).await
     }
 
-    /// Sends `pact.v1.node.<node>.up.event.<kind>`.
+    /// As [`Uplink::call`], for what may be carried out twice: one silent member of the journal keeps nobody waiting.
+    pub(crate) async fn call_any<Req: Message, Rep: Message + Default>(
+        &self,
+        method: MethodName,
+        request: &Req,
+        deadline: Duration,
+    ) -> Result<Rep, CallError> {
+        let subject = Subject::NodeUp { node: self.node.clone(), method };
+        self.bus().request_any(&subject, request, ASK_AGAIN, deadline).await
+    }
+
+    /// Sends `pact.v1.node.<node>.up.event.<kind>`, more than once if need be: the journal knows an event by its number.
     pub(crate) async fn event<Req: Message, Rep: Message + Default>(
         &self,
         kind: EventKind,
@@ -72,7 +87,7 @@ impl Uplink {
         deadline: Duration,
     ) -> Result<Rep, CallError> {
         let subject = Subject::NodeEvent { node: self.node.clone(), kind };
-        self.bus().request(&subject, event, deadline).await
+        self.bus().request_any(&subject, event, ASK_AGAIN, deadline).await
     }
 
     /// Each new connection from now on; one that is up now comes first.

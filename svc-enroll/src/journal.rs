@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// One attempt; a member that is alive answers in milliseconds.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
+/// A member that has not answered a read by then may be cut off: another one is asked too.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 /// Between two attempts while there is no leader.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,7 +57,8 @@ impl Journal {
         request: &v1::NodesRequest,
     ) -> Result<v1::NodesReply, v1::Error> {
         let subject = read_subject("nodes")?;
-        self.patiently(PATIENCE, || self.bus.request(&subject, request, ATTEMPT)).await
+        self.patiently(PATIENCE, || self.bus.request_any(&subject, request, ASK_AGAIN, ATTEMPT))
+            .await
     }
 
     /// One node, linearizable; `None` when it is not registered.
@@ -146,7 +150,8 @@ impl Journal {
         }
         let subject = read_subject("cluster").map_err(CallError::Service)?;
         let request = v1::ClusterRequest {};
-        let cluster: v1::ClusterReply = self.bus.request(&subject, &request, ATTEMPT).await?;
+        let cluster: v1::ClusterReply =
+            self.bus.request_any(&subject, &request, ASK_AGAIN, ATTEMPT).await?;
         let member = cluster.leader.and_then(|id| MemberId::new(id).ok());
         let member = member.ok_or_else(|| CallError::Service(no_leader()))?;
         self.leader.store(member.get(), Ordering::Relaxed);

@@ -17,14 +17,17 @@ use crate::error::{Answer, bad_reply};
 /// One attempt at a member: a read or a write takes milliseconds; a member that lost its leader is given up.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
+/// A member that has not answered a read by then may be cut off: another one is asked too.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 /// All attempts of a read: two elections.
 const READ: Duration = Duration::from_secs(8);
 
 /// All attempts of a proposal: writes are accepted again within 5 s of a leader's death.
 const PROPOSE: Duration = Duration::from_secs(12);
 
-/// Where nobody at all listens it is not an election that one waits for.
-pub(crate) const NOBODY: Duration = Duration::from_secs(3);
+/// Where nobody at all listens it is not an election that one waits for; the bus and a service that start anew take less.
+pub(crate) const NOBODY: Duration = Duration::from_secs(5);
 
 /// Between two attempts: an election takes at least some hundred milliseconds.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
@@ -61,7 +64,9 @@ impl Journal {
         Req: prost::Message,
         Rep: prost::Message + Default,
     {
-        self.read_for(method, request, ATTEMPT).await
+        let subject = service_subject("journal", method)?;
+        self.patiently(ATTEMPT, || self.bus.request_any(&subject, request, ASK_AGAIN, ATTEMPT))
+            .await
     }
 
     /// As [`Journal::read`], for requests that wait by themselves.
@@ -76,9 +81,20 @@ impl Journal {
         Rep: prost::Message + Default,
     {
         let subject = service_subject("journal", method)?;
+        self.patiently(attempt, || self.bus.request(&subject, request, attempt)).await
+    }
+
+    async fn patiently<Rep, Asked>(
+        &self,
+        attempt: Duration,
+        mut ask: impl FnMut() -> Asked,
+    ) -> Answer<Rep>
+    where
+        Asked: Future<Output = Result<Rep, CallError>>,
+    {
         let started = self.clock.monotonic();
         loop {
-            let error = match self.bus.request(&subject, request, attempt).await {
+            let error = match ask().await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -198,7 +214,8 @@ impl Journal {
 
     async fn find_leader(&self) -> Result<MemberId, Verdict> {
         let subject = service_subject("journal", "cluster").map_err(Verdict::Final)?;
-        let asked = self.bus.request(&subject, &v1::ClusterRequest {}, ATTEMPT).await;
+        let request = v1::ClusterRequest {};
+        let asked = self.bus.request_any(&subject, &request, ASK_AGAIN, ATTEMPT).await;
         let reply: v1::ClusterReply = asked.map_err(judge)?;
         let leader = reply.leader.and_then(|leader| MemberId::new(leader).ok());
         self.set_leader(leader);

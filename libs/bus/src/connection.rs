@@ -40,6 +40,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// The longest wait between attempts, so that all is back well within 10 s of the server's return.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(1);
 
+/// The wait of a connection that was closed while it had none.
+const NEVER_AGAIN: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// The wait before the second attempt; doubled from there.
 const RECONNECT_DELAY_FIRST: Duration = Duration::from_millis(100);
 
@@ -231,6 +234,7 @@ fn options(
 ) -> Result<ConnectOptions, BusError> {
     let credentials = config.credentials.clone();
     let (delays, events) = (clock.clone(), clock.clone());
+    let state = signals.state.clone();
     let options = ConnectOptions::with_auth_callback(move |nonce| {
         let credentials = credentials.clone();
         async move { credentials.answer(&nonce) }
@@ -244,7 +248,11 @@ fn options(
     .subscription_capacity(SUBSCRIPTION_CAPACITY)
     .client_capacity(SENDER_CAPACITY)
     .request_timeout(None) // every wait of ours has its own limit
-    .reconnect_delay_callback(move |attempt| reconnect_delay(attempt, delays.random_bytes()))
+    .reconnect_delay_callback(move |attempt| match *state.borrow() {
+        // A client that has no connection cannot be told to end; it is put to sleep.
+        ConnectionState::Closed => NEVER_AGAIN,
+        _ => reconnect_delay(attempt, delays.random_bytes()),
+    })
     .event_callback(move |event| {
         let (signals, clock) = (signals.clone(), events.clone());
         async move {
@@ -274,6 +282,9 @@ fn reconnect_delay(attempt: usize, random: [u8; 1]) -> Duration {
 
 impl Signals {
     fn take(&self, event: Event) {
+        if *self.state.borrow() == ConnectionState::Closed {
+            return; // nobody asks any more
+        }
         match event {
             Event::Connected => {
                 let before = self.state.send_replace(ConnectionState::Connected);

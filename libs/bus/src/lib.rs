@@ -30,6 +30,7 @@ pub mod server;
 pub mod settings;
 pub mod stream;
 
+mod any;
 mod bus;
 mod call;
 mod config;

@@ -8,6 +8,8 @@ pub(crate) const SLOW_CONSUMERS: &str = "pact_bus_slow_consumers_total";
 pub(crate) const NO_RESPONDERS: &str = "pact_bus_no_responders_total";
 /// Counter: requests that were not answered in time.
 pub(crate) const TIMEOUTS: &str = "pact_bus_request_timeouts_total";
+/// Counter: requests sent once more, because nobody had answered the first ones yet.
+pub(crate) const SENT_AGAIN: &str = "pact_bus_requests_sent_again_total";
 /// Gauge: requests sent and not answered yet.
 pub(crate) const REQUESTS_IN_FLIGHT: &str = "pact_bus_requests_in_flight";
 /// Gauge: handlers at work.

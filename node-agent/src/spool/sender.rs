@@ -160,7 +160,7 @@ async fn next(spool: &Spool, blobs: &Blobs, uplink: &Uplink, sent: u64) -> Resul
         // `None`: an earlier attempt has uploaded it.
         if let Some(upload) = blobs.upload(chunk)? {
             let method = names::method("recording")?;
-            let _taken: v1::RecordingAck = uplink.call(method, &upload, CALL_LIMIT).await?;
+            let _taken: v1::RecordingAck = uplink.call_any(method, &upload, CALL_LIMIT).await?;
         }
     }
     let ack: v1::EventAck = uplink.event(kind, &event, CALL_LIMIT).await?;

@@ -224,3 +224,56 @@ async fn an_announcement_arrives_and_a_method_declared_twice_does_not_start() {
     let nameless = Service::new("Jour nal", "0.1.0", "journal-1");
     assert!(matches!(journal.serve(nameless).await, Err(BusError::Name(_))));
 }
+
+/// A service of which the first `silent` requests find a member that was cut off; the others get `answer`.
+async fn with_silent_members(
+    world: &World,
+    silent: usize,
+    answer: Result<EntryReply, pact_schemas::v1::Error>,
+) -> (Bus, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let server = world.service("journal-1").await;
+    let count = Arc::clone(&asked);
+    let service =
+        Service::new("journal", "0.1.0", "journal-1").method("entry", move |_, _: EntryRequest| {
+            let (before, answer) = (count.fetch_add(1, Ordering::SeqCst), answer.clone());
+            async move {
+                if before < silent {
+                    std::future::pending::<()>().await;
+                }
+                answer
+            }
+        });
+    server.serve(service).await.unwrap();
+    (server, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_ask_twice_is_not_kept_waiting_by_a_silent_member() {
+    const AGAIN: Duration = Duration::from_millis(20);
+    let on = subject("pact.v1.rpc.journal.entry");
+    let request = EntryRequest { seq: 1, stale: false };
+
+    let world = World::start().await;
+    let (_server, asked) = with_silent_members(&world, 2, Ok(EntryReply::default())).await;
+    let caller = world.service("gateway-1").await;
+    let _answer: EntryReply = caller.request_any(&on, &request, AGAIN, PATIENCE).await.unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+
+    // A refusal is an answer too.
+    let world = World::start().await;
+    let refusal = Err(ErrorCode::NotFound.error("no entry"));
+    let (_server, _) = with_silent_members(&world, 1, refusal).await;
+    let caller = world.service("gateway-1").await;
+    let refused: Result<EntryReply, _> = caller.request_any(&on, &request, AGAIN, PATIENCE).await;
+    assert!(matches!(refused, Err(CallError::Service(_))), "{refused:?}");
+
+    // Nobody answers: a few attempts, one limit.
+    let world = World::start().await;
+    let (_server, asked) = with_silent_members(&world, usize::MAX, Ok(EntryReply::default())).await;
+    let caller = world.service("gateway-1").await;
+    let limit = Duration::from_secs(2);
+    let silence: Result<EntryReply, _> = caller.request_any(&on, &request, AGAIN, limit).await;
+    assert!(matches!(silence, Err(CallError::Timeout { .. })), "{silence:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
+}

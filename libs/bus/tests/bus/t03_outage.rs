@@ -125,3 +125,33 @@ async fn a_user_of_another_account_is_refused_and_told_why() {
     assert_ne!(bus.state(), ConnectionState::Connected);
     let _known = connect(world.config("_INBOX_s.x", None)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_closed_without_a_connection_does_not_try_on() {
+    /// Attempts are never further apart.
+    const APART: Duration = Duration::from_secs(1);
+    let world = World::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = world.config("_INBOX_s.x", None);
+    config.urls = vec![format!("nats://{}", listener.local_addr().unwrap())];
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&attempts);
+    tokio::spawn(async move {
+        while listener.accept().await.is_ok() {
+            counted.fetch_add(1, Ordering::SeqCst); // and hangs up
+        }
+    });
+    let bus = Bus::connect(config, Clock::system(), None).await.unwrap();
+    let tried = async {
+        while attempts.load(Ordering::SeqCst) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    Clock::system().timeout(PATIENCE, tried).await.unwrap();
+    bus.drain().await;
+    tokio::time::sleep(APART + APART / 2).await; // one wait had begun
+    let before = attempts.load(Ordering::SeqCst);
+    tokio::time::sleep(2 * APART + APART / 2).await;
+    assert_eq!(attempts.load(Ordering::SeqCst), before);
+    assert_eq!(bus.state(), ConnectionState::Closed);
+}
