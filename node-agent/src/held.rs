@@ -82,10 +82,10 @@ impl Held {
         }
     }
 
-    /// What the contents are found by that the journal has.
-    pub(crate) fn content(&self) -> Option<[u8; 32]> {
+    /// What the contents are found by that the journal has, and their size in bytes.
+    pub(crate) fn content(&self) -> Option<([u8; 32], u64)> {
         match self {
-            Self::File(file) if file.content_kept => file.sha256,
+            Self::File(file) if file.content_kept => Some((file.sha256?, file.size_bytes)),
             _ => None,
         }
     }
@@ -211,7 +211,8 @@ mod tests {
                 for other in &values {
                     assert_eq!(held.is(other), one == other, "{one:?} {other:?}");
                     let kept = one.as_file().filter(|file| file.content_kept);
-                    assert_eq!(held.content(), kept.and_then(|file| file.sha256));
+                    let content = kept.and_then(|file| Some((file.sha256?, file.size_bytes)));
+                    assert_eq!(held.content(), content);
                     assert_eq!(held == Held::new(other.clone(), None), one == other);
                 }
             }

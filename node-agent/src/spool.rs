@@ -17,6 +17,7 @@ mod store;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pact_runtime::{CancellationToken, Clock, Timestamp};
 use pact_schemas::{NodeId, SpoolId, v1};
@@ -163,6 +164,28 @@ impl Spool {
         let _held = progress.wait_for(|progress| progress.committed >= number).await;
     }
 
+    /// Waits until the journal has taken nothing for this long though there is something for it. Cancel-safe: begins anew.
+    pub(crate) async fn stalled(&self, limit: Duration, clock: &Clock) {
+        let mut progress = self.progress.subscribe();
+        loop {
+            // Neither fails: `self` holds the sender.
+            let waiting = progress.wait_for(|now| now.committed < now.head).await.map(|now| *now);
+            let Ok(Progress { committed, .. }) = waiting else { return };
+            let moves =
+                progress.wait_for(|now| now.committed != committed || now.head == committed);
+            if clock.timeout(limit, moves).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the journal has taken other events than up to this one. Cancel-safe.
+    pub(crate) async fn moved(&self, committed: u64) {
+        let mut progress = self.progress.subscribe();
+        // Cannot fail: `self` holds the sender.
+        let _held = progress.wait_for(|now| now.committed != committed).await;
+    }
+
     /// Waits until there is an event after this one. Cancel-safe.
     async fn beyond(&self, number: u64) {
         let mut progress = self.progress.subscribe();
@@ -245,4 +268,48 @@ pub(crate) struct Recovered {
     pub(crate) ended: BTreeSet<u64>,
     /// SHA-256 of the chunks that those events name.
     pub(crate) chunks: BTreeSet<Vec<u8>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> v1::node_event::Body {
+        v1::node_event::Body::DriftChanged(v1::DriftChanged::default())
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_takes_nothing_for_a_while_is_noticed() {
+        const LIMIT: Duration = Duration::from_secs(3);
+        let start = Timestamp::from_unix_nanos(1_700_000_000_000_000_000);
+        let (clock, hand) = Clock::manual(start);
+        let folder = tempfile::tempdir().unwrap();
+        let node = NodeId::new("n1").unwrap();
+        let (spool, _) = Spool::open(folder.path(), &node, DEFAULT_LIMIT_BYTES, &clock).unwrap();
+        let watched = (spool.clone(), clock.clone());
+        let stalled = tokio::spawn(async move { watched.0.stalled(LIMIT, &watched.1).await });
+
+        // Each time there is something, it is taken just before the limit.
+        for number in 1..=2 {
+            assert_eq!(spool.append(start, event()).await.unwrap(), number);
+            hand.wait_for_sleepers(1).await;
+            hand.advance(LIMIT - Duration::from_millis(1));
+            spool.confirm(number).await.unwrap();
+        }
+        assert!(!stalled.is_finished());
+
+        spool.append(start, event()).await.unwrap();
+        hand.wait_for_sleepers(1).await;
+        hand.advance(LIMIT);
+        stalled.await.unwrap();
+
+        let waiting = tokio::spawn({
+            let spool = spool.clone();
+            async move { spool.moved(2).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        spool.confirm(3).await.unwrap();
+        waiting.await.unwrap();
+    }
 }

@@ -2,24 +2,30 @@
 //!
 //! Each step is bounded before it begins, and each result is checked against the digest that the head (or a document) names.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use pact_bus::CallError;
 use pact_identity::config_head::{ConfigDocument, ConfigError, ConfigHead};
 use pact_identity::{SignerName, Verifier};
 use pact_runtime::Timestamp;
-use pact_schemas::convert::{Scope, WireError};
+use pact_schemas::convert::WireError;
 use pact_schemas::id::IdError;
-use pact_schemas::resource::{MAX_CONTENT_BYTES, ResourceKey};
+use pact_schemas::resource::MAX_CONTENT_BYTES;
 use pact_schemas::{NodeId, Seq, v1};
 
 use super::cache::{Cache, CacheError, Kept};
-use super::model::{Declared, Document, DocumentError};
+use super::model::{Declared, Document, DocumentError, Needed};
 use crate::time::PlaneClock;
 use crate::uplink::{Uplink, names};
 
 /// Contents that one node's declarations may need in all.
 const MAX_ALL_CONTENTS_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Contents that are fetched and written at once: syncs beside each other cost little more than one. At most 4 MiB in memory.
+const CONTENTS_AT_ONCE: usize = 16;
 
 /// A member answers from what it has applied.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -180,7 +186,7 @@ impl Source<'_> {
     ) -> Result<v1::config_reply::Reply, FetchError> {
         let request = v1::ConfigRequest { request: Some(request) };
         let reply: v1::ConfigReply =
-            self.uplink.call(names::method("config")?, &request, CALL_LIMIT).await?;
+            self.uplink.call_any(names::method("config")?, &request, CALL_LIMIT).await?;
         Ok(reply.reply.ok_or(WireError::Missing { field: "ConfigReply.reply" })?)
     }
 
@@ -217,44 +223,52 @@ impl Source<'_> {
         Ok(bytes)
     }
 
-    /// Fetches the contents that are not here yet. What the journal does not have is left out: only that file cannot be made.
-    async fn contents(
-        &self,
-        needed: &std::collections::BTreeMap<[u8; 32], (Scope, ResourceKey)>,
-    ) -> Result<(), FetchError> {
+    /// Fetches the contents that are not here yet, some at once. What was fetched stays, whatever happens to the rest.
+    async fn contents(&self, needed: &BTreeMap<[u8; 32], Needed>) -> Result<(), FetchError> {
         let folder = self.cache.contents();
-        let most = MAX_ALL_CONTENTS_BYTES / MAX_CONTENT_BYTES;
-        if needed.len() as u64 > most {
-            let what = "contents of declared files";
-            let limit = usize::try_from(most).unwrap_or(usize::MAX);
-            return Err(DocumentError::TooMany { what, found: needed.len(), limit }.into());
+        let bytes = needed.values().map(|needed| needed.size_bytes).fold(0, u64::saturating_add);
+        if bytes > MAX_ALL_CONTENTS_BYTES {
+            let limit = MAX_ALL_CONTENTS_BYTES;
+            return Err(DocumentError::TooLarge { bytes, limit }.into());
         }
-        for (sha256, (scope, key)) in needed {
-            if folder.has(sha256) {
-                continue;
+        let mut under_way = FuturesUnordered::new();
+        for (sha256, needed) in needed.iter().filter(|(sha256, _)| !folder.has(sha256)) {
+            if under_way.len() >= CONTENTS_AT_ONCE
+                && let Some(kept) = under_way.next().await
+            {
+                kept?;
             }
-            let request = v1::ConfigContent {
-                scope: Some(scope.into()),
-                key: key.as_str().to_owned(),
-                sha256: sha256.to_vec(),
-            };
-            let compressed = match self.ask(v1::config_request::Request::Content(request)).await {
-                Ok(v1::config_reply::Reply::Content(compressed)) => compressed,
-                Ok(_) => return Err(WireError::Missing { field: "ConfigReply.content" }.into()),
-                Err(FetchError::Call(CallError::Service(error)))
-                    if error.known_code() == pact_schemas::ErrorCode::NotFound =>
-                {
-                    tracing::error!(%key, "the journal has no contents for this file: {}", error.message);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let most = usize::try_from(MAX_CONTENT_BYTES).unwrap_or(usize::MAX);
-            let bytes = unpacked(&compressed, most, sha256, || key.to_string())?;
-            let (folder, sha256) = (folder.clone(), *sha256);
-            self.on_disk(move |_| folder.keep(&sha256, &bytes)).await?;
+            under_way.push(self.content(sha256, needed));
+        }
+        while let Some(kept) = under_way.next().await {
+            kept?;
         }
         Ok(())
+    }
+
+    /// Fetches and keeps one file's contents. What the journal does not have is left out: only that file cannot be made.
+    async fn content(&self, sha256: &[u8; 32], needed: &Needed) -> Result<(), FetchError> {
+        let Needed { scope, key, .. } = needed;
+        let request = v1::ConfigContent {
+            scope: Some(scope.into()),
+            key: key.as_str().to_owned(),
+            sha256: sha256.to_vec(),
+        };
+        let compressed = match self.ask(v1::config_request::Request::Content(request)).await {
+            Ok(v1::config_reply::Reply::Content(compressed)) => compressed,
+            Ok(_) => return Err(WireError::Missing { field: "ConfigReply.content" }.into()),
+            Err(FetchError::Call(CallError::Service(error)))
+                if error.known_code() == pact_schemas::ErrorCode::NotFound =>
+            {
+                tracing::error!(%key, "the journal has no contents for this file: {}", error.message);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let most = usize::try_from(MAX_CONTENT_BYTES).unwrap_or(usize::MAX);
+        let bytes = unpacked(&compressed, most, sha256, || key.to_string())?;
+        let (folder, sha256) = (self.cache.contents(), *sha256);
+        self.on_disk(move |_| folder.keep(&sha256, &bytes)).await
     }
 
     /// Disk work, away from the asynchronous threads.

@@ -46,6 +46,16 @@ pub(crate) enum DocumentError {
         /// The most.
         limit: usize,
     },
+    /// More contents than a node keeps.
+    #[error(
+        "the files that are declared have {bytes} bytes of contents; a node keeps at most {limit}"
+    )]
+    TooLarge {
+        /// As declared.
+        bytes: u64,
+        /// The most.
+        limit: u64,
+    },
     /// A key stands twice, or out of order.
     #[error("the keys of the declared document are not in order at {key}")]
     Order {
@@ -289,20 +299,32 @@ impl Declared {
     }
 
     /// Contents that are needed, each with a place that declares it.
-    pub(crate) fn contents(&self, node: &NodeId) -> BTreeMap<[u8; 32], (Scope, ResourceKey)> {
+    pub(crate) fn contents(&self, node: &NodeId) -> BTreeMap<[u8; 32], Needed> {
         let mut needed = BTreeMap::new();
         let vcluster = self.vcluster.clone().map(Scope::Vcluster);
         let scopes = [(vcluster, &self.overlay), (Some(Scope::Node(node.clone())), &self.deltas)];
         for (scope, document) in scopes {
             let Some(scope) = scope else { continue };
             for (key, row) in &document.rows {
-                if let Some(sha256) = row.value.content() {
-                    needed.insert(sha256, (scope.clone(), key.clone()));
+                if let Some((sha256, size_bytes)) = row.value.content() {
+                    let scope = scope.clone();
+                    needed.insert(sha256, Needed { scope, key: key.clone(), size_bytes });
                 }
             }
         }
         needed
     }
+}
+
+/// Contents of a declared file.
+#[derive(Debug, Clone)]
+pub(crate) struct Needed {
+    /// Where they are declared.
+    pub(crate) scope: Scope,
+    /// For which file.
+    pub(crate) key: ResourceKey,
+    /// How much there is.
+    pub(crate) size_bytes: u64,
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::cache::{Cache, Kept};
 use super::fetch::{FetchError, Source};
 use super::model::Declared;
 use crate::exec::causes;
-use crate::spool::Spool;
+use crate::spool::{Progress, Spool};
 use crate::time::PlaneClock;
 use crate::uplink::{Pause, Uplink};
 
@@ -40,6 +40,10 @@ const RETRY: Pause = Pause::new(Duration::from_millis(500), Duration::from_secs(
 /// the node from its configuration for ever.
 const REPORT_FIRST_LIMIT: Duration = Duration::from_secs(30);
 
+/// A journal that takes no event for this long is as good as gone, though the connection may look whole: a cut is noticed after tens
+/// of seconds, or not at all when it heals before. An election takes less.
+const STALL: Duration = Duration::from_secs(3);
+
 /// The first fix of an agent that has just come takes some ten answers of the journal. Without one by then the node says so, keeps
 /// what it has, and asks as soon as there is one.
 const FIX_PATIENCE: Duration = Duration::from_secs(5);
@@ -51,7 +55,7 @@ pub(crate) struct Known {
     pub(crate) declared: Arc<Declared>,
     /// The bus is there, and the journal has confirmed `declared` on this connection.
     pub(crate) is_confirmed: bool,
-    /// How often the bus was lost.
+    /// How often node and journal were out of touch.
     pub(crate) losses: u64,
 }
 
@@ -107,7 +111,7 @@ pub(crate) struct Parts {
 
 /// The side of the channel that the task holds.
 pub(crate) struct Publishing {
-    known: watch::Sender<Known>,
+    known: Shared,
     ask: Arc<Notify>,
     head: Option<ConfigHead>,
 }
@@ -123,13 +127,42 @@ pub(crate) fn begin(kept: Option<Kept>, plane: &PlaneClock) -> (Publishing, Watc
     };
     let known = Known { declared: Arc::new(declared), is_confirmed: false, losses: 0 };
     let (sender, receiver) = watch::channel(known);
+    let sender = Shared(Arc::new(sender));
     let ask = Arc::new(Notify::new());
     let watching = Watching { known: receiver, ask: Arc::clone(&ask) };
     (Publishing { known: sender, ask, head }, watching)
 }
 
 /// Asks until `stop`.
-pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: CancellationToken) {
+pub(crate) async fn run(parts: Parts, publishing: Publishing, stop: CancellationToken) {
+    let (known, ask) = (publishing.known.clone(), Arc::clone(&publishing.ask));
+    tokio::select! {
+        () = notice_stalls(&parts, known, &ask) => {} // cancel-safe; never ends
+        () = keep_asking(&parts, publishing, stop) => {} // cancel-safe: what was kept is whole
+    }
+}
+
+/// Takes a journal that is silent for one that is away, whatever the connection says: the node's changes of that time and the
+/// journal's do not know of each other.
+async fn notice_stalls(parts: &Parts, known: Shared, ask: &Notify) {
+    loop {
+        parts.spool.stalled(STALL, &parts.clock).await;
+        let Progress { head, committed } = parts.spool.progress();
+        // A connection that is known to be lost was told of already.
+        if parts.uplink.bus().state() == ConnectionState::Connected {
+            tracing::warn!(
+                events = head.saturating_sub(committed),
+                "the journal takes no events; what both sides change meanwhile will wait for a decision"
+            );
+        }
+        known.away();
+        // It asks once the journal takes events again, or has not for long.
+        ask.notify_one();
+        parts.spool.moved(committed).await;
+    }
+}
+
+async fn keep_asking(parts: &Parts, mut publishing: Publishing, stop: CancellationToken) {
     let mut connections = parts.uplink.connections();
     let mut announced = Announcements::default();
     let (mut pause, mut wait, mut is_timeless) = (RETRY, INTERVAL_LEAST, false);
@@ -142,7 +175,7 @@ pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: Cancella
                 Duration::ZERO
             }
             () = lost(&parts.uplink), if publishing.is_confirmed() => { // cancel-safe: only looks
-                publishing.away();
+                publishing.known.away();
                 continue;
             }
             seq = announced.next() => { // cancel-safe: channels
@@ -152,13 +185,13 @@ pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: Cancella
                 ANNOUNCED_SPREAD
             }
             () = ask.notified() => Duration::ZERO, // cancel-safe
-            () = pass(&parts, wait, is_timeless) => Duration::ZERO, // cancel-safe: nothing is lost when it starts again
+            () = pass(parts, wait, is_timeless) => Duration::ZERO, // cancel-safe: nothing is lost when it starts again
         };
         let [random] = parts.clock.random_bytes();
         let asked = async {
             parts.clock.sleep(spread * u32::from(random) / 255).await;
             announced.keep(&parts.uplink, publishing.vcluster()).await;
-            publishing.ask(&parts).await
+            publishing.ask(parts).await
         };
         let asked = tokio::select! {
             () = stop.cancelled() => return, // cancel-safe: what was kept is whole, the rest is fetched again
@@ -177,6 +210,9 @@ pub(crate) async fn run(parts: Parts, mut publishing: Publishing, stop: Cancella
                 pause.next(&parts.clock)
             }
             Err(error) => {
+                if matches!(error, FetchError::Call(CallError::Timeout { .. })) {
+                    publishing.known.away();
+                }
                 let wait = pause.next(&parts.clock);
                 tracing::warn!(cause = causes(&error), retry_seconds = wait.as_secs(), "{error}");
                 wait
@@ -194,9 +230,23 @@ async fn pass(parts: &Parts, wait: Duration, is_timeless: bool) {
     }
 }
 
+/// What is known, for all who find something out.
+#[derive(Clone)]
+struct Shared(Arc<watch::Sender<Known>>);
+
+impl Shared {
+    /// Node and journal are out of touch.
+    fn away(&self) {
+        self.0.send_modify(|known| {
+            known.is_confirmed = false;
+            known.losses += 1;
+        });
+    }
+}
+
 impl Publishing {
     fn is_confirmed(&self) -> bool {
-        self.known.borrow().is_confirmed
+        self.known.0.borrow().is_confirmed
     }
 
     fn has(&self, seq: u64) -> bool {
@@ -204,14 +254,7 @@ impl Publishing {
     }
 
     fn vcluster(&self) -> Option<VclusterId> {
-        self.known.borrow().declared.vcluster().cloned()
-    }
-
-    fn away(&self) {
-        self.known.send_modify(|known| {
-            known.is_confirmed = false;
-            known.losses += 1;
-        });
+        self.known.0.borrow().declared.vcluster().cloned()
     }
 
     /// Asks once; what is new counts when this returns.
@@ -231,14 +274,14 @@ impl Publishing {
                     "new declared state"
                 );
                 let declared = Arc::new(declared);
-                self.known.send_modify(|known| {
+                self.known.0.send_modify(|known| {
                     known.declared = declared;
                     known.is_confirmed = true;
                 });
             }
             None => {
                 let head = self.head.as_ref().map(ConfigHead::head_seq);
-                self.known.send_modify(|known| {
+                self.known.0.send_modify(|known| {
                     if known.declared.head() != head {
                         let mut declared = Declared::clone(&known.declared);
                         declared.reached(head);

@@ -16,6 +16,7 @@ use pact_schemas::convert::{self, WireError};
 use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, Value, change_set};
 use pact_schemas::{ErrorCode, NodeId, Seq, v1};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 
 use self::chunks::Chunks;
 use super::act::plan_sha256;
@@ -42,6 +43,9 @@ const CONFIG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Contents that one commit may bring.
 const MAX_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Blobs that are uploaded at once.
+const UPLOADS_AT_ONCE: usize = 16;
 
 /// Uploading one blob.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(15);
@@ -127,6 +131,7 @@ impl Drift {
         let mut changes: Vec<Change> = snapshot.items.iter().map(|item| item.change()).collect();
         let mut not_restorable: Vec<String> = unkept.iter().map(ToString::to_string).collect();
         let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
+        let mut uploads = Uploads::new(uplink);
         for change in &mut changes {
             let Some(Value::File(file)) = &mut change.new else { continue };
             let (FileKind::Regular, Some(sha256)) = (file.kind, file.sha256) else { continue };
@@ -140,7 +145,7 @@ impl Drift {
                 if sent_bytes > MAX_CAPTURE_BYTES {
                     return Err(too_much());
                 }
-                upload(uplink, bytes).await?;
+                uploads.begin(bytes).await?;
                 sent.insert(sha256);
             }
             file.content_kept = true;
@@ -153,8 +158,9 @@ impl Drift {
         })?;
         let (changes, chunks) = change_set::pack(&changes);
         for chunk in chunks {
-            upload(uplink, chunk).await?;
+            uploads.begin(chunk).await?;
         }
+        uploads.finish().await?;
         // Nobody waits for it.
         tokio::task::spawn_blocking(memory::give_back);
         Ok(v1::CaptureReply {
@@ -273,6 +279,44 @@ impl Drift {
     }
 }
 
+/// Bytes on their way into the journal, some at once: it commits many nearly as fast as one.
+struct Uploads {
+    uplink: Uplink,
+    under_way: JoinSet<Result<(), v1::Error>>,
+}
+
+impl Uploads {
+    fn new(uplink: &Uplink) -> Self {
+        Self { uplink: uplink.clone(), under_way: JoinSet::new() }
+    }
+
+    /// Returns when there is room for another one.
+    async fn begin(&mut self, bytes: Vec<u8>) -> Result<(), v1::Error> {
+        if self.under_way.len() >= UPLOADS_AT_ONCE {
+            self.one().await?;
+        }
+        let uplink = self.uplink.clone();
+        self.under_way.spawn(async move { upload(&uplink, bytes).await });
+        Ok(())
+    }
+
+    /// Returns when the journal has all of them.
+    async fn finish(mut self) -> Result<(), v1::Error> {
+        while !self.under_way.is_empty() {
+            self.one().await?;
+        }
+        Ok(())
+    }
+
+    async fn one(&mut self) -> Result<(), v1::Error> {
+        match self.under_way.join_next().await {
+            Some(Ok(uploaded)) => uploaded,
+            Some(Err(_)) => Err(ErrorCode::Internal.error("an upload was interrupted")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Puts bytes into the journal; they are there when this returns.
 async fn upload(uplink: &Uplink, bytes: Vec<u8>) -> Result<(), v1::Error> {
     let internal = |what: String| ErrorCode::Internal.error(what);
@@ -290,7 +334,7 @@ async fn upload(uplink: &Uplink, bytes: Vec<u8>) -> Result<(), v1::Error> {
         .map_err(|_| internal("the contents could not be packed".to_owned()))?
         .map_err(|error| internal(format!("the contents could not be packed: {error}")))?;
     let method = names::method("recording").map_err(|error| internal(error.to_string()))?;
-    let taken: Result<v1::RecordingAck, _> = uplink.call(method, &blob, UPLOAD_LIMIT).await;
+    let taken: Result<v1::RecordingAck, _> = uplink.call_any(method, &blob, UPLOAD_LIMIT).await;
     taken.map(drop).map_err(|error| {
         ErrorCode::Unreachable
             .error("the journal did not take the contents of the drift")
