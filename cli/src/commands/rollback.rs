@@ -16,8 +16,9 @@ Examples:
   pact rollback 42 --node node-042     A node's deltas, as they were then
   pact rollback head --node node-042   Discard a node's present drift
 
-Entry 42 brings its own scope: a node's deltas, or the overlay of a vCluster. The
-plan is shown on stderr; when something changes before it is carried out, nothing
+Entry 42 brings its own scope: a node's deltas, or the overlay of a vCluster. Where
+a node's declared state is the entry's already, its drift is discarded. The plan
+is shown on stderr; when something changes before it is carried out, nothing
 is done (exit 4). While somebody holds what would change, nothing is done either
 (exit 10).";
 

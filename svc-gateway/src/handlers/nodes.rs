@@ -111,7 +111,8 @@ impl Gateway {
         committed(result).map(|(committed, _)| committed)
     }
 
-    /// One call to svc-enroll, again while nobody takes it at all: it may be starting, or the gateway itself.
+    /// One call to svc-enroll, again while nobody takes it at all, or the bus went away: it may be starting, as may the gateway itself.
+    /// What it is asked either changes nothing or carries its request id.
     pub(super) async fn ask_enroll<Req, Rep>(
         &self,
         method: &'static str,
@@ -132,7 +133,11 @@ impl Gateway {
             let waited = self.clock.monotonic().saturating_sub(started);
             match error {
                 CallError::Service(error) => return Err(error),
-                CallError::NoResponders { .. } | CallError::Disconnected if waited < NOBODY => {
+                CallError::NoResponders { .. }
+                | CallError::Disconnected
+                | CallError::Interrupted { .. }
+                    if waited < NOBODY =>
+                {
                     self.clock.sleep(PAUSE).await;
                 }
                 error => {

@@ -1,4 +1,5 @@
-//! `rollback`: declared state becomes what it was, or drift goes.
+//! `rollback`: declared state becomes what it was, or drift goes: with `head`, and where the node's declared state is the
+//! entry's already.
 //!
 //! ```text
 //! scope(s) → plan (the journal's own, or the node's drift) → the plan that the caller saw?

@@ -30,6 +30,9 @@ const MAX_LISTED_BYTES: usize = 512 * 1024;
 /// In place of the digest of a node's plan, which is known once there is one.
 pub(super) const NO_PLAN: [u8; 32] = [0; 32];
 
+/// What a message says of it.
+const DISCARDED: &str = "drift discarded";
+
 /// The plan of one scope.
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
@@ -68,7 +71,7 @@ impl Planned {
     }
 }
 
-/// `head` of one node: what has this digest goes, nothing declared changes. A retry makes the same action of the entry.
+/// Drift of one node: what has this digest goes, nothing declared changes. A retry makes the same action of the entry.
 pub(super) fn discarding(
     node: &NodeId,
     wanted: &Wanted,
@@ -80,7 +83,7 @@ pub(super) fn discarding(
         discard_drift: true,
         drift_digest,
         plan_sha256: NO_PLAN.to_vec(),
-        message: message(wanted),
+        message: discarding_message(wanted),
         judged,
         ..Rollback::default()
     }
@@ -123,10 +126,15 @@ impl Gateway {
             let action = Rollback {
                 scope: Some(v1::Scope::from(&Scope::Node(node.clone()))),
                 plan_sha256: NO_PLAN.to_vec(),
-                judged,
+                judged: judged.clone(),
                 ..Rollback::default()
             };
-            return self.plan_declared(wanted, action, room).await.map_err(|e| e.on(node));
+            let planned = self.plan_declared(wanted, action, room).await;
+            let planned = planned.map_err(|e| e.on(node))?;
+            // What is declared is as it was then. What the node has beside that is drift.
+            if !planned.is_nothing() {
+                return Ok(planned);
+            }
         }
         let drift = self.drift(target, until, room.min(MAX_LISTED_BYTES)).await?;
         was_looked_at(node, drift.scanning, &drift.digest)?;
@@ -246,6 +254,13 @@ fn reversed(item: DriftItem) -> Option<Change> {
 fn message(wanted: &Wanted) -> String {
     match wanted.to_seq {
         Some(seq) => format!("rollback to entry {seq}"),
-        None => "drift discarded".to_owned(),
+        None => DISCARDED.to_owned(),
+    }
+}
+
+fn discarding_message(wanted: &Wanted) -> String {
+    match wanted.to_seq {
+        Some(_) => format!("{}: {DISCARDED}", message(wanted)),
+        None => message(wanted),
     }
 }

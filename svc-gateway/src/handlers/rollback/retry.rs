@@ -78,8 +78,8 @@ impl Gateway {
         let id = for_node(wanted.id, &wanted.targets, target.0)?;
         let scope = Scope::Node(target.0.clone());
         let Some(entry) = self.entry_of(&scope, id).await? else { return Ok(None) };
-        let outcome = match (wanted.to_seq, &entry.payload) {
-            (None, Some(Payload::RollbackDone(done))) => {
+        let outcome = match &entry.payload {
+            Some(Payload::RollbackDone(done)) if done.to_seq.is_none() => {
                 let first = First { id, seq: entry.seq, drift_digest: &done.drift_digest };
                 self.discard_again(permit, wanted, target, &first, until).await
             }
