@@ -16,34 +16,25 @@ fn every_service_is_replaced_under_writes_and_none_of_them_fails() {
         })
     };
     executes();
-    // Registering a node asks the enrolment service, of which a site has one, and which a gateway cannot ask before it has
-    // reached the bus; `pact` does not ask again then.
-    let asked_for_nodes = |part: &Part| matches!(part, Part::Enroll | Part::Gateway(_));
-    let (last, first): (Vec<Part>, Vec<Part>) =
-        cluster.services().into_iter().partition(asked_for_nodes);
-    let last = last.into_iter().chain([Part::Bus]).collect();
-    for (parts, writers) in [(first, [Write::Node, Write::Vcluster]), (last, [Write::Vcluster; 2])]
-    {
-        let writes = while_writing(&cluster, writers, |stream| {
-            for part in &parts {
-                let code = cluster.replace(*part);
-                // nats-server says 1 when it is asked to end.
-                assert!(code == 0 || *part == Part::Bus, "{part} ends in order on SIGTERM: {code}");
-                if *part != Part::Bus {
-                    cluster.wait_ready(*part);
-                }
-                if let Part::Journal(_) = part {
-                    cluster.wait_equal(&[1, 2, 3]);
-                }
-                stream.wait_for(2);
+    let parts: Vec<Part> = cluster.services().into_iter().chain([Part::Bus]).collect();
+    let writes = while_writing(&cluster, [Write::Node, Write::Vcluster], |stream| {
+        for part in &parts {
+            let code = cluster.replace(*part);
+            // nats-server says 1 when it is asked to end.
+            assert!(code == 0 || *part == Part::Bus, "{part} ends in order on SIGTERM: {code}");
+            if *part != Part::Bus {
+                cluster.wait_ready(*part);
             }
-        });
-        let count = writes.acknowledged.len();
-        eprintln!("{parts:?} replaced: {count} writes, the longest took {:?}", writes.longest);
-        writes.assert_none_failed();
-        writes.assert_kept(&cluster);
-    }
+            if let Part::Journal(_) = part {
+                cluster.wait_equal(&[1, 2, 3]);
+            }
+            stream.wait_for(2);
+        }
+    });
+    let count = writes.acknowledged.len();
+    eprintln!("{parts:?} replaced: {count} writes, the longest took {:?}", writes.longest);
+    writes.assert_none_failed();
+    writes.assert_kept(&cluster);
     assert_eq!(cluster.replace(node), 0, "the agent ends in order on SIGTERM");
     executes();
-    cluster.pact_ok(Role::Admin, &["node", "enroll", "late", "--mac", "02:00:00:00:ff:ff"]);
 }
