@@ -62,9 +62,12 @@ pub fn main(arguments: &BootstrapArgs) -> ExitCode {
 pub fn run(arguments: &BootstrapArgs, clock: &Clock) -> Result<Summary, BootstrapError> {
     arguments.check()?;
     let mut folder = Folder::open(&arguments.dir)?;
-    site_file::claim(&mut folder, arguments)?;
+    let added = site_file::claim(&mut folder, arguments)?;
     let root = certificates::root(&mut folder, &arguments.site, clock)?;
-    certificates::services(&mut folder, &root, arguments)?;
-    bus::make(&mut folder, arguments, clock)?;
+    // From here on a member is a member, whenever it came.
+    let mut all = arguments.clone();
+    all.members.extend(added);
+    certificates::services(&mut folder, &root, &all)?;
+    bus::make(&mut folder, &all, clock)?;
     Ok(Summary::new(folder, arguments, clock))
 }

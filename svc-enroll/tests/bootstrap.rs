@@ -231,6 +231,59 @@ fn what_is_another_sites_or_does_not_belong_is_refused_and_left_alone() {
     assert!(matches!(error, BootstrapError::Exposed { mode: 0o640, .. }), "{error}");
 }
 
+#[test]
+fn a_member_that_is_added_gets_what_it_needs_and_nothing_else_changes() {
+    let dir = TempDir::new().unwrap();
+    let site = dir.path().join("site");
+    let before = {
+        run(&site).unwrap();
+        contents(&site)
+    };
+    let with = |more: &[&str]| arguments(&site, &[MORE, more].concat());
+    let add = |more: &[&str]| bootstrap::run(&with(more), &Clock::system());
+    let added = add(&["--add-member", "4:journal-1:9444"]).unwrap();
+    let mut made: Vec<&str> = added.files(Fate::Made).collect();
+    made.sort_unstable();
+    let expected = [
+        "SITE",
+        "creds/journal-4.creds",
+        "signing/grant-4.crt",
+        "signing/grant-4.key",
+        "tls/journal-4.crt",
+        "tls/journal-4.key",
+    ];
+    assert_eq!(made, expected);
+    let after = contents(&site);
+    let site_file = site.canonicalize().unwrap().join("SITE");
+    for (path, bytes) in before.iter().filter(|(path, _)| **path != site_file) {
+        assert_eq!(&after[path], bytes, "{path:?}");
+    }
+    // Again, without it, and with one more: what is recorded stays.
+    for more in [&["--add-member", "4:journal-1:9444"][..], &[]] {
+        assert_eq!(add(more).unwrap().files(Fate::Made).count(), 0);
+    }
+    assert_eq!(contents(&site), after);
+    std::fs::remove_file(site.join("tls/journal-4.key")).unwrap();
+    let completed = add(&[]).unwrap();
+    assert_eq!(completed.fate("tls/journal-4.key"), Some(Fate::Made));
+    add(&["--add-member", "6:journal-6:9444"]).unwrap();
+    let text = std::fs::read_to_string(&site_file).unwrap();
+    assert!(text.contains(r#"added_members = ["4:journal-1:9444", "6:journal-6:9444"]"#), "{text}");
+
+    // A number is one member's for good.
+    let before = contents(&site);
+    for taken in ["4:journal-4:9444", "1:journal-1:9444", "1:journal-9:9444"] {
+        let error = match add(&["--add-member", taken]) {
+            Err(error) => error,
+            Ok(summary) => panic!("{taken}: {summary}"),
+        };
+        let is_named = matches!(error, BootstrapError::NumberTaken { .. })
+            || matches!(error, BootstrapError::Twice { what: "member" });
+        assert!(is_named, "{taken}: {error}");
+    }
+    assert_eq!(contents(&site), before);
+}
+
 struct Server(Child);
 
 impl Drop for Server {

@@ -29,6 +29,11 @@ pub struct BootstrapArgs {
     #[arg(long = "member", value_name = "ID:HOST:PORT", required = true)]
     pub members: Vec<Member>,
 
+    /// A new journal member with a number of its own, for `pact cluster add`, e.g. `4:journal-4.mgmt:9444`; recorded, so it
+    /// need not be given again
+    #[arg(long = "add-member", value_name = "ID:HOST:PORT")]
+    pub added_members: Vec<Member>,
+
     /// A gateway and the names and addresses by which it is reached, e.g. `gateway-1:mgmt-1.example,10.0.0.1`
     #[arg(long = "gateway", value_name = "NAME:HOST[,HOST…]", required = true)]
     pub gateways: Vec<Gateway>,
@@ -52,6 +57,10 @@ impl BootstrapArgs {
         let ids: BTreeSet<MemberId> = self.members.iter().map(|member| member.id).collect();
         let addresses: BTreeSet<String> = self.members.iter().map(Member::address).collect();
         if ids.len() < count || addresses.len() < count {
+            return Err(BootstrapError::Twice { what: "member" });
+        }
+        let mut all = ids;
+        if !self.added_members.iter().all(|member| all.insert(member.id)) {
             return Err(BootstrapError::Twice { what: "member" });
         }
         let gateways: BTreeSet<String> = self.gateways.iter().map(Gateway::name).collect();

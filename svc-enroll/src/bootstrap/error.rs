@@ -53,13 +53,30 @@ pub enum BootstrapError {
     },
     /// The members differ from those recorded.
     #[error(
-        "the site was made for the members {recorded}, not for {given}; members are changed with `pact cluster add|remove`, never here"
+        "the site was made for the members {recorded}, not for {given}: give those; a new member is given with `--add-member` and \
+         then added with `pact cluster add`, one that has left is removed with `pact cluster remove`"
     )]
     OtherMembers {
         /// As recorded.
         recorded: String,
         /// As asked for.
         given: String,
+    },
+    /// A number is given to another member.
+    #[error(
+        "{given}: its number belongs to {recorded} for good; give a number that no member has had"
+    )]
+    NumberTaken {
+        /// As recorded.
+        recorded: String,
+        /// As asked for.
+        given: String,
+    },
+    /// More members than a journal can have had.
+    #[error("more than {limit} members were added to this site")]
+    TooManyAdded {
+        /// As many are possible.
+        limit: usize,
     },
     /// SITE cannot be understood.
     #[error("{} cannot be understood: {reason}", file.display())]

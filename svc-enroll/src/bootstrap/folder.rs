@@ -149,7 +149,7 @@ impl Folder {
         self.put(name, content, readers)
     }
 
-    /// Writes a certificate over one whose key is gone. Keys never come here.
+    /// Writes a certificate over one whose key is gone, or SITE with a member more. Keys never come here.
     pub(super) fn replace_public(
         &mut self,
         name: &str,
