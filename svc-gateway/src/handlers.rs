@@ -3,6 +3,7 @@
 mod apply;
 mod blacklist;
 mod capability;
+mod cluster;
 mod commit;
 mod diff;
 mod extend;
@@ -132,6 +133,8 @@ api! {
         blacklist_add(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
         blacklist_remove(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
         cluster(v1::ClusterStatusRequest) -> v1::ClusterStatusReply;
+        cluster_add(v1::ClusterAddRequest) -> v1::ClusterChangeReply;
+        cluster_remove(v1::ClusterRemoveRequest) -> v1::ClusterChangeReply;
         health(v1::HealthRequest) -> v1::HealthReply;
         invoke(v1::InvokeRequest) -> v1::InvokeReply;
     }

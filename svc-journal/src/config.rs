@@ -46,7 +46,8 @@ pub static SCHEMA: Schema = Schema {
             "journal.raft.members",
             KeyKind::StringList,
             Default::Required,
-            "All members, identical on every one of them: 1, 3 or 5 of \"<number>:<host>:<port>\".",
+            "Members with which a new journal begins, the same 1, 3 or 5 \"<number>:<host>:<port>\" on each; of a new member: itself \
+             and members in which it finds the journal. Afterwards the journal says who its members are (`pact cluster`).",
         )
         .example(
             "[\"1:journal-1.mgmt:9444\", \"2:journal-2.mgmt:9444\", \"3:journal-3.mgmt:9444\"]",
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn what_makes_no_cluster_is_refused_by_its_key() {
         for (set, key) in [
-            ("journal.raft.members=1:a:9444,2:b:9444", "journal.raft.members"),
+            ("journal.raft.members=1:a:9444,1:b:9444", "journal.raft.members"),
             ("journal.raft.members=one", "journal.raft.members"),
             ("journal.member=9", "journal.raft.members"),
             ("journal.site=Alps!", "journal.site"),

@@ -10,6 +10,7 @@ mod declared;
 mod events;
 mod exec;
 mod judged;
+pub(crate) mod members;
 mod nodes;
 mod policy;
 mod records;

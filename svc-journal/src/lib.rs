@@ -31,6 +31,7 @@ mod store;
 
 pub use raft::member::{Member, MemberConfig, StartError};
 pub use raft::members::{ConfiguredMember, InvalidMember, Members, MembersError};
+pub use raft::membership::Removed;
 pub use raft::tls::{PeerTls, TlsError};
 pub use store::identity::IdentityError;
 pub use store::rows::OpenError;

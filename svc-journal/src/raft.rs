@@ -2,18 +2,22 @@
 //!
 //! - [`types`]: what is replicated and what it answers; [`wire`]: its encoding, private to the journal.
 //! - [`batcher`]: many commands, one log entry, one fsync.
-//! - [`network`], [`tls`]: calls to the other members.
+//! - [`peers`]: the other members; [`network`], [`tls`]: calls to them.
 //! - [`read_index`]: linearizable reads on any member.
 //! - [`clocks`]: whether this member's clock may be believed. [`admission`]: whether a member without a log may take part.
-//! - [`members`]: who the members are; [`member`]: one of them, started; [`housekeeping`]: what it does by itself.
+//! - [`members`]: who is configured; [`changes`]: how members are added and removed; [`membership`]: how one comes, follows, goes.
+//! - [`member`]: one of them, started; [`housekeeping`]: what it does by itself.
 
 pub(crate) mod admission;
 pub(crate) mod batcher;
+mod changes;
 pub(crate) mod clocks;
 mod housekeeping;
 pub(crate) mod member;
 pub(crate) mod members;
+pub(crate) mod membership;
 pub(crate) mod network;
+pub(crate) mod peers;
 pub(crate) mod read_index;
 pub(crate) mod tls;
 pub(crate) mod types;

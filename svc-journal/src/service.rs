@@ -129,15 +129,24 @@ async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(
         Some(runtime.readiness.check("bus")),
     )
     .await?;
-    bus.serve(handlers::service(&context, &name)).await?;
     let (announcing, hints) = (context.member().clone(), bus.clone());
     runtime.supervisor.spawn_owned("announcements", |stop| async move {
         announcements::run(announcing, hints, stop).await;
         Ok::<(), std::convert::Infallible>(())
     });
     let member = context.member().clone();
+    let votes = runtime.readiness.check("member");
     runtime.supervisor.spawn_owned("bus", |stop| async move {
-        stop.cancelled().await;
+        votes.set_not_ready("this member is not a voter of the journal yet");
+        tokio::select! {
+            () = stop.cancelled() => {} // cancel-safe
+            // Only reads. Whoever has not caught up would answer what the others know better, and slower.
+            () = member.votes() => {
+                bus.serve(handlers::service(&context, &name)).await?;
+                votes.set_ready();
+                stop.cancelled().await;
+            }
+        }
         // First no new requests, then the answers to those that were taken, then Raft.
         bus.drain().await;
         member.halt();

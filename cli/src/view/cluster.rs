@@ -1,6 +1,6 @@
 //! Raft groups and the health of the parts.
 
-use pact_schemas::v1;
+use pact_schemas::v1::{self, member_change::Change};
 use serde_json::{Value, json};
 
 use crate::output::{Cell, Hue, Screen, Table, code_of, fields};
@@ -65,7 +65,28 @@ pub(crate) fn journal_json(journal: &v1::ClusterReply) -> Value {
         "head_hash": data_encoding::HEXLOWER.encode(&journal.head_hash),
         "answering_member": journal.answering_member,
         "members": members,
+        "change": journal.change.as_ref().map(change),
+        "given_up": given_up(journal),
     })
+}
+
+/// What is being done about the members.
+fn change(change: &v1::MemberChange) -> String {
+    let entry = change.seq;
+    match &change.change {
+        Some(Change::Add(new)) => {
+            format!("add member {} at {}, entry {entry}", new.id, new.address)
+        }
+        Some(Change::Remove(id)) => format!("remove member {id}, entry {entry}"),
+        None => format!("entry {entry}"),
+    }
+}
+
+/// Why the change before was given up, while nothing else has been asked for.
+fn given_up(journal: &v1::ClusterReply) -> Option<String> {
+    let ended = journal.ended.as_ref().filter(|_| journal.change.is_none())?;
+    let why = Some(ended.failure.as_str()).filter(|why| !why.is_empty())?;
+    Some(format!("entry {}: {why}", ended.seq))
 }
 
 fn role(journal: &v1::ClusterReply, member: &v1::MemberStatus) -> &'static str {
@@ -98,6 +119,8 @@ pub(crate) fn text(
             ("committed index", number(journal.committed_index)),
             ("applied index", number(journal.applied_index)),
             ("last entry", Some(journal.head_seq.to_string())),
+            ("under way", journal.change.as_ref().map(change)),
+            ("given up", given_up(journal)),
         ],
         screen,
     );

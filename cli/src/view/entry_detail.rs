@@ -72,7 +72,12 @@ fn payload(entry: &v1::Entry) -> Option<Value> {
         Payload::MembershipChanged(e) => {
             let members: Vec<Value> =
                 e.members.iter().map(|m| json!({"id": m.id, "address": m.address})).collect();
-            json!({"members": members})
+            let removed: Vec<Value> = e
+                .removed
+                .iter()
+                .map(|m| json!({"id": m.id, "address": m.address, "seq": m.seq}))
+                .collect();
+            json!({"members": members, "removed": removed})
         }
         Payload::SpoolGap(e) => json!({
             "node": e.node,

@@ -89,8 +89,6 @@ fn what_is_not_built_reaches_its_service_which_says_so() {
         ("jobs.cancel", &["jobs", "cancel", "x"]),
         ("jobs.inspect", &["jobs", "inspect", "x"]),
         ("queue", &["queue"]),
-        ("cluster.add", &["cluster", "add", "4", "10.0.0.4:9444"]),
-        ("cluster.remove", &["cluster", "remove", "4"]),
         ("cluster.ca.status", &["cluster", "ca", "status"]),
         ("cluster.ca.rotate", &["cluster", "ca", "rotate"]),
         ("audit", &["audit"]),

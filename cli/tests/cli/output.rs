@@ -18,6 +18,8 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("group_list", &["group", "list"]),
     ("group_show", &["group", "show", "ml-training"]),
     ("cluster", &["cluster"]),
+    ("cluster_add", &["cluster", "add", "4", "journal-4.mgmt:9444"]),
+    ("cluster_remove", &["cluster", "remove", "3"]),
     ("health", &["health"]),
     ("exec", &["exec", "--yes", "node-[1-2]", "--", "differ"]),
     ("log_show_commit", &["log", "show", "44"]),
@@ -146,4 +148,15 @@ fn recorded_output_can_be_had_alone_and_byte_exact() {
     let site = Site::start();
     let run = Home::new(&site.endpoint).run(&["log", "show", "40", "--raw"]).exits(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("Linux \u{1b}[1mnode-042\n", "oops\n"));
+}
+
+#[test]
+fn a_change_of_members_that_others_have_followed_or_that_was_given_up_is_no_success() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    for (member, said) in [("5", "is not known here"), ("6", "nobody at journal-6 answers")] {
+        let run = home.run(&["cluster", "add", member, "journal-6.mgmt:9444"]);
+        assert!(run.code != 0 && run.stderr.contains(said), "{}{}", run.stdout, run.stderr);
+        assert!(run.stdout.is_empty(), "{}", run.stdout);
+    }
 }

@@ -157,6 +157,7 @@ pact policy test site-rules
 pact audit verify
 pact audit prove 42
 pact cluster add 4 10.0.0.4:9444
+pact cluster add 4 journal-4.mgmt:9444
 pact cluster remove 4
 pact cluster ca status
 pact cluster ca rotate

@@ -38,6 +38,8 @@ pub struct Seen {
     pub cancelled: AtomicU32,
     /// Calls of `flaky` so far.
     pub flaky: AtomicU32,
+    /// A change of the members that was given up.
+    pub given_up: Mutex<bool>,
 }
 
 /// A running gateway; it ends with the value.
@@ -380,9 +382,30 @@ impl Pact for Gateway {
             state: v1::HealthState::NotConfigured.into(),
             detail: String::new(),
         };
-        let reply =
-            v1::ClusterStatusReply { journal: Some(data::cluster()), lattice: Some(lattice) };
+        let mut journal = data::cluster();
+        if *self.seen.given_up.lock().unwrap() {
+            journal.ended.as_mut().unwrap().failure = "nobody at journal-6 answers".to_owned();
+        }
+        let reply = v1::ClusterStatusReply { journal: Some(journal), lattice: Some(lattice) };
         Ok(Response::new(reply))
+    }
+
+    async fn cluster_add(
+        &self,
+        request: Request<v1::ClusterAddRequest>,
+    ) -> Reply<v1::ClusterChangeReply> {
+        // Member 4 is added, member 6 given up; another change has come after that of member 5.
+        let member = request.into_inner().member;
+        *self.seen.given_up.lock().unwrap() = member == 6;
+        let seq = if member == 5 { 55 } else { 56 };
+        Ok(Response::new(v1::ClusterChangeReply { seq }))
+    }
+
+    async fn cluster_remove(
+        &self,
+        _: Request<v1::ClusterRemoveRequest>,
+    ) -> Reply<v1::ClusterChangeReply> {
+        Ok(Response::new(v1::ClusterChangeReply { seq: 56 }))
     }
 
     async fn health(&self, _request: Request<v1::HealthRequest>) -> Reply<v1::HealthReply> {

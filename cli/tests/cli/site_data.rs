@@ -275,6 +275,8 @@ pub fn cluster() -> v1::ClusterReply {
         head_seq: 43,
         head_hash: vec![0xab; 32],
         members: vec![member(1, Some(1001)), member(2, None), member(3, Some(1000))],
+        change: None,
+        ended: Some(v1::MemberChangeEnd { seq: 56, failure: String::new() }),
     }
 }
 

@@ -964,10 +964,59 @@ pub struct PolicyUpdate {
     #[prost(message, optional, tag = "2")]
     pub policy: ::core::option::Option<VclusterPolicy>,
 }
+/// The members of the journal, all that is known of them.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MembershipChanged {
     #[prost(message, repeated, tag = "1")]
     pub members: ::prost::alloc::vec::Vec<MemberAddress>,
+    /// Asked for, and not ended yet: one at a time.
+    #[prost(message, optional, tag = "2")]
+    pub change: ::core::option::Option<MemberChange>,
+    /// The change that ended last.
+    #[prost(message, optional, tag = "3")]
+    pub ended: ::core::option::Option<MemberChangeEnd>,
+    /// Removed for good: their numbers are never used again.
+    #[prost(message, repeated, tag = "4")]
+    pub removed: ::prost::alloc::vec::Vec<RemovedMember>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberChange {
+    /// The entry that asked for it.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    #[prost(oneof = "member_change::Change", tags = "1, 2")]
+    pub change: ::core::option::Option<member_change::Change>,
+}
+/// Nested message and enum types in `MemberChange`.
+pub mod member_change {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        /// The number and address of a new member.
+        #[prost(message, tag = "1")]
+        Add(super::MemberAddress),
+        /// The number of a member.
+        #[prost(uint64, tag = "2")]
+        Remove(u64),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberChangeEnd {
+    /// The entry that asked for the change.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+    /// Why it was given up; empty: it is done.
+    #[prost(string, tag = "2")]
+    pub failure: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemovedMember {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// The entry that says that it is removed.
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberAddress {
@@ -978,6 +1027,9 @@ pub struct MemberAddress {
     /// It has held a log in this cluster: without one it may not come back under this id.
     #[prost(bool, tag = "3")]
     pub joined: bool,
+    /// It receives the log and does not vote: it is being added.
+    #[prost(bool, tag = "4")]
+    pub learner: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SpoolGap {
@@ -1442,7 +1494,7 @@ pub struct Command {
 pub struct Action {
     #[prost(
         oneof = "action::Action",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
     )]
     pub action: ::core::option::Option<action::Action>,
 }
@@ -1489,6 +1541,8 @@ pub mod action {
         ExtendWindow(super::ExtendWindow),
         #[prost(message, tag = "19")]
         ChangeBlacklist(super::ChangeBlacklist),
+        #[prost(message, tag = "20")]
+        ChangeMembers(super::ChangeMembers),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1696,6 +1750,27 @@ pub struct RejectEnrolment {
 pub struct AnnounceMembers {
     #[prost(message, repeated, tag = "1")]
     pub members: ::prost::alloc::vec::Vec<MemberAddress>,
+    /// Ends the change that this entry asked for; without effect when it has ended before.
+    #[prost(message, optional, tag = "2")]
+    pub ended: ::core::option::Option<MemberChangeEnd>,
+}
+/// Begins a change of the members, which the leader carries out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangeMembers {
+    #[prost(oneof = "change_members::Change", tags = "1, 2")]
+    pub change: ::core::option::Option<change_members::Change>,
+}
+/// Nested message and enum types in `ChangeMembers`.
+pub mod change_members {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        /// The number and address of a new member.
+        #[prost(message, tag = "1")]
+        Add(super::MemberAddress),
+        /// The number of a member.
+        #[prost(uint64, tag = "2")]
+        Remove(u64),
+    }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tick {}
@@ -2087,6 +2162,11 @@ pub struct ClusterReply {
     pub head_hash: ::prost::alloc::vec::Vec<u8>,
     #[prost(message, repeated, tag = "8")]
     pub members: ::prost::alloc::vec::Vec<MemberStatus>,
+    /// Of the members: under way, and ended last, as far as the answering member has applied.
+    #[prost(message, optional, tag = "9")]
+    pub change: ::core::option::Option<MemberChange>,
+    #[prost(message, optional, tag = "10")]
+    pub ended: ::core::option::Option<MemberChangeEnd>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberStatus {
@@ -2290,6 +2370,9 @@ pub struct ReadClockRequest {
 pub struct ReadClockReply {
     #[prost(message, optional, tag = "1")]
     pub time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What this member understands of others; 0: members cannot be changed. 1: they can.
+    #[prost(uint32, tag = "2")]
+    pub peer_version: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogStateRequest {
@@ -2307,6 +2390,12 @@ pub struct LogStateReply {
     /// A leader has confirmed that the list holds everything that was committed before the question.
     #[prost(bool, tag = "3")]
     pub confirmed: bool,
+    /// Site and configured members, hashed: a new journal begins among members with one list.
+    #[prost(bytes = "vec", tag = "4")]
+    pub founders: ::prost::alloc::vec::Vec<u8>,
+    /// Hash of entry 1, which tells journals apart; empty: nothing is applied.
+    #[prost(bytes = "vec", tag = "5")]
+    pub first_hash: ::prost::alloc::vec::Vec<u8>,
 }
 /// An openraft message; the encoding is private to the journal.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2315,7 +2404,7 @@ pub struct RaftMessage {
     pub format: u32,
     #[prost(bytes = "vec", tag = "2")]
     pub body: ::prost::alloc::vec::Vec<u8>,
-    /// The sender's cluster: site and configured members, hashed.
+    /// The sender's cluster: the site, hashed. Before members could be changed: site and configured members.
     #[prost(bytes = "vec", tag = "3")]
     pub cluster_id: ::prost::alloc::vec::Vec<u8>,
 }
@@ -4395,6 +4484,30 @@ pub struct BlacklistChangeReply {
     #[prost(string, repeated, tag = "2")]
     pub patterns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterAddRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// A number that no member has ever had.
+    #[prost(uint64, tag = "2")]
+    pub member: u64,
+    /// Host and port where the others reach it.
+    #[prost(string, tag = "3")]
+    pub address: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterRemoveRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub member: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterChangeReply {
+    /// The entry that asks for the change.
+    #[prost(uint64, tag = "1")]
+    pub seq: u64,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClusterStatusRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -5142,6 +5255,52 @@ pub mod pact_client {
             req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Cluster"));
             self.inner.unary(req, path, codec).await
         }
+        /// Answered once the change is recorded; the leader then carries it out, see `ClusterReply.change` and `.ended`.
+        pub async fn cluster_add(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClusterAddRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClusterChangeReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/ClusterAdd");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "ClusterAdd"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn cluster_remove(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClusterRemoveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClusterChangeReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/pact.v1.Pact/ClusterRemove",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("pact.v1.Pact", "ClusterRemove"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn health(
             &mut self,
             request: impl tonic::IntoRequest<super::HealthRequest>,
@@ -5333,6 +5492,21 @@ pub mod pact_server {
             request: tonic::Request<super::ClusterStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ClusterStatusReply>,
+            tonic::Status,
+        >;
+        /// Answered once the change is recorded; the leader then carries it out, see `ClusterReply.change` and `.ended`.
+        async fn cluster_add(
+            &self,
+            request: tonic::Request<super::ClusterAddRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClusterChangeReply>,
+            tonic::Status,
+        >;
+        async fn cluster_remove(
+            &self,
+            request: tonic::Request<super::ClusterRemoveRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClusterChangeReply>,
             tonic::Status,
         >;
         async fn health(
@@ -6499,6 +6673,94 @@ pub mod pact_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClusterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/ClusterAdd" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClusterAddSvc<T: Pact>(pub Arc<T>);
+                    impl<T: Pact> tonic::server::UnaryService<super::ClusterAddRequest>
+                    for ClusterAddSvc<T> {
+                        type Response = super::ClusterChangeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClusterAddRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::cluster_add(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClusterAddSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/ClusterRemove" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClusterRemoveSvc<T: Pact>(pub Arc<T>);
+                    impl<
+                        T: Pact,
+                    > tonic::server::UnaryService<super::ClusterRemoveRequest>
+                    for ClusterRemoveSvc<T> {
+                        type Response = super::ClusterChangeReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClusterRemoveRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::cluster_remove(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClusterRemoveSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -10,7 +10,7 @@ use super::requests::{self, Admission};
 use super::tree::Tree;
 use super::view::{Changes, StateView};
 use super::working::Working;
-use super::{declared, events, exec, nodes, policy};
+use super::{declared, events, exec, members, nodes, policy};
 
 /// Version of commands that this binary understands.
 pub(crate) const COMMAND_VERSION: u32 = 1;
@@ -143,7 +143,7 @@ fn dispatch(
             policy::set_policy_alone(work, set, declared::is_platform_admin(command))?
         }
         A::RejectEnrolment(reject) => policy::enrolment_rejected(work, reject)?,
-        A::AnnounceMembers(announce) => policy::announce_members(work, announce)?,
+        A::AnnounceMembers(announce) => members::announce(work, announce)?,
         A::Tick(_) => {
             requests::tick(work, time_nanos);
             declared::expire::tick(work, time_nanos)?;
@@ -158,6 +158,7 @@ fn dispatch(
         A::Rollback(rollback) => declared::rollback::apply(work, command, rollback, time_nanos)?,
         A::ExtendWindow(extend) => declared::extend::apply(work, command, extend)?,
         A::ChangeBlacklist(change) => declared::blacklist::apply(work, change)?,
+        A::ChangeMembers(change) => members::change(work, command, change)?,
     }
     Ok(Terms::default())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{
-    self, Command, MemberAddress, NodeRecord, Outcome, VclusterRecord, action::Action,
+    self, Command, MembershipChanged, NodeRecord, Outcome, VclusterRecord, action::Action,
 };
 use pact_schemas::{NodeId, NodeSet, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
@@ -34,7 +34,7 @@ pub(crate) struct Memory {
     pub(crate) unnamed: BTreeMap<NodeId, Unnamed>,
     pub(crate) blobs: BTreeMap<[u8; 32], Blob>,
     pub(crate) uploads: BTreeSet<([u8; 32], Uploader)>,
-    pub(crate) members: Vec<MemberAddress>,
+    pub(crate) members: MembershipChanged,
     pub(crate) declared: BTreeMap<(DeclaredScope, ResourceKey), BTreeMap<u64, Declared>>,
     pub(crate) scope_marks: BTreeMap<DeclaredScope, BTreeMap<u64, ScopeMark>>,
     pub(crate) delta_nodes: BTreeSet<(VclusterId, ResourceKey, NodeId)>,
@@ -142,7 +142,7 @@ impl StateView for Memory {
     fn tree(&self) -> Tree {
         self.tree.clone()
     }
-    fn members(&self) -> Vec<MemberAddress> {
+    fn membership(&self) -> MembershipChanged {
         self.members.clone()
     }
     fn horizon(&self) -> RequestHorizon {

@@ -1,9 +1,9 @@
-//! Policies of vClusters, and what is recorded of refusals, reading and the members themselves.
+//! Policies of vClusters, and what is recorded of refusals and reading.
 
 use pact_schemas::convert::{self, Scope, id, required, text};
 use pact_schemas::v1::{
-    self, AnnounceMembers, EntryKind, PolicyUpdate, RecordAccess, RecordDenied, RejectEnrolment,
-    SetPolicy, VclusterPolicy, VclusterRecord, entry,
+    EntryKind, PolicyUpdate, RecordAccess, RecordDenied, RejectEnrolment, SetPolicy,
+    VclusterPolicy, VclusterRecord, entry,
 };
 use pact_schemas::{NodeId, VclusterId};
 use prost::Message as _;
@@ -20,8 +20,6 @@ const MAX_LIST: usize = 1_024;
 const MAX_TEXT_BYTES: usize = 1_024;
 /// Bytes of an encoded vCluster: half of a reply, so that one always fits and two often do.
 const MAX_VCLUSTER_BYTES: usize = 256 * 1024;
-/// Members of a journal, learners included.
-const MAX_MEMBERS: usize = 16;
 
 /// [`set_policy`] as a command of its own: of a platform admin, and where one person suffices.
 pub(crate) fn set_policy_alone(
@@ -255,33 +253,5 @@ pub(crate) fn enrolment_rejected(
     let payload = entry::Payload::EnrolmentRejected(rejected.clone());
     let scope = known.map_or(Scope::Global, Scope::Node);
     work.draft(Draft::new(EntryKind::EnrolmentRejected, scope, message, payload));
-    Ok(())
-}
-
-/// The members and their addresses, whenever they differ from what was announced last.
-pub(crate) fn announce_members(
-    work: &mut Working<'_>,
-    announce: &AnnounceMembers,
-) -> Result<(), Refusal> {
-    if announce.members.is_empty() || announce.members.len() > MAX_MEMBERS {
-        return Err(Refusal::Argument {
-            field: "AnnounceMembers.members",
-            rule: "must name 1 to 16 members",
-        });
-    }
-    if work.members() == announce.members {
-        return Ok(());
-    }
-    work.staged.members = Some(announce.members.clone());
-    let addresses: Vec<String> =
-        announce.members.iter().map(|m| format!("{}:{}", m.id, m.address)).collect();
-    work.draft(Draft::new(
-        EntryKind::MembershipChanged,
-        Scope::Global,
-        format!("members: {}", addresses.join(", ")),
-        entry::Payload::MembershipChanged(v1::MembershipChanged {
-            members: announce.members.clone(),
-        }),
-    ));
     Ok(())
 }

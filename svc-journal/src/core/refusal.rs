@@ -6,6 +6,8 @@ use pact_schemas::resource::PatternError;
 use pact_schemas::resource::change_set::ChangeSetError;
 use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId, v1};
 
+use super::members::MembersRefusal;
+
 /// A command that was refused. Refusals change nothing and are not remembered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -59,6 +61,8 @@ pub(crate) enum Refusal {
     Changes(ChangeSetError),
     #[error("{0}")]
     Pattern(PatternError),
+    #[error("{0}")]
+    Members(MembersRefusal),
     #[error("there is no entry {seq}")]
     UnknownEntry { seq: u64 },
     #[error("changes in vCluster {vcluster} need the approval of a second person")]
@@ -136,6 +140,7 @@ impl Refusal {
                 | ChangeSetError::Order { .. }
                 | ChangeSetError::Malformed(_) => ErrorCode::Malformed,
             },
+            Self::Members(refusal) => refusal.code(),
             Self::NeedsApproval { .. } => ErrorCode::Unimplemented,
             Self::NotPlatformAdmin => ErrorCode::NotAuthorised,
             Self::TooManyDeltas { .. }
@@ -201,6 +206,7 @@ impl Refusal {
                 "store the contents first, then try again"
             }
             Self::TooManyDeltas { .. } => "apply it in parts",
+            Self::Members(refusal) => refusal.next_step(),
             Self::VclusterTooLarge { .. } => {
                 "shorten that list: patterns and prefixes say more than single names"
             }

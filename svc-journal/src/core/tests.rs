@@ -3,6 +3,7 @@
 mod events;
 mod exec;
 mod judged;
+mod members;
 mod nodes;
 mod policies;
 mod requests;
@@ -100,7 +101,12 @@ fn members_are_announced_when_they_change() {
     let (mut state, mut commands) = (Memory::default(), Commands::new());
     let announce = |address: &str| {
         Action::AnnounceMembers(v1::AnnounceMembers {
-            members: vec![v1::MemberAddress { id: 1, address: address.to_owned(), joined: false }],
+            members: vec![v1::MemberAddress {
+                id: 1,
+                address: address.to_owned(),
+                ..Default::default()
+            }],
+            ended: None,
         })
     };
     assert_eq!(committed(&one(&mut state, commands.bare(announce("a:9444")))), (1, 1, false));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::ResourceKey;
-use pact_schemas::v1::{self, MemberAddress, NodeRecord, VclusterRecord};
+use pact_schemas::v1::{self, MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 
 use super::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
@@ -20,8 +20,8 @@ pub(crate) trait StateView {
     fn head(&self) -> Head;
     /// The Merkle tree over all entries.
     fn tree(&self) -> Tree;
-    /// The members that were announced last.
-    fn members(&self) -> Vec<MemberAddress>;
+    /// The members that were announced last, and what becomes of them.
+    fn membership(&self) -> MembershipChanged;
     /// How far back request ids are remembered.
     fn horizon(&self) -> RequestHorizon;
     /// A node.
@@ -100,8 +100,8 @@ pub(crate) struct Changes {
     pub(crate) uploads: BTreeSet<([u8; 32], Uploader)>,
     /// Certificates by serial.
     pub(crate) certificates: BTreeMap<String, CertificateRow>,
-    /// The announced members, when they changed.
-    pub(crate) members: Option<Vec<MemberAddress>>,
+    /// The members, when something about them changed.
+    pub(crate) members: Option<MembershipChanged>,
     /// Tiles that became full.
     pub(crate) tiles: Vec<FullTile>,
     /// New rows of declared keys, by the entry that made them.

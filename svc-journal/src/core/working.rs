@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{
-    self, Command, Entry, EntryKind, MemberAddress, NodeRecord, VclusterRecord,
+    self, Command, Entry, EntryKind, MembershipChanged, NodeRecord, VclusterRecord,
 };
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
@@ -232,8 +232,8 @@ impl<'v> Working<'v> {
         changed.cloned().or_else(|| self.base.vcluster(vcluster))
     }
 
-    pub(crate) fn members(&self) -> Vec<MemberAddress> {
-        self.kept.members.clone().unwrap_or_else(|| self.base.members())
+    pub(crate) fn membership(&self) -> MembershipChanged {
+        self.kept.members.clone().unwrap_or_else(|| self.base.membership())
     }
 
     pub(crate) fn horizon(&self) -> RequestHorizon {

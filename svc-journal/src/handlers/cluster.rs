@@ -1,10 +1,11 @@
-//! `cluster`: who leads, how far everybody is.
+//! `cluster`: who leads, how far everybody is, how the members change.
 
 use std::time::Duration;
 
 use pact_schemas::ErrorCode;
 use pact_schemas::v1::{self, ClusterReply, ClusterRequest, MemberStatus};
 
+use super::reading;
 use crate::context::Context;
 
 /// Raft as this member sees it. Answers without a leader too.
@@ -23,7 +24,8 @@ pub async fn cluster(
         .await
         .map_err(stopped)?;
     let metrics = member.raft().metrics().borrow().clone();
-    let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+    let membership = metrics.membership_config.membership();
+    let voters: Vec<u64> = membership.voter_ids().collect();
     let matched = |id: u64| {
         let replication = metrics.replication.as_ref()?;
         replication.get(&id).copied().flatten().map(|log_id| log_id.index)
@@ -33,14 +35,17 @@ pub async fn cluster(
         let ago = if id == member.id() { Some(Duration::ZERO) } else { member.last_contact(id) };
         ago.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
     };
-    let members = member.config().members.iter().map(|(id, address)| MemberStatus {
-        id,
-        address: address.to_owned(),
-        matched_index: matched(id),
-        last_contact_milliseconds: contact(id),
-        voter: voters.contains(&id),
+    let members = membership.nodes().map(|(id, node)| MemberStatus {
+        id: *id,
+        address: node.addr.clone(),
+        matched_index: matched(*id),
+        last_contact_milliseconds: contact(*id),
+        voter: voters.contains(id),
     });
+    let members = members.collect();
     let (head_seq, head_hash) = member.head();
+    let asked = member.clone();
+    let known = reading(move || asked.membership()).await?;
     Ok(ClusterReply {
         answering_member: member.id(),
         leader: metrics.current_leader,
@@ -49,6 +54,8 @@ pub async fn cluster(
         applied_index: metrics.last_applied.map(|id| id.index),
         head_seq,
         head_hash: head_hash.to_vec(),
-        members: members.collect(),
+        members,
+        change: known.change,
+        ended: known.ended,
     })
 }

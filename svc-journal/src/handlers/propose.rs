@@ -4,7 +4,7 @@ use pact_identity::{Attestation, PrincipalKind, SignerRole};
 use pact_runtime::Timestamp;
 use pact_schemas::v1::{
     self, Action, AssignMode, Command, Outcome, Proposal, ProposalResult, ProposeReply,
-    ProposeRequest, action, outcome,
+    ProposeRequest, action, change_members, outcome,
 };
 use pact_schemas::{ErrorCode, convert};
 use prost::Message as _;
@@ -85,6 +85,9 @@ fn check(context: &Context, proposal: &Proposal, now: Timestamp) -> Result<Comma
             ErrorCode::NotAuthorised.error("what a node is to carry out is asked for under a role")
         );
     }
+    if let action::Action::ChangeMembers(change) = kind {
+        context.member().may_change(change, &attestation.request_id())?;
+    }
     Ok(Command {
         version: COMMAND_VERSION,
         time: None,
@@ -116,6 +119,11 @@ fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bo
         (SignerRole::Gateway, A::CommitDelta(_)) => operation == "commit",
         (SignerRole::Gateway, A::Rollback(_)) => operation == "rollback",
         (SignerRole::Gateway, A::ExtendWindow(_)) => operation == "extend",
+        (SignerRole::Gateway, A::ChangeMembers(change)) => match &change.change {
+            Some(change_members::Change::Add(_)) => operation == "cluster.add",
+            Some(change_members::Change::Remove(_)) => operation == "cluster.remove",
+            None => false,
+        },
         (SignerRole::Gateway, A::ChangeBlacklist(change)) => {
             match (change.add.is_empty(), change.remove.is_empty()) {
                 (false, true) => operation == "blacklist.add",
@@ -169,6 +177,11 @@ mod tests {
             action::Action::ChangeBlacklist(patterns(1, 1)),
             action::Action::RevokeNode(v1::RevokeNode::default()),
             action::Action::PutBlob(v1::PutBlob::default()),
+            action::Action::ChangeMembers(change(change_members::Change::Add(
+                v1::MemberAddress::default(),
+            ))),
+            action::Action::ChangeMembers(change(change_members::Change::Remove(3))),
+            action::Action::ChangeMembers(v1::ChangeMembers::default()),
         ];
         let allowed = |signer, operation: &str| -> Vec<usize> {
             let by = actions.iter().map(|action| may_propose(signer, operation, action));
@@ -186,6 +199,8 @@ mod tests {
             ("blacklist.remove", vec![12]),
             ("blacklist.list", vec![]),
             ("node.decommission", vec![14]),
+            ("cluster.add", vec![16]),
+            ("cluster.remove", vec![17]),
         ] {
             assert_eq!(allowed(SignerRole::Gateway, operation), expected, "{operation}");
         }
@@ -195,6 +210,10 @@ mod tests {
                 assert!(allowed(signer, operation).is_empty());
             }
         }
+    }
+
+    fn change(change: change_members::Change) -> v1::ChangeMembers {
+        v1::ChangeMembers { change: Some(change) }
     }
 
     fn patterns(add: usize, remove: usize) -> v1::ChangeBlacklist {

@@ -1,22 +1,25 @@
 //! Connections of members, and of nobody else.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::v1::peer_server::PeerServer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic::transport::server::Connected;
 
 use super::PeerService;
-use crate::raft::members::Members;
-use crate::raft::network::{KEEP_ALIVE, MAX_MESSAGE_BYTES};
+use crate::raft::peers::{KEEP_ALIVE, MAX_MESSAGE_BYTES};
 use crate::raft::tls::PeerConfigs;
 
 /// Handshakes at once: members have one connection each, everything beyond is a mistake or an attack.
@@ -32,7 +35,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct PeerListener {
     listener: TcpListener,
     tls: Arc<PeerConfigs>,
-    members: Members,
     clock: Clock,
 }
 
@@ -40,11 +42,10 @@ impl PeerListener {
     pub(crate) async fn bind(
         address: SocketAddr,
         tls: Arc<PeerConfigs>,
-        members: Members,
         clock: Clock,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, tls, members, clock })
+        Ok(Self { listener, tls, clock })
     }
 
     /// Serves until `stop`. Ends with an error only when the server itself is broken.
@@ -75,7 +76,7 @@ impl PeerListener {
         served
     }
 
-    async fn accept(self, accepted: mpsc::Sender<io::Result<TlsStream<TcpStream>>>) {
+    async fn accept(self, accepted: mpsc::Sender<io::Result<Connection>>) {
         let shared = Arc::new(self);
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         loop {
@@ -105,18 +106,73 @@ impl PeerListener {
         }
     }
 
-    async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    async fn handshake(&self, stream: TcpStream) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let acceptor = TlsAcceptor::from(Arc::clone(&self.tls.server));
         let stream = self.clock.timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
         let stream = stream.map_err(io::Error::other)??;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         match self.tls.member_of(certificates) {
-            Some(member) if self.members.contains(member.get()) => Ok(stream),
-            Some(member) => {
-                Err(io::Error::other(format!("member {member} is not in the list of members")))
-            }
+            Some(member) => Ok(Connection { stream, caller: Caller(member.get()) }),
             None => Err(io::Error::other("the certificate names no member of this site")),
         }
+    }
+}
+
+/// The member that a connection's certificate names: with each of its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Caller(pub(super) u64);
+
+/// A connection of a member.
+struct Connection {
+    stream: TlsStream<TcpStream>,
+    caller: Caller,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -9,7 +9,7 @@
 //! With fewer than a majority of clocks known nothing is known about our own: such a member signs nothing either. It could
 //! not commit anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use pact_schemas::v1::{self, ReadClockRequest};
 use pact_schemas::{ErrorCode, convert};
 use tokio::sync::watch;
 
-use super::network::Peers;
+use super::peers::Peers;
 use super::types::Raft;
 
 /// Farthest from the median of the members' clocks.
@@ -111,7 +111,10 @@ pub(crate) struct Clocks {
 
 struct Inner {
     clock: Clock,
-    members: usize,
+    /// As many as are configured, until the membership is known.
+    configured: usize,
+    /// Whose clocks count.
+    voters: Mutex<BTreeSet<u64>>,
     seen: Mutex<BTreeMap<u64, Seen>>,
     verdict: watch::Sender<Result<(), ClockFault>>,
 }
@@ -130,11 +133,22 @@ fn nanos(duration: Duration) -> i64 {
 }
 
 impl Clocks {
-    /// Of a cluster with this many members.
+    /// Of a cluster with this many configured members.
     pub(crate) fn new(clock: Clock, members: usize) -> Self {
         let verdict = judge(0, &[], members).map(|_| ());
-        let verdict = watch::Sender::new(verdict);
-        Self { inner: Arc::new(Inner { clock, members, seen: Mutex::default(), verdict }) }
+        let inner = Inner {
+            clock,
+            configured: members,
+            voters: Mutex::default(),
+            seen: Mutex::default(),
+            verdict: watch::Sender::new(verdict),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// From now on these are the voters; none: they are not known yet.
+    fn follow(&self, voters: BTreeSet<u64>) {
+        *self.inner.voters.lock().unwrap_or_else(PoisonError::into_inner) = voters;
     }
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<u64, Seen>> {
@@ -162,8 +176,13 @@ impl Clocks {
         let monotonic = self.inner.clock.monotonic();
         let known = |seen: &&Seen| monotonic.saturating_sub(seen.at) <= KNOWN_FOR;
         let at_now = |seen: &Seen| seen.beyond_monotonic.saturating_add(nanos(monotonic));
-        let others: Vec<i64> = self.seen().values().filter(known).map(at_now).collect();
-        judge(now.unix_nanos(), &others, self.inner.members)
+        let voters = self.inner.voters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counts = |id: &u64| voters.is_empty() || voters.contains(id);
+        let seen = self.seen();
+        let of_voters = seen.iter().filter(|(id, _)| counts(id)).map(|(_, seen)| seen);
+        let others: Vec<i64> = of_voters.filter(known).map(at_now).collect();
+        let members = if voters.is_empty() { self.inner.configured } else { voters.len() };
+        judge(now.unix_nanos(), &others, members)
     }
 
     fn note(&self, member: u64, asked: Duration, answered: Duration, told: i64) {
@@ -178,7 +197,10 @@ impl Clocks {
     /// that the others elect one of them; else one bad clock would make the journal read-only.
     pub(crate) async fn watch(self, peers: Peers, raft: Raft, stop: CancellationToken) {
         loop {
-            let round = futures_util::future::join_all(peers.ids().map(|id| self.ask(&peers, id)));
+            let voters = raft.metrics().borrow().membership_config.voter_ids().collect();
+            self.follow(voters);
+            let ids = peers.ids();
+            let round = futures_util::future::join_all(ids.iter().map(|id| self.ask(&peers, *id)));
             tokio::select! {
                 () = stop.cancelled() => return, // cancel-safe
                 _answers = round => {} // dropped half-way: what was answered is noted
@@ -201,17 +223,18 @@ impl Clocks {
 
     async fn ask(&self, peers: &Peers, member: u64) {
         let Some(mut client) = peers.client(member) else { return };
-        let request = ReadClockRequest { cluster_id: peers.cluster_id() };
+        let cluster_id = peers.cluster_id(member);
+        let request = ReadClockRequest { cluster_id: cluster_id.clone() };
         let clock = &self.inner.clock;
         let asked = clock.monotonic();
         let Ok(answer) = clock.timeout(ANSWER_TIMEOUT, client.read_clock(request)).await else {
             return;
         };
         let answered = clock.monotonic();
-        peers.note(member, answer.as_ref().err());
-        let told = answer.ok().map(tonic::Response::into_inner);
-        let told = told.and_then(|reply| convert::unix_nanos(reply.time.as_ref(), "time").ok());
-        if let Some(told) = told {
+        peers.note(member, &cluster_id, answer.as_ref().err());
+        let Ok(reply) = answer.map(tonic::Response::into_inner) else { return };
+        peers.set_version(member, reply.peer_version);
+        if let Ok(told) = convert::unix_nanos(reply.time.as_ref(), "time") {
             self.note(member, asked, answered, told);
         }
     }

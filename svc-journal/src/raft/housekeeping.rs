@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use pact_runtime::CancellationToken;
-use pact_schemas::v1::{self, Action, AnnounceMembers, Command, Principal, Tick, action};
+use pact_schemas::v1::{
+    self, Action, AnnounceMembers, Command, MemberAddress, MemberChangeEnd, Principal, Tick, action,
+};
 
 use super::member::Member;
 use crate::core::apply::COMMAND_VERSION;
@@ -62,18 +64,41 @@ impl Member {
 
     /// Who the members are, and which of them have ever had a log: on what a member that lost its own is refused.
     async fn announce(&self) {
-        let announced = self.announced();
-        let raft = self.inner.raft.metrics().borrow().clone();
+        let metrics = self.inner.raft.metrics().borrow().clone();
+        let membership = metrics.membership_config.membership();
+        // What is not committed may come otherwise, and what is half-way is announced when it is done.
+        if !self.is_committed() || membership.get_joint_config().len() != 1 {
+            return;
+        }
+        let announced = self.membership().members;
+        if announced != self.members_now(&announced) {
+            self.announce_end(None).await;
+        }
+    }
+
+    /// The members as they are, and the end of a change with them.
+    pub(super) async fn announce_end(&self, ended: Option<MemberChangeEnd>) {
+        let members = self.members_now(&self.membership().members);
+        let announce = action::Action::AnnounceMembers(AnnounceMembers { members, ended });
+        self.propose_own(announce).await;
+    }
+
+    fn members_now(&self, announced: &[MemberAddress]) -> Vec<MemberAddress> {
+        let metrics = self.inner.raft.metrics().borrow().clone();
         let has_log = |id: u64| {
-            let matched = raft.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
+            let matched = metrics.replication.as_ref().and_then(|r| r.get(&id).copied().flatten());
             id == self.id() || matched.is_some_and(|matched| matched.index > 0)
         };
         let joined = |id: u64| announced.iter().any(|m| m.id == id && m.joined) || has_log(id);
-        let members = self.inner.config.members.to_wire(joined);
-        if announced != members {
-            let announce = action::Action::AnnounceMembers(AnnounceMembers { members });
-            self.propose_own(announce).await;
-        }
+        let membership = metrics.membership_config.membership();
+        let is_voter = |id: u64| membership.voter_ids().any(|voter| voter == id);
+        let nodes = membership.nodes().map(|(id, node)| MemberAddress {
+            id: *id,
+            address: node.addr.clone(),
+            joined: joined(*id),
+            learner: !is_voter(*id),
+        });
+        nodes.collect()
     }
 
     /// Forgets old request ids, a bounded number with each command, until none is left or it has taken its share of the log.
@@ -96,10 +121,6 @@ impl Member {
             tracing::debug!(%error, "housekeeping was not committed; it is tried again");
         }
         proposed.is_ok()
-    }
-
-    fn announced(&self) -> Vec<v1::MemberAddress> {
-        query::members(&self.inner.cell.load())
     }
 
     fn has_old_requests(&self) -> bool {

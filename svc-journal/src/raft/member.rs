@@ -14,11 +14,13 @@ use pact_schemas::{ErrorCode, SiteName};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::DropGuard;
 
-use super::admission::{Admission, JoinedBefore, Newcomer};
+use super::admission::Admission;
 use super::batcher::{Batcher, ProposeError};
 use super::clocks::Clocks;
 use super::members::Members;
-use super::network::{Network, Peers};
+use super::membership::Removed;
+use super::network::Network;
+use super::peers::Peers;
 use super::read_index::ReadGate;
 use super::tls::{PeerConfigs, PeerTls, TlsError};
 use super::types::Raft;
@@ -27,6 +29,7 @@ use crate::peer::{Parts, PeerService};
 use crate::store::identity::{FolderLock, Identity, IdentityError};
 use crate::store::log::LogStore;
 use crate::store::machine::StateMachine;
+use crate::store::query;
 use crate::store::rows::OpenError;
 use crate::store::space::Space;
 use crate::store::state::{Configured, StateCell, StateDb};
@@ -43,6 +46,7 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_PAYLOAD_ENTRIES: u64 = 16;
 /// Entries that stay in the log behind a snapshot, so that a member that was away for a moment needs none.
 const LOG_KEPT: u64 = 500;
+pub(super) type Metrics = openraft::RaftMetrics<u64, openraft::BasicNode>;
 
 /// What a member needs to start.
 #[derive(Debug, Clone)]
@@ -87,18 +91,21 @@ pub enum StartError {
     /// Raft itself.
     #[error("Raft does not start")]
     Raft(#[from] Fatal<u64>),
+    /// A number of members with which no journal begins.
+    #[error(
+        "{count} members are configured, none of which has a log: a new journal begins with 1, 3 or 5 members, and a new member of a \
+         journal waits for the others"
+    )]
+    Founders {
+        /// As configured.
+        count: usize,
+    },
+    /// It was removed.
+    #[error(transparent)]
+    Removed(#[from] Removed),
     /// The first membership.
     #[error("the first membership is refused")]
     Initialize(#[source] RaftError<u64, InitializeError<u64, openraft::BasicNode>>),
-}
-
-/// Why a member without a log does not take part.
-#[derive(Debug, thiserror::Error)]
-enum JoinError {
-    #[error(transparent)]
-    JoinedBefore(#[from] JoinedBefore),
-    #[error(transparent)]
-    Start(#[from] StartError),
 }
 
 /// A running member. Clones are one member.
@@ -118,7 +125,7 @@ pub(super) struct Inner {
     space: Space,
     pub(super) clock: Clock,
     pub(super) clocks: Clocks,
-    admission: Admission,
+    pub(super) admission: Admission,
     halt: CancellationToken,
     _lock: FolderLock,
 }
@@ -136,30 +143,36 @@ impl Member {
         let halt = CancellationToken::new();
         // A start that fails half-way, or is given up, ends what it has begun.
         let unless_started = halt.clone().drop_guard();
-        let cluster_id = config.members.cluster_id(&config.site);
+        let ids = config.members.cluster_ids(&config.site);
         let own = config.members.own();
         let tls = Arc::new(PeerConfigs::new(&config.tls, &config.site, own)?);
         let address = config.listen;
-        let listener =
-            PeerListener::bind(address, Arc::clone(&tls), config.members.clone(), clock.clone())
-                .await;
+        let listener = PeerListener::bind(address, Arc::clone(&tls), clock.clone()).await;
         let listener = listener.map_err(|source| StartError::Listen { address, source })?;
-        let lock = Identity::new(&config.site, &cluster_id, own, tls.root_keys())
-            .claim(&config.data_dir)?;
+        let lock =
+            Identity::new(&config.site, &ids, own, tls.root_keys()).claim(&config.data_dir)?;
         let cell = Arc::new(StateCell::open(&config.data_dir.join("state"))?);
         let log =
             LogStore::open(&config.data_dir.join("raft"), Some(Arc::clone(&cell)), clock.clone())?;
         let machine = StateMachine::open(Arc::clone(&cell), &config.data_dir.join("snapshot"))?;
-        let is_new = log.is_pristine()?;
-        if is_new && cell.applied().borrow().is_some() {
+        if log.is_pristine()? && cell.applied().borrow().is_some() {
             // A state without the votes and the log that led to it.
             return Err(OpenError::Missing { path: config.data_dir.join("raft") }.into());
         }
-        let peers = Peers::new(&config.members, cluster_id, &tls, clock.clone())?;
+        let state = query::membership(&cell.load());
+        if let Some(removed) = state.removed.iter().find(|member| member.id == own.get()) {
+            return Err(Removed { own: own.get(), seq: removed.seq, told_by: None }.into());
+        }
+        let has_log = log.last_index().is_some();
+        let peers = Peers::new(&config.members, ids, tls, clock.clone())?;
         let clocks = Clocks::new(clock.clone(), config.members.iter().count());
         let settings = Arc::new(raft_config(&config).validate()?);
         let raft =
             Raft::new(own.get(), settings, Network(peers.clone()), log.clone(), machine).await?;
+        // Raft's metrics may not have it yet.
+        let membership =
+            raft.with_raft_state(|s| s.membership_state.effective().membership().clone());
+        let membership = membership.await?;
         let space = Space::default();
         let (batcher, batches) =
             Batcher::new(raft.clone(), clock.clone(), clocks.clone(), space.clone());
@@ -199,41 +212,23 @@ impl Member {
             _lock: lock,
         };
         let member = Self { inner: Arc::new(inner) };
+        member.begin_with(&membership);
         // These outlive the beginning of the drain: requests that were taken are still carried out. `halt` ends them.
         let (for_listener, for_batches, for_rounds) = (halt.clone(), halt.clone(), halt);
         supervisor.spawn_owned("members", move |_| listener.serve(service, for_listener));
         supervisor.spawn_owned("batcher", move |_| finished(batches.run(for_batches)));
         supervisor.spawn_owned("reads", move |_| finished(rounds.run(for_rounds)));
         member.spawn_loops(supervisor);
-        if is_new && member.inner.config.members.iter().count() > 1 {
-            let newcomer = member.clone();
-            supervisor.spawn_finite("admission", |stop| Box::pin(newcomer.join(stop)));
-        } else {
-            member.take_part().await?;
+        match (has_log, member.inner.config.members.iter().count()) {
+            (true, _) => member.inner.admission.admit(),
+            (false, 1) => member.found().await?,
+            (false, _) => {
+                let newcomer = member.clone();
+                supervisor.spawn_finite("admission", |stop| Box::pin(newcomer.join(stop)));
+            }
         }
         unless_started.disarm();
         Ok(member)
-    }
-
-    /// Takes part once the others have said that nothing depends on what this member does not have.
-    async fn join(self, stop: CancellationToken) -> Result<(), JoinError> {
-        let inner = &self.inner;
-        let newcomer = Newcomer {
-            own: self.id(),
-            members: inner.config.members.iter().count(),
-            data_dir: inner.config.data_dir.clone(),
-            peers: inner.peers.clone(),
-            clock: inner.clock.clone(),
-        };
-        if newcomer.ask(stop).await? {
-            self.take_part().await?;
-        }
-        Ok(())
-    }
-
-    async fn take_part(&self) -> Result<(), StartError> {
-        self.inner.admission.admit();
-        self.initialize().await
     }
 
     fn spawn_loops(&self, supervisor: &Supervisor) {
@@ -255,20 +250,18 @@ impl Member {
             let inner = &asking.inner;
             finished(inner.clocks.clone().watch(inner.peers.clone(), inner.raft.clone(), stop))
         });
+        let changing = self.clone();
+        supervisor.spawn("changes", OnFailure::Shutdown, move |stop| {
+            finished(changing.clone().change_members(stop))
+        });
+        let following = self.clone();
+        supervisor.spawn("membership", OnFailure::Shutdown, move |stop| {
+            finished(following.clone().follow_memberships(stop))
+        });
+        let removable = self.clone();
+        supervisor.spawn_finite("removal", |stop| removable.watch_removal(stop));
         let raft = self.clone();
         supervisor.spawn_owned("raft", move |_| raft.guard());
-    }
-
-    /// Every member does this with the same list, and openraft takes it once: whoever wins the first election leads.
-    async fn initialize(&self) -> Result<(), StartError> {
-        let inner = &self.inner;
-        if inner.raft.is_initialized().await? {
-            return Ok(());
-        }
-        match inner.raft.initialize(inner.config.members.to_raft()).await {
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-            Err(error) => Err(StartError::Initialize(error)),
-        }
     }
 
     /// Ends Raft when the member halts; an error when Raft ends by itself.
@@ -311,8 +304,7 @@ impl Member {
         let raft = &self.inner.raft;
         let applied = raft.metrics().borrow().last_applied;
         raft.trigger().snapshot().await?;
-        let covered =
-            |metrics: &openraft::RaftMetrics<u64, openraft::BasicNode>| metrics.snapshot >= applied;
+        let covered = |metrics: &Metrics| metrics.snapshot >= applied;
         if raft.wait(Some(SNAPSHOT_TIMEOUT)).metrics(covered, "the snapshot is made").await.is_err()
         {
             return Err(Fatal::Stopped);
@@ -357,7 +349,8 @@ impl Member {
         let Some(mut client) = self.inner.peers.client(leader) else {
             return Err(ProposeError::NotLeader { leader: None }.into());
         };
-        let request = ForwardRequest { cluster_id: self.inner.peers.cluster_id(), commands };
+        let cluster_id = self.inner.peers.cluster_id(leader);
+        let request = ForwardRequest { cluster_id, commands };
         let reply = client.forward(request).await.map_err(|status| {
             ErrorCode::NoLeader
                 .error("the journal's leader does not answer")

@@ -1,13 +1,17 @@
-//! Who the members are: the same list on every one of them.
+//! The configured members, and what tells their cluster from others.
+//!
+//! The list is the one with which a new journal begins, and in which a new member finds the others. Afterwards Raft's committed
+//! membership is the truth, and the list is only compared with it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use openraft::BasicNode;
-use pact_schemas::v1::MemberAddress;
 use pact_schemas::{MemberId, SiteName};
-use ring::digest;
+
+use crate::core::members::{MAX_MEMBERS, is_address};
+use crate::core::sha256;
 
 /// A member in the configuration: `1:journal-1.mgmt:9444`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +38,7 @@ impl FromStr for ConfiguredMember {
     fn from_str(text: &str) -> Result<Self, InvalidMember> {
         let invalid = || InvalidMember { text: text.chars().take(200).collect() };
         let (id, address) = text.split_once(':').ok_or_else(invalid)?;
-        let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
-        let is_host = !host.is_empty()
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-        if !is_host || port.parse::<u16>().map_or(true, |port| port == 0) {
+        if !is_address(address) {
             return Err(invalid());
         }
         Ok(Self { id: id.parse().map_err(|_| invalid())?, address: address.to_owned() })
@@ -53,8 +54,8 @@ impl fmt::Display for ConfiguredMember {
 /// Why a list of members is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MembersError {
-    /// A number of members without a use.
-    #[error("{count} members are configured; 1, 3 or 5 are possible")]
+    /// None, or more than a journal can have.
+    #[error("{count} members are configured; 1 to {MAX_MEMBERS} are possible")]
     Count {
         /// As configured.
         count: usize,
@@ -84,9 +85,9 @@ impl Members {
     /// Checks a list.
     ///
     /// # Errors
-    /// [`MembersError`] unless it names 1, 3 or 5 different members, this one among them.
+    /// [`MembersError`] unless it names 1 to 7 different members, this one among them.
     pub fn new(own: MemberId, listed: &[ConfiguredMember]) -> Result<Self, MembersError> {
-        if ![1, 3, 5].contains(&listed.len()) {
+        if listed.is_empty() || listed.len() > MAX_MEMBERS {
             return Err(MembersError::Count { count: listed.len() });
         }
         let mut addresses: BTreeMap<u64, String> = BTreeMap::new();
@@ -116,34 +117,39 @@ impl Members {
         self.addresses.iter().map(|(id, address)| (*id, address.as_str()))
     }
 
-    /// Whether a member has this number.
-    pub fn contains(&self, id: u64) -> bool {
-        self.addresses.contains_key(&id)
+    /// Whether a new journal may begin with them: an even number of members survives no more failures than one less.
+    pub(crate) fn may_found(&self) -> bool {
+        self.addresses.len() % 2 == 1
     }
 
-    /// What tells this cluster from others: SHA-256 over the site and every number and address.
-    pub fn cluster_id(&self, site: &SiteName) -> [u8; 32] {
-        let mut text = format!("pact.v1.cluster\0{site}\n");
+    pub(crate) fn cluster_ids(&self, site: &SiteName) -> ClusterIds {
+        let of_site = format!("pact.v1.cluster\0{site}\n");
+        let mut listed = of_site.clone();
         for (id, address) in self.iter() {
-            text.push_str(&format!("{id}:{address}\n"));
+            listed.push_str(&format!("{id}:{address}\n"));
         }
-        let mut out = [0; 32];
-        out.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-        out
+        ClusterIds { of_site: sha256(&[of_site.as_bytes()]), listed: sha256(&[listed.as_bytes()]) }
     }
 
     pub(crate) fn to_raft(&self) -> BTreeMap<u64, BasicNode> {
         self.iter().map(|(id, address)| (id, BasicNode::new(address))).collect()
     }
+}
 
-    pub(crate) fn to_wire(&self, joined: impl Fn(u64) -> bool) -> Vec<MemberAddress> {
-        self.iter()
-            .map(|(id, address)| MemberAddress {
-                id,
-                address: address.to_owned(),
-                joined: joined(id),
-            })
-            .collect()
+/// What tells a cluster from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClusterIds {
+    /// SHA-256 over the site.
+    pub(crate) of_site: [u8; 32],
+    /// SHA-256 over the site and every configured number and address: what versions before members could be changed write and
+    /// say, and what the members of a new journal must have in common.
+    pub(crate) listed: [u8; 32],
+}
+
+impl ClusterIds {
+    /// Whether somebody who says this is of our cluster.
+    pub(crate) fn contains(&self, said: &[u8]) -> bool {
+        said == self.of_site || said == self.listed
     }
 }
 
@@ -156,19 +162,30 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_one_three_or_five_different_members() {
+    fn a_list_names_different_members() {
         let own = MemberId::new(2).unwrap();
         let good = list(&["1:a:9444", "2:b.mgmt:9444", "3:[::1]:9444"]);
         let members = Members::new(own, &good).unwrap();
         assert_eq!(members.iter().last(), Some((3, "[::1]:9444")));
-        assert_eq!(Members::new(own, &good[..2]), Err(MembersError::Count { count: 2 }));
+        assert_eq!(Members::new(own, &[]), Err(MembersError::Count { count: 0 }));
+        let eight: Vec<String> = (1..=8).map(|id| format!("{id}:h{id}:9444")).collect();
+        let eight = list(&eight.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(Members::new(own, &eight), Err(MembersError::Count { count: 8 }));
+        assert!(members.may_found() && !Members::new(own, &good[..2]).unwrap().may_found());
         assert_eq!(Members::new(own, &good[..1]), Err(MembersError::NotListed { own }));
         for twice in [["1:a:9444", "2:b:9444", "2:c:9444"], ["1:a:9444", "2:b:9444", "3:a:9444"]] {
             assert!(matches!(Members::new(own, &list(&twice)), Err(MembersError::Twice { .. })));
         }
         let site = SiteName::new("alps").unwrap();
         let other = Members::new(own, &list(&["1:a:9444", "2:b.mgmt:9444", "3:c:9444"])).unwrap();
-        assert_ne!(members.cluster_id(&site), other.cluster_id(&site));
+        let (ours, theirs) = (members.cluster_ids(&site), other.cluster_ids(&site));
+        assert!(ours.of_site == theirs.of_site && ours.listed != theirs.listed);
+        assert!(ours.contains(&ours.of_site) && ours.contains(&ours.listed));
+        let jura = members.cluster_ids(&SiteName::new("jura").unwrap());
+        assert!(!ours.contains(&theirs.listed) && !ours.contains(&jura.of_site));
+        // As every version before has written it into IDENTITY.
+        let hex: String = ours.listed.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, "d6e66d50c2acb4a981160487c83df5ab1c4487fb5890635ecd259cec60817a90");
     }
 
     #[test]

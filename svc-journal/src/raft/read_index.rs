@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batcher::ProposeError;
 use super::clocks::Clocks;
-use super::network::Peers;
+use super::peers::Peers;
 use super::types::Raft;
 
 /// Reads that wait for one round; more are answered `PACT_BUSY`.
@@ -130,8 +130,8 @@ impl ReadLoop {
     async fn ask(&self, leader: u64) -> Result<Option<u64>, ProposeError> {
         let nobody = ProposeError::NotLeader { leader: None };
         let Some(mut client) = self.peers.client(leader) else { return Err(nobody) };
-        let reply =
-            client.read_index(ReadIndexRequest { cluster_id: self.peers.cluster_id() }).await;
+        let cluster_id = self.peers.cluster_id(leader);
+        let reply = client.read_index(ReadIndexRequest { cluster_id }).await;
         match reply.map(tonic::Response::into_inner) {
             Ok(v1::ReadIndexReply { index, error: None }) => Ok(index),
             Ok(_) | Err(_) => Err(nobody),

@@ -1,7 +1,6 @@
 //! The changes of one Raft entry as one write batch.
 
 use pact_schemas::NodeId;
-use pact_schemas::v1::MembershipChanged;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
@@ -30,8 +29,7 @@ pub(crate) fn put_changes(state: &StateDb, batch: &mut WriteBatch, applied: &App
         batch.put_cf(family, meta::TREE, applied.tree.to_row().encode_to_vec());
     }
     if let Some(members) = &changes.members {
-        let row = MembershipChanged { members: members.clone() };
-        batch.put_cf(family, meta::MEMBERS, row.encode_to_vec());
+        batch.put_cf(family, meta::MEMBERS, members.encode_to_vec());
     }
 }
 

@@ -9,6 +9,7 @@ use pact_schemas::{MemberId, SiteName};
 use serde::{Deserialize, Serialize};
 
 use super::private;
+use crate::raft::members::ClusterIds;
 
 /// Layout of the folder and encoding of the rows.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -22,6 +23,9 @@ pub(crate) struct Identity {
     pub(crate) format_version: u32,
     pub(crate) site: String,
     pub(crate) cluster: String,
+    /// How versions before members could be changed named this cluster: such a folder is ours, too.
+    #[serde(skip)]
+    pub(crate) named_before: String,
     pub(crate) member: u64,
     /// SHA-256 of the public keys of the site roots that the member trusted when it started last. Two sites may have one
     /// name and the same members, never one root; a site may replace its root, in steps that share one. Folders of before
@@ -96,15 +100,16 @@ pub(crate) struct FolderLock {
 impl Identity {
     pub(crate) fn new(
         site: &SiteName,
-        cluster: &[u8; 32],
+        cluster: &ClusterIds,
         member: MemberId,
         roots: BTreeSet<String>,
     ) -> Self {
-        let cluster = cluster.iter().map(|b| format!("{b:02x}")).collect();
+        let hex = |id: &[u8; 32]| id.iter().map(|b| format!("{b:02x}")).collect();
         Self {
             format_version: FORMAT_VERSION,
             site: site.to_string(),
-            cluster,
+            cluster: hex(&cluster.of_site),
+            named_before: hex(&cluster.listed),
             member: member.get(),
             roots,
         }
@@ -121,7 +126,7 @@ impl Identity {
             self.compare(folder, &found)?;
             let lock = lock(folder)?;
             close(folder)?;
-            if found != *self {
+            if (Self { named_before: self.named_before.clone(), ..found }) != *self {
                 self.write(folder)?;
             }
             return Ok(lock);
@@ -166,7 +171,7 @@ impl Identity {
         if found.member != self.member {
             return differs("member", found.member.to_string(), self.member.to_string());
         }
-        if found.cluster != self.cluster {
+        if found.cluster != self.cluster && found.cluster != self.named_before {
             return differs("cluster", found.cluster.clone(), self.cluster.clone());
         }
         if !found.roots.is_empty() && found.roots.is_disjoint(&self.roots) {
@@ -257,7 +262,26 @@ mod tests {
     fn rooted(site: &str, member: u64, roots: &[&str]) -> Identity {
         let roots = roots.iter().map(|root| (*root).to_owned()).collect();
         let site = SiteName::new(site).unwrap();
-        Identity::new(&site, &[7; 32], MemberId::new(member).unwrap(), roots)
+        let cluster = ClusterIds { of_site: [7; 32], listed: [8; 32] };
+        Identity::new(&site, &cluster, MemberId::new(member).unwrap(), roots)
+    }
+
+    #[test]
+    fn a_folder_that_names_its_cluster_by_the_configured_members_becomes_one_of_the_site() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        drop(identity("alps", 1).claim(&path).unwrap());
+        let now = fs::read_to_string(path.join(FILE)).unwrap();
+        let before = now.replace(&"07".repeat(32), &"08".repeat(32));
+        fs::write(path.join(FILE), &before).unwrap();
+        drop(identity("alps", 1).claim(&path).unwrap());
+        assert_eq!(fs::read_to_string(path.join(FILE)).unwrap(), now);
+        // With other members than those that are configured.
+        let other = now.replace(&"07".repeat(32), &"09".repeat(32));
+        fs::write(path.join(FILE), &other).unwrap();
+        let error = identity("alps", 1).claim(&path).unwrap_err();
+        assert!(matches!(error, IdentityError::Other { what: "cluster", .. }), "{error}");
+        assert_eq!(fs::read_to_string(path.join(FILE)).unwrap(), other);
     }
 
     #[test]

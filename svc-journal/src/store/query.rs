@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pact_schemas::v1::{MemberAddress, MembershipChanged, NodeRecord, VclusterRecord};
+use pact_schemas::v1::{MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use rocksdb::{Direction, IteratorMode};
 
@@ -67,11 +67,10 @@ pub(crate) fn requests_to_forget(state: &StateDb, now_milliseconds: u64) -> bool
     oldest.is_some_and(|oldest| forgets(&oldest, read_horizon(state).remembered, now_milliseconds))
 }
 
-/// The members that were announced last.
-pub(crate) fn members(state: &StateDb) -> Vec<MemberAddress> {
+/// The members that were announced last, and what becomes of them.
+pub(crate) fn membership(state: &StateDb) -> MembershipChanged {
     let row = state.get(Family::Meta, meta::MEMBERS);
-    row.map(|row| decoded::<MembershipChanged>(&row, "the announced members").members)
-        .unwrap_or_default()
+    row.map(|row| decoded(&row, "the announced members")).unwrap_or_default()
 }
 
 /// The id of a row's key.
@@ -97,6 +96,11 @@ pub(crate) fn blob(state: &StateDb, sha256: &[u8; 32]) -> Option<Blob> {
     let row = state.get(Family::Blobs, sha256)?;
     let (size, compressed) = row.split_first_chunk::<4>().or_fatal("a chunk");
     Some(Blob { compressed: compressed.to_vec(), size_bytes: u32::from_be_bytes(*size) })
+}
+
+/// Hash of entry 1, which tells journals apart.
+pub(crate) fn first_hash(state: &StateDb) -> Option<Vec<u8>> {
+    entry(state, 1).map(|first| first.hash.to_vec())
 }
 
 /// One entry.

@@ -1,7 +1,7 @@
 //! How `apply` reads the state.
 
 use pact_schemas::resource::ResourceKey;
-use pact_schemas::v1::{self, MemberAddress, NodeRecord, VclusterRecord};
+use pact_schemas::v1::{self, MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use prost::Message;
 use rocksdb::{Direction, IteratorMode};
@@ -139,8 +139,8 @@ impl StateView for RocksView<'_> {
         self.tree.clone()
     }
 
-    fn members(&self) -> Vec<MemberAddress> {
-        query::members(self.state)
+    fn membership(&self) -> MembershipChanged {
+        query::membership(self.state)
     }
 
     fn horizon(&self) -> RequestHorizon {

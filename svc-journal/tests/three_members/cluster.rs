@@ -1,6 +1,6 @@
 //! A journal of three members in this process, and what is asked of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +33,10 @@ pub(crate) struct Cluster {
     pub(crate) root: SiteRoot,
     gateway: Signer,
     listed: Vec<ConfiguredMember>,
+    /// Of members that are not founders.
+    lists: BTreeMap<u64, Vec<ConfiguredMember>>,
+    /// Running, and not in the journal.
+    pub(crate) aside: BTreeSet<u64>,
     pub(crate) running: BTreeMap<u64, Running>,
 }
 
@@ -60,8 +64,17 @@ impl Cluster {
             addresses.map(|(i, address)| format!("{}:{address}", i + 1).parse().unwrap()).collect();
         let folder = tempfile::tempdir().unwrap();
         let clocks = (1..).zip(clocks).collect();
-        let running = BTreeMap::new();
-        let mut cluster = Self { folder, clock, clocks, root, gateway, listed, running };
+        let mut cluster = Self {
+            folder,
+            clock,
+            clocks,
+            root,
+            gateway,
+            listed,
+            lists: BTreeMap::new(),
+            aside: BTreeSet::new(),
+            running: BTreeMap::new(),
+        };
         for id in 1..=3 {
             cluster.start_member(id).await;
         }
@@ -75,12 +88,12 @@ impl Cluster {
     pub(crate) fn config(&self, id: u64) -> MemberConfig {
         let own = MemberId::new(id).unwrap();
         let peer = self.root.issue_peer(own, &["localhost"]).unwrap();
-        let at = usize::try_from(id - 1).unwrap();
+        let list = self.lists.get(&id).unwrap_or(&self.listed);
         MemberConfig {
             site: self.root.site().clone(),
-            members: Members::new(own, &self.listed).unwrap(),
+            members: Members::new(own, list).unwrap(),
             data_dir: self.data_dir(id),
-            listen: self.listed[at].address.parse().unwrap(),
+            listen: self.address(id).parse().unwrap(),
             snapshot_interval: 10_000,
             tls: PeerTls {
                 certificate_pem: peer.certificate_pem,
@@ -90,8 +103,21 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn address(&self, id: u64) -> String {
+        let list = self.lists.get(&id).unwrap_or(&self.listed);
+        list.iter().find(|member| member.id.get() == id).unwrap().address.clone()
+    }
+
+    /// A member that is to take the place of another one, or none, and finds the journal at the others.
+    pub(crate) fn make_member(&mut self, id: u64, instead_of: Option<u64>, address: &str) {
+        let stays = |member: &&ConfiguredMember| Some(member.id.get()) != instead_of;
+        let mut list: Vec<_> = self.listed.iter().filter(stays).cloned().collect();
+        list.push(format!("{id}:{address}").parse().unwrap());
+        self.lists.insert(id, list);
+    }
+
     pub(crate) async fn start_member(&mut self, id: u64) {
-        let clock = self.clocks[&id].clone();
+        let clock = self.clocks.get(&id).unwrap_or(&self.clock).clone();
         let supervisor = Supervisor::new(self.clock.clone());
         // The last life's background threads may hold the database for a moment.
         let member = self
@@ -130,9 +156,13 @@ impl Cluster {
         waited.await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
     }
 
+    fn members(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter().filter(|(id, _)| !self.aside.contains(id)).map(|(_, running)| running)
+    }
+
     pub(crate) async fn leader(&self) -> u64 {
         self.until("all members follow one leader", async || {
-            let leaders: Vec<_> = self.running.values().map(|r| r.member.leader()).collect();
+            let leaders: Vec<_> = self.members().map(|r| r.member.leader()).collect();
             let first = leaders[0]?;
             let agreed = leaders.iter().all(|leader| *leader == Some(first));
             (agreed && self.running.contains_key(&first)).then_some(first)
@@ -176,11 +206,19 @@ impl Cluster {
     /// Every member has applied as much as the furthest, and it is the same.
     pub(crate) async fn same_head(&self) -> (u64, [u8; 32]) {
         self.until("all members have the same head", async || {
-            let heads: Vec<_> = self.running.values().map(|r| r.member.head()).collect();
+            let heads: Vec<_> = self.members().map(|r| r.member.head()).collect();
             heads.iter().all(|head| *head == heads[0]).then_some(heads[0])
         })
         .await
     }
+}
+
+/// What a member says when it ends, from the outermost error to its first cause.
+pub(crate) async fn last_words(running: Running) -> String {
+    running.member.halt();
+    let error = running.supervisor.run_until_shutdown(PATIENCE).await.unwrap_err();
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 pub(crate) fn register(node: &str, mac: u8) -> Action {

@@ -12,3 +12,4 @@ mod t01_log;
 mod t02_clocks;
 mod t03_wiped;
 mod t04_declared;
+mod t05_members;

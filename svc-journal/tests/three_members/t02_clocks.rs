@@ -11,7 +11,7 @@ use prost::Message as _;
 use super::cluster::{Cluster, committed, exec, register};
 
 /// A clock that runs like the machine's and can be set.
-fn settable() -> (Clock, ManualClock) {
+pub(crate) fn settable() -> (Clock, ManualClock) {
     let system = Clock::system();
     let (clock, hand) = Clock::manual(system.now());
     let driven = hand.clone();
