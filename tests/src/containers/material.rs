@@ -31,21 +31,35 @@ impl Material {
     pub(super) fn bootstrap(run: &str, members: u64, gateways: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let material = Self { dir, run: run.to_owned(), members, gateways };
+        run_ok(&mut material.bootstrapping());
+        mint_tokens(&material.path("issuer"), material.dir.path());
+        material
+    }
+
+    /// Makes what a new member of the journal needs. `journal.raft.members` of the others stays as it was.
+    pub(super) fn add_member(&self, number: u64) {
+        run_ok(self.bootstrapping().args(["--add-member", &self.member(number)]));
+    }
+
+    fn bootstrapping(&self) -> Command {
         let mut command = Command::new(binary("pact-enroll"));
-        command.args(["bootstrap", "--site", SITE_NAME, "--dir"]).arg(material.site());
-        for member in material.members() {
+        command.args(["bootstrap", "--site", SITE_NAME, "--dir"]).arg(self.site());
+        for member in self.members() {
             command.args(["--member", &member]);
         }
-        for number in 1..=gateways {
-            let host = material.host(Part::Gateway(number));
+        for number in 1..=self.gateways {
+            let host = self.host(Part::Gateway(number));
             // Nodes use the name, this machine the port that is published.
             command.args(["--gateway", &format!("gateway-{number}:{host},localhost,127.0.0.1")]);
         }
-        command.args(["--bus-host", &material.host(Part::Bus)]);
+        command.args(["--bus-host", &self.host(Part::Bus)]);
         command.args(["--bus-listen", &format!("0.0.0.0:{BUS_PORT}")]);
-        run_ok(&mut command);
-        mint_tokens(&material.path("issuer"), material.dir.path());
-        material
+        command
+    }
+
+    /// Where the other members reach this one.
+    pub(super) fn member_address(&self, number: u64) -> String {
+        format!("{}:{PEER_PORT}", self.host(Part::Journal(number)))
     }
 
     /// Name of a part's container, which is its host name in the cluster's network.
@@ -80,10 +94,24 @@ impl Material {
         self.path(&format!("{}.token", role.name()))
     }
 
-    /// All members as bootstrap and `journal.raft.members` have them.
+    fn member(&self, number: u64) -> String {
+        format!("{number}:{}", self.member_address(number))
+    }
+
+    /// The members with which the site was made, as bootstrap and `journal.raft.members` have them.
     fn members(&self) -> Vec<String> {
-        let member = |m| format!("{m}:{}:{PEER_PORT}", self.host(Part::Journal(m)));
-        (1..=self.members).map(member).collect()
+        (1..=self.members).map(|number| self.member(number)).collect()
+    }
+
+    /// What stands in the configuration of a part: a new member finds the journal at the first ones.
+    fn members_of(&self, part: Part) -> Vec<String> {
+        let mut members = self.members();
+        if let Part::Journal(number) = part
+            && number > self.members
+        {
+            members.push(self.member(number));
+        }
+        members
     }
 
     /// A tar of what belongs into the volumes of these parts, all with one owner, as it lies in [`FILLING`].
@@ -212,7 +240,7 @@ impl Material {
                 ("PEER_PORT", &PEER_PORT.to_string()),
                 ("METRICS_PORT", &part.metrics_port().unwrap_or_default().to_string()),
                 ("MEMBER", &number.to_string()),
-                ("MEMBERS", &quoted(self.members())),
+                ("MEMBERS", &quoted(self.members_of(part))),
                 ("DATA_DIR", part.keeps().last().map_or("", |keep| keep.path)),
                 ("NODE", &part.to_string()),
                 ("STATE", AGENT.path),
