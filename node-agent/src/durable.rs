@@ -22,6 +22,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(ASIDE);
     let aside = Path::new(&aside);
+    write_new(aside, bytes, mode)?.sync_all()?;
+    std::fs::rename(aside, path)?;
+    match path.parent() {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
+    }
+}
+
+/// Writes a file aside, in the place of a leftover, to be synced and renamed by the caller.
+pub(crate) fn write_new(aside: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     // A leftover may have another mode; it must not lend it to a secret.
     match std::fs::remove_file(aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -31,12 +41,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     // The process's umask may have narrowed it.
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    std::fs::rename(aside, path)?;
-    match path.parent() {
-        Some(folder) => sync_folder(folder),
-        None => Ok(()),
-    }
+    Ok(file)
 }
 
 /// Reads a file of at most `limit` bytes; `None` when there is none.

@@ -13,7 +13,8 @@
 //! - `keep` before a value is promised to be restorable, for every file of a capture and for a key's `base`; then
 //!   `sync_kept`, before anybody is told. `need` before each `scan`: what it names stays kept.
 //! - `holders` for all keys of an undo at once, shortly before they are written; `apply` then takes what was observed
-//!   along, and changes nothing that is not that any more.
+//!   along, and changes nothing that is not that any more. `apply_first` where there are several, until none is left.
+//! - `clean_up` at the start, with the keys of what was interrupted.
 //!
 //! Invariants, as absences: nothing here follows a link out of the roots, nothing deletes the only copy of a file, no
 //! contents that an unprivileged user could not read leave through a `Value` or through `contents`; nothing is written
@@ -74,6 +75,23 @@ pub(crate) trait Provider: Send {
         contents: &dyn Contents,
     ) -> Result<(), ProviderError>;
 
+    /// Makes the first of these keys so, as many as go at once, each of them as [`Provider::apply`] does. The answers are of
+    /// the first wishes, in their order; the others are to be asked for again. At least one, for at least one wish.
+    fn apply_first(
+        &mut self,
+        wishes: &[Wish<'_>],
+        contents: &dyn Contents,
+    ) -> Vec<Result<(), ProviderError>> {
+        let first = wishes.first();
+        first
+            .map(|wish| self.apply(wish.key, wish.observed, wish.want, contents))
+            .into_iter()
+            .collect()
+    }
+
+    /// Removes what a change of these keys that was interrupted has left beside them, and is nobody's any more.
+    fn clean_up(&mut self, _keys: &BTreeSet<ResourceKey>) {}
+
     /// Who uses each of these keys now: one bounded search for all of them. Every key is in the answer.
     fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders;
 
@@ -119,6 +137,20 @@ pub(crate) trait Provider: Send {
     fn next_poll(&self) -> Option<Duration> {
         None
     }
+}
+
+/// Keys that are asked for at once: what they hold open together is a fraction of what a process may.
+pub(crate) const MAX_AT_ONCE: usize = 64;
+
+/// One key that is to be made so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// Which.
+    pub(crate) key: &'a ResourceKey,
+    /// What it was when this was decided.
+    pub(crate) observed: &'a Value,
+    /// What it is to be.
+    pub(crate) want: &'a Value,
 }
 
 /// A key that differs from its baseline.

@@ -5,8 +5,8 @@
 //! become has been changed by somebody else, and stays. So does one that the node may not write by itself any more.
 //!
 //! Holders are looked for once for all keys, and again for those that are left whenever the last search is older than
-//! [`HOLDERS_FRESH`]: a search reads all of `/proc`, and an undo may have thousands of keys. A provider writes a key only if it
-//! still is what was read when this was decided.
+//! [`HOLDERS_FRESH`]: a search reads all of `/proc`, and an undo may have thousands of keys. A provider takes as many of the next
+//! keys at once as are independent of each other, and writes a key only if it still is what was read when this was decided.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::report::{not_told, told_changes};
 use super::store::{Intent, StoreError, Why};
 use crate::exec::causes;
 use crate::held::Held;
-use crate::provider::{self, ProviderError};
+use crate::provider::{self, MAX_AT_ONCE, ProviderError, Wish};
 
 /// Holders that are named; whoever looks at more than this looks at the node.
 const MAX_HOLDERS: usize = 64;
@@ -256,15 +256,31 @@ impl Engine {
                 left = self.free(left.into(), outcome).into();
                 searched = self.clock.monotonic();
             }
-            let Some(change) = left.pop_front() else { return };
-            self.make_one(change, outcome);
+            if left.is_empty() {
+                return;
+            }
+            let made = self.make_first(&left);
+            if made.is_empty() {
+                // Nothing is done, and nothing would ever be.
+                let reason = "its provider did not answer";
+                left.iter().for_each(|left| outcome.refuse(&left.key, ErrorCode::Internal, reason));
+                return;
+            }
+            for made in made {
+                let Some(change) = left.pop_front() else { return };
+                self.made(change, made, outcome);
+            }
         }
     }
 
-    fn make_one(&mut self, change: Change, outcome: &mut Outcome) {
-        let (Some(observed), Some(want)) = (&change.old, &change.new) else { return };
+    /// Makes the first of these changes, and answers for those that it came to.
+    fn make_first(&mut self, changes: &VecDeque<Change>) -> Vec<Result<(), ProviderError>> {
+        let wishes: Vec<Wish<'_>> = changes.iter().take(MAX_AT_ONCE).map_while(wish).collect();
         let contents = self.contents.clone();
-        let made = self.providers.apply(&change.key, observed, want, &contents);
+        self.providers.apply_first(&wishes, &contents)
+    }
+
+    fn made(&mut self, change: Change, made: Result<(), ProviderError>, outcome: &mut Outcome) {
         self.look(&change.key);
         match made {
             Ok(()) => outcome.done.push(change),
@@ -340,6 +356,7 @@ impl Engine {
     pub(super) fn recover(&mut self) -> Result<(), StoreError> {
         let Some(intent) = self.store.intent()? else { return Ok(()) };
         tracing::warn!(keys = intent.changes.len(), why = ?intent.why, "finishing what was interrupted");
+        self.providers.clean_up(&intent.changes.iter().map(|change| change.key.clone()).collect());
         let mut outcome = Outcome::default();
         let mut open = Vec::new();
         for change in intent.changes {
@@ -370,6 +387,11 @@ impl Engine {
         self.conclude(intent.why, &outcome, is_told);
         Ok(())
     }
+}
+
+/// Neither value is missing in an intent.
+fn wish(change: &Change) -> Option<Wish<'_>> {
+    Some(Wish { key: &change.key, observed: change.old.as_ref()?, want: change.new.as_ref()? })
 }
 
 /// What goes before what comes, and what is in a folder before the folder: a folder with contents is never removed.

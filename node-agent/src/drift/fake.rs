@@ -7,7 +7,9 @@ use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 use pact_schemas::v1::node_event::Body;
 
 use super::report::Reports;
-use crate::provider::{Contents, Found, Hold, Holder, Holders, Poll, Provider, ProviderError};
+use crate::provider::{
+    Contents, Found, Hold, Holder, Holders, Poll, Provider, ProviderError, Wish,
+};
 use crate::spool::SpoolError;
 
 /// Where the agent dies: at one of the moments between two of its steps.
@@ -57,6 +59,10 @@ pub(super) struct Node {
     /// The disk fails: nothing is written.
     pub(super) is_broken: bool,
     pub(super) steps: Steps,
+    /// Keys that are made so at once; fewer than two: one.
+    pub(super) at_once: usize,
+    /// Keys that were cleaned up beside.
+    pub(super) cleaned: BTreeSet<ResourceKey>,
     /// Nobody can say who holds what.
     pub(super) unsearched: bool,
     /// What somebody makes of a key between the look at it and the writing of it.
@@ -167,6 +173,20 @@ impl Provider for Fake {
         node.actual.insert(key.clone(), want.clone());
         node.applied.push(key.clone());
         Ok(())
+    }
+
+    fn apply_first(
+        &mut self,
+        wishes: &[Wish<'_>],
+        contents: &dyn Contents,
+    ) -> Vec<Result<(), ProviderError>> {
+        let at_once = self.node().at_once.max(1);
+        let first = wishes.iter().take(at_once);
+        first.map(|wish| self.apply(wish.key, wish.observed, wish.want, contents)).collect()
+    }
+
+    fn clean_up(&mut self, keys: &BTreeSet<ResourceKey>) {
+        self.node().cleaned.extend(keys.iter().cloned());
     }
 
     fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {

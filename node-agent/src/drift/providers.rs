@@ -8,7 +8,7 @@ use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 
 use super::core::compare;
 use crate::exec::causes;
-use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError};
+use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError, Wish};
 
 /// All providers of the node, one for each kind of key.
 pub(crate) struct Providers {
@@ -51,15 +51,29 @@ impl Providers {
         self.of(key)?.rebase(key, value)
     }
 
-    /// Makes it so, if it still is what was observed.
-    pub(crate) fn apply(
+    /// Makes the first of these keys so, those that still are what was observed: answers of the first wishes.
+    pub(crate) fn apply_first(
         &mut self,
-        key: &ResourceKey,
-        observed: &Value,
-        want: &Value,
+        wishes: &[Wish<'_>],
         contents: &dyn Contents,
-    ) -> Result<(), ProviderError> {
-        self.of(key)?.apply(key, observed, want, contents)
+    ) -> Vec<Result<(), ProviderError>> {
+        let Some(first) = wishes.first() else { return Vec::new() };
+        let provider = match self.of(first.key) {
+            Ok(provider) => provider,
+            Err(error) => return vec![Err(error)],
+        };
+        let kinds = provider.kinds();
+        let own = wishes.iter().take_while(|wish| kinds.contains(&wish.key.kind())).count();
+        provider.apply_first(wishes.get(..own).unwrap_or_default(), contents)
+    }
+
+    /// Removes what an interrupted change of these keys has left beside them.
+    pub(crate) fn clean_up(&mut self, keys: &BTreeSet<ResourceKey>) {
+        for provider in &mut self.list {
+            let kinds = provider.kinds();
+            let own = keys.iter().filter(|key| kinds.contains(&key.kind())).cloned().collect();
+            provider.clean_up(&own);
+        }
     }
 
     /// Who uses these keys: one search of each provider.

@@ -6,7 +6,8 @@
 //! - `mounts`, `standing`: which file system a path is on, and whether it is the one that the baseline is of.
 //! - `baseline`, `frame`, `bytes`: what every file should be, on disk. `keep`: contents, on disk.
 //! - `walk`, `scan`: everything against the baseline. `watch`, `changed`: what changed since.
-//! - `wanted`, `restore`, `made`, `install`, `temps`, `quarantine`, `lease`: making it so. `holders`: who uses files.
+//! - `wanted`, `restore`, `together`, `install`, `made`, `syncing`, `temps`, `leftovers`, `quarantine`, `lease`: making it so.
+//! - `holders`: who uses files.
 //! - `answers`: all of it as a provider.
 //!
 //! The folder of the provider (0700), all files 0600:
@@ -61,6 +62,7 @@ mod holders;
 mod install;
 mod keep;
 mod lease;
+mod leftovers;
 mod look;
 mod made;
 mod mounts;
@@ -75,7 +77,9 @@ mod restore;
 mod scan;
 mod scope;
 mod standing;
+mod syncing;
 mod temps;
+mod together;
 mod walk;
 mod wanted;
 mod watch;

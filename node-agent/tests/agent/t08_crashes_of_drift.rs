@@ -5,51 +5,76 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pact_schemas::resource::Change;
-use pact_schemas::v1::{self, ConvergeReason, WindowState};
+use pact_schemas::v1::{self, ConvergeReason};
 use pact_schemas::{ErrorCode, MethodName, Subject};
 
 use crate::declared::sha256;
 use crate::drift::{enforce, key, watched};
 use crate::plane::{Agent, Plane, until};
 
-/// Enough that a kill comes in the middle of it.
+/// Enough that a kill comes in the middle of it, of several that go at once.
 const FILES: usize = 400;
+
+/// Kills of an undo, each later by half of one batch.
+const KILLS: u32 = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_the_middle_of_an_undo_is_finished_at_the_next_start() {
     let plane = Plane::start().await;
     fs::create_dir_all(plane.root()).unwrap();
     let path = |number: usize| plane.root().join(format!("f{number:04}"));
+    let text = |number: usize, what: &str| format!("{what} {number}\n").repeat(100);
     for number in 0..FILES {
-        fs::write(path(number), "one\n").unwrap();
+        fs::write(path(number), text(number, "one")).unwrap();
     }
-    let agent = plane.agent("strict").await;
+    let mut agent = plane.agent("strict").await;
     plane.watched().await;
-    let seq = plane.declare(|site| site.policy = enforce(3)).await;
+    let seq = plane.declare(|site| site.policy = enforce(1)).await;
     plane.settle(seq).await;
-    for number in 0..FILES {
-        fs::write(path(number), "two\n").unwrap();
-    }
-    let restored = || {
-        (0..FILES).filter(|number| fs::read_to_string(path(*number)).unwrap() == "one\n").count()
-    };
-    plane.until_window(WindowState::Open).await;
+    let read = |number: usize| fs::read_to_string(path(number)).unwrap();
+    // By their length, not read: who has a file open keeps it from being replaced.
+    let length = |number: usize| fs::metadata(path(number)).unwrap().len();
+    let is_restored = |number: &usize| length(*number) == text(*number, "one").len() as u64;
+    let restored = || (0..FILES).filter(is_restored).count();
     let intent = plane.state().join("drift/intent");
-    until("the undo has begun", || intent.exists()).await;
-    tokio::time::sleep(Duration::from_millis(5)).await;
-    agent.kill();
-    let before = restored();
-    let _agent = plane.agent("strict").await;
-    until("all is as it was", || restored() == FILES).await;
-    plane.until_window(WindowState::Idle).await;
-    assert!(!intent.exists(), "killed after {before} of {FILES}");
-    // Every file is told as restored, in one event, whenever the kill came.
-    let told: Vec<_> = plane.converged();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0].0, ConvergeReason::WindowExpired);
+    let mut in_the_middle = 0;
+    for round in 0..KILLS {
+        let edited = format!("edited in {round}");
+        for number in 0..FILES {
+            fs::write(path(number), text(number, &edited)).unwrap();
+        }
+        until("the undo has begun", || intent.exists()).await;
+        let [some] = plane.clock().random_bytes::<1>();
+        let delay = 20 * round + u32::from(some) / 16;
+        tokio::time::sleep(Duration::from_millis(delay.into())).await;
+        agent.kill();
+        let before = restored();
+        in_the_middle += usize::from(intent.exists() && before > 0 && before < FILES);
+        // Every file has its name at any time, and is whole.
+        for number in 0..FILES {
+            let there = read(number);
+            let is_whole = there == text(number, "one") || there == text(number, &edited);
+            assert!(is_whole, "{number} in {round}: {there:?}");
+        }
+        agent = plane.agent("strict").await;
+        until("all is as it was", || restored() == FILES).await;
+        plane.watched().await;
+        plane.until_drifted(&[]).await;
+        assert!(!intent.exists(), "killed after {before} of {FILES}");
+        assert!((0..FILES).all(|number| read(number) == text(number, "one")), "{round}");
+        let leftovers = fs::read_dir(plane.root()).unwrap().count();
+        assert_eq!(leftovers, FILES, "nothing half-written stays");
+        // What was replaced is kept, all of it, whenever the kill came.
+        let kept = fs::read_dir(plane.state().join("files/quarantine")).unwrap().flatten();
+        let kept = kept.filter(|entry| entry.path().extension().is_some_and(|end| end == "data"));
+        assert_eq!(kept.count(), FILES * (round as usize + 1), "killed after {before} of {FILES}");
+    }
+    assert!(in_the_middle > 0, "no kill came in the middle");
+    // Every file is told as restored, in one event for each undo, whenever the kill came.
+    let told = plane.converged();
+    assert_eq!(told.len(), KILLS as usize, "{told:?}");
+    assert!(told.iter().all(|(reason, _)| *reason == ConvergeReason::WindowExpired), "{told:?}");
     assert_eq!(plane.told.lock().unwrap().violations, Vec::<String>::new());
-    let leftovers = fs::read_dir(plane.root()).unwrap().count();
-    assert_eq!(leftovers, FILES, "nothing half-written stays");
 }
 
 /// Files of a round: enough that a kill comes in the middle of writing them.

@@ -11,7 +11,7 @@ use pact_schemas::resource::{FileKind, FileValue, KeyPatterns, Kind, ResourceKey
 use super::holders::{self, Target};
 use super::restore::Restorer;
 use super::{Files, changed, keep, order, path_of, scan, wanted};
-use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError};
+use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError, Wish};
 
 /// While a root is not there, or another file system is, it is looked for this often.
 const AWAY_INTERVAL: Duration = Duration::from_secs(10);
@@ -122,8 +122,19 @@ impl Provider for Files {
         want: &Value,
         contents: &dyn Contents,
     ) -> Result<(), ProviderError> {
-        let path = self.path(key)?;
-        self.may_judge(key, &path)?;
+        let wish = Wish { key, observed, want };
+        let nothing = || Err(ProviderError::Changed { key: key.clone() });
+        self.apply_first(&[wish], contents).pop().unwrap_or_else(nothing)
+    }
+
+    fn apply_first(
+        &mut self,
+        wishes: &[Wish<'_>],
+        contents: &dyn Contents,
+    ) -> Vec<Result<(), ProviderError>> {
+        if let Err(error) = self.standing.refresh(&self.scope, &self.baseline) {
+            return vec![Err(error)];
+        }
         let mut restorer = Restorer {
             scope: &self.scope,
             standing: &self.standing,
@@ -136,7 +147,11 @@ impl Provider for Files {
             renames: self.renames,
             contents,
         };
-        restorer.apply(key, &path, observed, want)
+        restorer.apply_first(wishes)
+    }
+
+    fn clean_up(&mut self, keys: &BTreeSet<ResourceKey>) {
+        self.remove_leftovers(keys);
     }
 
     fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {

@@ -42,7 +42,7 @@ pub(super) struct Made {
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exchanged {
+pub(super) enum Exchanged {
     /// In one step: it can be undone in one, too.
     AtOnce,
     /// In steps: what was there is aside, what was made is in place.
@@ -80,6 +80,18 @@ impl Restorer<'_> {
         // Up to here what is aside is ours.
         let (ticket, exchanged) =
             begun.inspect_err(|_| made::forget(at.place, &made.name, made.kind))?;
+        self.finish_exchange(at, made, seen, ticket, exchanged)
+    }
+
+    /// Takes what an exchange has left aside into the quarantine.
+    pub(super) fn finish_exchange(
+        &mut self,
+        at: &At<'_>,
+        made: &Made,
+        seen: &Seen,
+        ticket: Ticket,
+        exchanged: Exchanged,
+    ) -> Result<(), ProviderError> {
         if exchanged == Exchanged::Stranded {
             return Err(io_error("put back", at.path, io::ErrorKind::Unsupported.into()));
         }
@@ -120,10 +132,15 @@ impl Restorer<'_> {
             return made::sync(place.folder.as_fd())
                 .map_err(|error| io_error("sync", at.path, error));
         }
-        if self.renames.put_where_nothing_is(place, &aside, &place.name).is_ok() {
+        self.move_back(at, &aside, ticket);
+        Err(refusal(at, taken))
+    }
+
+    /// Gives what was moved aside its name back, if nothing has it by now.
+    pub(super) fn move_back(&mut self, at: &At<'_>, aside: &CStr, ticket: Ticket) {
+        if self.renames.put_where_nothing_is(at.place, aside, &at.place.name).is_ok() {
             self.quarantine.give_up(ticket);
         }
-        Err(refusal(at, taken))
     }
 
     /// Makes sure of a place in the quarantine, and that nobody has opened the file since it was asked who does.
@@ -134,17 +151,17 @@ impl Restorer<'_> {
         aside: &CStr,
         successor: Option<Successor>,
     ) -> Result<Ticket, ProviderError> {
-        if seen.record.kind == FileKind::Regular
-            && let Ok(file) = made::open(at.place, &at.place.name, OFlags::RDONLY)
-            && lease::is_open_elsewhere(&file) == Some(true)
-        {
-            return Err(ProviderError::InUse { key: at.key.clone() });
-        }
+        is_free(at, seen)?;
         self.quarantine.begin(at.key, seen, &beside(at.path, aside), successor)
     }
 
     /// Exchanges what was made with what is there. On error both are where they were.
-    fn exchange(&self, at: &At<'_>, made: &Made, seen: &Seen) -> Result<Exchanged, ProviderError> {
+    pub(super) fn exchange(
+        &self,
+        at: &At<'_>,
+        made: &Made,
+        seen: &Seen,
+    ) -> Result<Exchanged, ProviderError> {
         match self.renames.exchange(at.place, &made.name, &at.place.name) {
             Ok(true) => Ok(Exchanged::AtOnce),
             Ok(false) => self.exchange_in_steps(at, made, seen),
@@ -209,7 +226,7 @@ impl Restorer<'_> {
 
     /// Undoes an exchange. What is ours goes; what somebody put in its place meanwhile stays there, and what was there
     /// before stays aside, written down.
-    fn put_back(&mut self, at: &At<'_>, made: &Made, ticket: Ticket) {
+    pub(super) fn put_back(&mut self, at: &At<'_>, made: &Made, ticket: Ticket) {
         let place = at.place;
         let (name, aside) = (&*place.name, &*made.name);
         let renames = self.renames;
@@ -240,7 +257,18 @@ impl Restorer<'_> {
     }
 }
 
-fn refused(at: &At<'_>, error: io::Error) -> ProviderError {
+/// Whether nobody has opened the file since it was asked who does.
+pub(super) fn is_free(at: &At<'_>, seen: &Seen) -> Result<(), ProviderError> {
+    if seen.record.kind == FileKind::Regular
+        && let Ok(file) = made::open(at.place, &at.place.name, OFlags::RDONLY)
+        && lease::is_open_elsewhere(&file) == Some(true)
+    {
+        return Err(ProviderError::InUse { key: at.key.clone() });
+    }
+    Ok(())
+}
+
+pub(super) fn refused(at: &At<'_>, error: io::Error) -> ProviderError {
     match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy => {
             ProviderError::Changed { key: at.key.clone() }
@@ -253,7 +281,7 @@ fn refused(at: &At<'_>, error: io::Error) -> ProviderError {
 }
 
 /// Why something was not taken.
-fn refusal(at: &At<'_>, taken: io::Result<Taken>) -> ProviderError {
+pub(super) fn refusal(at: &At<'_>, taken: io::Result<Taken>) -> ProviderError {
     match taken {
         Ok(Taken::InUse) => ProviderError::InUse { key: at.key.clone() },
         Ok(Taken::Differs | Taken::Kept) => ProviderError::Changed { key: at.key.clone() },

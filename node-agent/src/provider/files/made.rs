@@ -17,15 +17,15 @@ const UNFINISHED: Mode = Mode::RUSR.union(Mode::WUSR);
 /// Extended attributes of one file that are carried over, names and each value: the kernel's own bound.
 const MAX_XATTR_BYTES: usize = 64 * 1024;
 
-/// Writes a file under this name, which nothing has, with owner and mode; on disk when it returns. What fails leaves
-/// nothing behind.
+/// Writes a file under this name, which nothing has, with owner and mode; it is not synced. What fails leaves nothing
+/// behind.
 pub(super) fn file(
     place: &Place,
     name: &CStr,
     bytes: &[u8],
     record: &Record,
     old: Option<&OwnedFd>,
-) -> io::Result<()> {
+) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = rustix::fs::openat(&place.folder, name, flags, UNFINISHED)?;
     let written = || {
@@ -35,7 +35,7 @@ pub(super) fn file(
             carry_attributes(old, &file)?;
         }
         own(file.as_fd(), record)?;
-        file.sync_all()
+        Ok(file)
     };
     written().inspect_err(|_| forget(place, name, FileKind::Regular))
 }
@@ -71,8 +71,9 @@ pub(super) fn open(place: &Place, name: &CStr, flags: OFlags) -> io::Result<Owne
     Ok(rustix::fs::openat(&place.folder, name, flags, Mode::empty())?)
 }
 
-/// Changes owner and mode of a file or folder that is otherwise right, if it still is the one that was looked at.
-pub(super) fn adjust(place: &Place, seen: &Print, record: &Record) -> io::Result<()> {
+/// Changes owner and mode of a file or folder that is otherwise right, if it still is the one that was looked at; it is
+/// not synced.
+pub(super) fn adjust(place: &Place, seen: &Print, record: &Record) -> io::Result<File> {
     let fd = open(place, &place.name, OFlags::RDONLY)?;
     let stat = rustix::fs::fstat(&fd)?;
     if kind_of_stat(&stat) != record.kind || Print::of(&stat).inode != seen.inode {
@@ -80,7 +81,7 @@ pub(super) fn adjust(place: &Place, seen: &Print, record: &Record) -> io::Result
         return Err(io::Error::from(io::ErrorKind::ResourceBusy));
     }
     own(fd.as_fd(), record)?;
-    Ok(rustix::fs::fsync(&fd)?)
+    Ok(File::from(fd))
 }
 
 /// Changes the owner of a link.
@@ -132,9 +133,13 @@ pub(super) fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-/// Makes changed names in a folder last. The folder was opened to go on from; syncing wants it opened to read.
+/// Makes changed names in a folder last.
 pub(super) fn sync(folder: BorrowedFd<'_>) -> io::Result<()> {
+    reopened(folder)?.sync_all()
+}
+
+/// A folder that was opened to go on from, opened to read: syncing wants that.
+pub(super) fn reopened(folder: BorrowedFd<'_>) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::openat(folder, c".", flags, Mode::empty())?;
-    Ok(rustix::fs::fsync(folder)?)
+    Ok(File::from(rustix::fs::openat(folder, c".", flags, Mode::empty())?))
 }

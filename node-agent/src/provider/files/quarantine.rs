@@ -5,39 +5,38 @@
 //!
 //! Order: the manifest, with the name aside that the file is about to get, is on disk before the file gets it; the file
 //! is moved here from there, or copied and synced before that name goes. So a crash leaves the file under its name, or
-//! aside with a manifest that knows it ([`Quarantine::settle`]), or here.
+//! aside with a manifest that knows it ([`Quarantine::settle`]), or here. Several files go through each of these steps
+//! together (`taking`), none of them before the step before it is on disk for all.
 //!
-//! Bounded by size and number; without room nothing is replaced or removed. The week is one of plane time: while that is
-//! not known, nothing ends, and nothing is thrown out early to make room.
+//! Bounded by size and number, what is on its way here among it; without room nothing is replaced or removed. The week is
+//! one of plane time: while that is not known, nothing ends, and nothing is thrown out early to make room.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
-use std::fs::{File, OpenOptions};
+use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pact_runtime::Timestamp;
 use pact_schemas::resource::{FileKind, ResourceKey, escape};
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
 
 use super::PlaneNow;
-use super::lease;
-use super::look::{Seen, content_digest, links_of};
-use super::made;
+use super::look::Seen;
 use super::order;
 use super::place::Place;
-use crate::durable::{self, hex};
+use crate::durable;
 use crate::provider::ProviderError;
 pub(super) use manifest::Successor;
 use manifest::{Essence, Manifest};
+pub(super) use taking::{Examined, Held};
 
 mod manifest;
 mod settle;
 mod shelf;
+mod taking;
 
 /// All contents together.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
@@ -66,6 +65,8 @@ pub(super) struct Quarantine {
     items: BTreeMap<u64, Item>,
     /// Files with contents: their size.
     data: BTreeMap<Box<str>, u64>,
+    /// Those that are on their way here together.
+    promised: BTreeMap<Box<str>, u64>,
     now: PlaneNow,
     limit: u64,
 }
@@ -98,8 +99,15 @@ impl Quarantine {
         durable::private_folder(folder)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(folder, flags, Mode::empty())?;
-        let (items, data) = (BTreeMap::new(), BTreeMap::new());
-        let mut quarantine = Self { folder: folder.to_owned(), opened, items, data, now, limit };
+        let mut quarantine = Self {
+            folder: folder.to_owned(),
+            opened,
+            items: BTreeMap::new(),
+            data: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            now,
+            limit,
+        };
         quarantine.load()?;
         quarantine.prune();
         Ok(quarantine)
@@ -115,6 +123,69 @@ impl Quarantine {
         successor: Option<Successor>,
     ) -> Result<Ticket, ProviderError> {
         self.prune();
+        let (ticket, manifest) = self.reserve(key, seen, aside, successor)?;
+        match self.write(ticket.number, &manifest) {
+            Ok(()) => Ok(ticket),
+            Err(error) => {
+                self.give_up(ticket);
+                Err(error)
+            }
+        }
+    }
+
+    /// The same with others: what is written down is on disk once the open file is synced, [`Quarantine::write_down`] is
+    /// through, and so is [`Quarantine::sync`]. Ends with [`Quarantine::end_together`].
+    pub(super) fn begin_with_others(
+        &mut self,
+        key: &ResourceKey,
+        seen: &Seen,
+        aside: &[u8],
+        successor: Option<Successor>,
+    ) -> Result<(Ticket, File), ProviderError> {
+        let (ticket, manifest) = self.reserve(key, seen, aside, successor)?;
+        let path = self.unfinished_manifest(ticket.number);
+        let written = serde_json::to_vec_pretty(&manifest)
+            .map_err(io::Error::from)
+            .and_then(|bytes| durable::write_new(&path, &bytes, durable::PRIVATE));
+        match written {
+            Ok(file) => {
+                let data =
+                    manifest.data(ticket.number).filter(|data| !self.data.contains_key(&**data));
+                self.promised.extend(data.map(|data| (data.into(), manifest.size_bytes)));
+                Ok((ticket, file))
+            }
+            Err(error) => {
+                self.give_up(ticket);
+                Err(ProviderError::io("write", &path, error))
+            }
+        }
+    }
+
+    /// Gives a manifest its name.
+    pub(super) fn write_down(&self, ticket: &Ticket) -> Result<(), ProviderError> {
+        let path = self.manifest_path(ticket.number);
+        std::fs::rename(self.unfinished_manifest(ticket.number), &path)
+            .map_err(|error| ProviderError::io("write", &path, error))
+    }
+
+    /// Makes names that came and went here last.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.opened)?)
+    }
+
+    /// Nothing is on its way here any more.
+    pub(super) fn end_together(&mut self) {
+        self.promised.clear();
+    }
+
+    /// A place for what is about to be replaced or removed, and what is to be written of it.
+    fn reserve(
+        &mut self,
+        key: &ResourceKey,
+        seen: &Seen,
+        aside: &[u8],
+        successor: Option<Successor>,
+    ) -> Result<(Ticket, Manifest), ProviderError> {
         let manifest = Manifest::of(key, seen, (self.now)());
         let manifest = Manifest { aside: Some(escape(aside)), successor, ..manifest };
         let essence = manifest.essence();
@@ -130,7 +201,6 @@ impl Quarantine {
         }
         let next = || self.items.last_key_value().map_or(1, |(number, _)| number + 1);
         let number = same.filter(|number| self.items.contains_key(number)).unwrap_or_else(next);
-        self.write(number, &manifest)?;
         let item = Item {
             essence,
             data: manifest.data(number).map(Into::into),
@@ -138,7 +208,7 @@ impl Quarantine {
             aside: Some(aside.to_vec()),
         };
         let before = self.items.insert(number, item);
-        Ok(Ticket { number, before })
+        Ok((Ticket { number, before }, manifest))
     }
 
     /// Takes what is aside, in the folder of the place, if it is what was looked at.
@@ -150,7 +220,7 @@ impl Quarantine {
         seen: &Seen,
     ) -> io::Result<Taken> {
         let taken = match seen.record.kind {
-            FileKind::Regular => self.take_file(place, aside, seen)?,
+            FileKind::Regular => self.take_file(ticket, place, aside, seen)?,
             FileKind::Symlink => {
                 let target = rustix::fs::readlinkat(&place.folder, aside, Vec::new());
                 let is_same = target.is_ok_and(|target| target.as_bytes() == seen.record.link);
@@ -163,16 +233,22 @@ impl Quarantine {
             }
             FileKind::Directory => return Err(io::Error::from(io::ErrorKind::IsADirectory)),
         };
-        if taken == Taken::Kept
-            && let Some(item) = self.items.get_mut(&ticket.number)
-        {
-            item.aside = None;
+        if taken == Taken::Kept {
+            self.nothing_left(ticket);
         }
         Ok(taken)
     }
 
+    /// Nothing of it is aside any more.
+    fn nothing_left(&mut self, ticket: &Ticket) {
+        if let Some(item) = self.items.get_mut(&ticket.number) {
+            item.aside = None;
+        }
+    }
+
     /// Nothing was taken, and nothing of it is aside any more.
     pub(super) fn give_up(&mut self, ticket: Ticket) {
+        let _none = std::fs::remove_file(self.unfinished_manifest(ticket.number));
         match ticket.before {
             Some(before) => drop(self.items.insert(ticket.number, before)),
             None => {
@@ -188,113 +264,6 @@ impl Quarantine {
         self.items.values().any(|item| item.aside.as_deref() == Some(path))
     }
 
-    fn take_file(&mut self, place: &Place, aside: &CStr, seen: &Seen) -> io::Result<Taken> {
-        // Looked at by name first: what is no file any more is not opened.
-        let found = super::place::stat(&place.folder, aside)?;
-        if !found.is_some_and(|stat| seen.found.is_unmoved(&stat)) {
-            return Ok(Taken::Differs);
-        }
-        let file = File::from(made::open(place, aside, OFlags::RDONLY)?);
-        let stat = rustix::fs::fstat(&file)?;
-        if lease::is_open_elsewhere(&file) == Some(true) {
-            return Ok(Taken::InUse);
-        }
-        let name = format!("{}.data", hex(&seen.sha256));
-        let path = self.folder.join(&name);
-        if self.is_whole(&path, &seen.sha256) {
-            // Read all the same: it is about to be the one that goes.
-            match self.read(&file, None, seen)? {
-                Taken::Kept => {}
-                other => return Ok(other),
-            }
-            rustix::fs::unlinkat(&place.folder, aside, AtFlags::empty())?;
-            return Ok(Taken::Kept);
-        }
-        let is_sole = links_of(&stat) == 1;
-        if is_sole && self.folder.metadata()?.dev() == stat.st_dev {
-            match self.read(&file, None, seen)? {
-                Taken::Kept => {}
-                other => return Ok(other),
-            }
-            if self.move_here(&file, place, aside, &name)? {
-                self.data.insert(name.into(), seen.found.size);
-                return Ok(Taken::Kept);
-            }
-        }
-        self.copy_here(&file, place, aside, &name, seen)
-    }
-
-    /// Gives the file a name here instead of the one aside; `false`: it is on another file system, or mounted otherwise.
-    fn move_here(&self, file: &File, place: &Place, aside: &CStr, name: &str) -> io::Result<bool> {
-        file.sync_all()?;
-        let name = CString::new(name).map_err(io::Error::other)?;
-        match rustix::fs::renameat(&place.folder, aside, &self.opened, &*name) {
-            Err(Errno::XDEV) => return Ok(false),
-            other => other?,
-        }
-        if let Err(error) = rustix::fs::fsync(&self.opened) {
-            // A crash may find it aside again, written down.
-            tracing::warn!(folder = ?self.folder, %error, "the quarantine is not synced");
-        }
-        Ok(true)
-    }
-
-    /// Copies the file, then removes the name aside.
-    fn copy_here(
-        &mut self,
-        file: &File,
-        place: &Place,
-        aside: &CStr,
-        name: &str,
-        seen: &Seen,
-    ) -> io::Result<Taken> {
-        let path = self.folder.join(name);
-        let unfinished = self.folder.join(format!("{name}.new"));
-        let _leftover = std::fs::remove_file(&unfinished);
-        let copied = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(durable::PRIVATE)
-            .open(&unfinished)
-            .and_then(|to| {
-                let taken = self.read(file, Some(&to), seen)?;
-                to.sync_all()?;
-                Ok(taken)
-            });
-        if !matches!(copied, Ok(Taken::Kept)) {
-            let _best = std::fs::remove_file(&unfinished);
-            return copied;
-        }
-        std::fs::rename(&unfinished, &path)?;
-        rustix::fs::fsync(&self.opened)?;
-        self.data.insert(name.into(), seen.found.size);
-        rustix::fs::unlinkat(&place.folder, aside, AtFlags::empty())?;
-        Ok(Taken::Kept)
-    }
-
-    /// Reads the file to its end, and writes it on where it is to be copied: whether it is what was seen, and whether
-    /// nobody has it open who could write to it where nobody looks.
-    fn read(&self, file: &File, to: Option<&File>, seen: &Seen) -> io::Result<Taken> {
-        let digest = content_digest(file, to)?;
-        let after = rustix::fs::fstat(file)?;
-        Ok(if digest != seen.sha256 || !seen.found.is_unmoved(&after) {
-            Taken::Differs
-        } else if lease::is_open_elsewhere(file) == Some(true) {
-            Taken::InUse
-        } else {
-            Taken::Kept
-        })
-    }
-
-    /// Whether the contents are here, on disk, and still what their name says: they are about to be the only ones.
-    fn is_whole(&self, path: &Path, sha256: &[u8; 32]) -> bool {
-        let digest = File::open(path).and_then(|file| {
-            file.sync_all()?;
-            content_digest(&file, None)
-        });
-        digest.is_ok_and(|digest| digest == *sha256)
-    }
-
     fn write(&self, number: u64, manifest: &Manifest) -> Result<(), ProviderError> {
         let path = self.manifest_path(number);
         let written = serde_json::to_vec_pretty(manifest)
@@ -305,6 +274,11 @@ impl Quarantine {
 
     fn manifest_path(&self, number: u64) -> PathBuf {
         self.folder.join(format!("{number}.json"))
+    }
+
+    /// Where a manifest is that is written with others.
+    fn unfinished_manifest(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number}.together.new"))
     }
 }
 

@@ -1,14 +1,16 @@
-//! Making a file what it should be: written aside in its folder, with owner and mode, synced, put in place (`install`).
+//! Making a file what it should be: written aside in its folder, with owner and mode, synced, put in place. Regular files
+//! go through these steps together (`together`), folders, links and what takes their place alone (`install`).
 //!
 //! Every step goes through the open folder ([`Place`]), so that no link that somebody puts there leads it elsewhere, and
 //! the folder is on the file system that the baseline is of. What is replaced or removed has to be what was observed
 //! when that was decided, and goes to the quarantine, never away.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use pact_schemas::resource::{FileKind, ResourceKey, Value};
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::baseline::Baseline;
@@ -26,10 +28,41 @@ use super::scope::{Scope, key_of};
 use super::standing::{Standing, elsewhere, rootless};
 use super::temps::Temps;
 use super::wanted::{Wanted, blank, is_same};
-use crate::provider::{Contents, ProviderError};
+use crate::provider::{Contents, ProviderError, Wish};
 
 /// Mode of a folder that is made because a file needs it and nothing says how it was.
 const NEW_FOLDER_MODE: u32 = 0o755;
+
+/// What there is to do with one key.
+pub(super) enum Step {
+    /// It is as it should be.
+    Nothing,
+    /// What was seen goes.
+    Remove { place: Place, seen: Seen },
+    /// What is wanted takes the place of what was seen, or of nothing.
+    Make { place: Place, wanted: Wanted, seen: Option<Seen> },
+}
+
+impl Step {
+    /// What is there.
+    pub(super) const fn seen(&self) -> Option<&Seen> {
+        match self {
+            Self::Nothing => None,
+            Self::Remove { seen, .. } => Some(seen),
+            Self::Make { seen, .. } => seen.as_ref(),
+        }
+    }
+
+    /// Contents that go and that come.
+    pub(super) fn bytes(&self) -> u64 {
+        let goes = self.seen().map_or(0, |seen| seen.record.size);
+        let comes = match self {
+            Self::Make { wanted, .. } => wanted.record.size,
+            Self::Nothing | Self::Remove { .. } => 0,
+        };
+        goes.saturating_add(comes)
+    }
+}
 
 /// What restoring works with.
 pub(super) struct Restorer<'a> {
@@ -46,19 +79,15 @@ pub(super) struct Restorer<'a> {
 }
 
 impl Restorer<'_> {
-    /// Makes it so, if it still is what was observed.
-    pub(super) fn apply(
-        &mut self,
-        key: &ResourceKey,
-        path: &[u8],
-        observed: &Value,
-        want: &Value,
-    ) -> Result<(), ProviderError> {
+    /// What there is to do, if the key still is what was observed. Folders on the way that are missing are made.
+    pub(super) fn decide(&mut self, wish: &Wish<'_>, path: &[u8]) -> Result<Step, ProviderError> {
+        let key = wish.key;
         if !self.scope.may_write(path) {
             return Err(ProviderError::OutsideRoots { key: key.clone() });
         }
-        let wanted = match want {
-            Value::Absent => return self.remove(key, path, observed),
+        self.standing.check(key, path, self.baseline.known())?;
+        let wanted = match wish.want {
+            Value::Absent => return self.decide_removal(wish, path),
             Value::File(file) => Wanted::of(key, file)?,
             Value::Withheld(digest) => self.kept(key, digest)?,
             _ => return Err(ProviderError::WrongValue { key: key.clone() }),
@@ -66,20 +95,55 @@ impl Restorer<'_> {
         let place = self.reach(key, path)?;
         let seen = self.look(key, path, &place)?;
         let actual = self.value(seen.as_ref());
-        if !is_same(self.looker, key, want, &actual)
-            && !is_same(self.looker, key, observed, &actual)
+        if !is_same(self.looker, key, wish.want, &actual)
+            && !is_same(self.looker, key, wish.observed, &actual)
         {
             return Err(ProviderError::Changed { key: key.clone() });
         }
-        let at = At { key, path, place: &place };
+        Ok(Step::Make { place, wanted, seen })
+    }
+
+    /// Makes what needs more than a file, or replaces more than one.
+    pub(super) fn make_alone(
+        &mut self,
+        at: &At<'_>,
+        mut wanted: Wanted,
+        seen: Option<&Seen>,
+    ) -> Result<(), ProviderError> {
         match wanted.record.kind {
-            FileKind::Regular => self.make_file(&at, wanted, seen.as_ref()),
-            FileKind::Directory => self.make_folder(&at, &wanted.record, seen.as_ref()),
-            FileKind::Symlink => self.make_link(&at, &wanted.record, seen.as_ref()),
+            FileKind::Regular => {
+                let (made, file) = self.write_aside(at, &mut wanted, None)?;
+                let synced = file.sync_all();
+                synced.map_err(|error| self.unwritten(at, &made, error))?;
+                self.install(at, &made, seen)
+            }
+            FileKind::Directory => self.make_folder(at, &wanted.record, seen),
+            FileKind::Symlink => self.make_link(at, &wanted.record, seen),
             FileKind::Special => {
-                Err(not_restorable(key, "devices, pipes and sockets are not made"))
+                Err(not_restorable(at.key, "devices, pipes and sockets are not made"))
             }
         }
+    }
+
+    /// Writes a file aside, with owner and mode; it is not synced. `old`: whose attributes it gets.
+    pub(super) fn write_aside(
+        &mut self,
+        at: &At<'_>,
+        wanted: &mut Wanted,
+        old: Option<&OwnedFd>,
+    ) -> Result<(Made, File), ProviderError> {
+        let bytes = self.fetch(at.key, wanted)?;
+        let name = self.temps.beside(at.path);
+        let file = made::file(at.place, &name, &bytes, &wanted.record, old)
+            .map_err(|error| io_error("write", at.path, error))?;
+        let successor = Successor::of(&wanted.record, &wanted.sha256);
+        Ok((Made { name, kind: FileKind::Regular, successor }, file))
+    }
+
+    /// What was made aside is not on disk: it goes.
+    pub(super) fn unwritten(&self, at: &At<'_>, made: &Made, error: io::Error) -> ProviderError {
+        made::forget(at.place, &made.name, made.kind);
+        io_error("write", at.path, error)
     }
 
     fn look(
@@ -189,28 +253,6 @@ impl Restorer<'_> {
         Ok(())
     }
 
-    fn make_file(
-        &mut self,
-        at: &At<'_>,
-        mut wanted: Wanted,
-        seen: Option<&Seen>,
-    ) -> Result<(), ProviderError> {
-        let regular = seen.filter(|seen| seen.record.kind == FileKind::Regular);
-        if let Some(seen) = regular.filter(|seen| seen.sha256 == wanted.sha256) {
-            return adjust(at, seen, &wanted.record);
-        }
-        let bytes = self.fetch(at.key, &mut wanted)?;
-        let name = self.temps.beside(at.path);
-        let written = {
-            let old =
-                regular.and_then(|_| made::open(at.place, &at.place.name, OFlags::RDONLY).ok());
-            made::file(at.place, &name, &bytes, &wanted.record, old.as_ref())
-        };
-        written.map_err(|error| io_error("write", at.path, error))?;
-        let successor = Successor::of(&wanted.record, &wanted.sha256);
-        self.install(at, &Made { name, kind: FileKind::Regular, successor }, seen)
-    }
-
     fn make_folder(
         &mut self,
         at: &At<'_>,
@@ -218,7 +260,10 @@ impl Restorer<'_> {
         seen: Option<&Seen>,
     ) -> Result<(), ProviderError> {
         match seen {
-            Some(seen) if seen.record.kind == FileKind::Directory => adjust(at, seen, record),
+            Some(seen) if seen.record.kind == FileKind::Directory => {
+                let synced = adjust(at, seen, record)?.sync_all();
+                synced.map_err(|error| io_error("change", at.path, error))
+            }
             None => self.put_folder(at, record),
             Some(_) => {
                 let name = self.temps.beside(at.path);
@@ -259,32 +304,32 @@ impl Restorer<'_> {
         self.install(at, &Made { name, kind: FileKind::Symlink, successor }, seen)
     }
 
-    fn remove(
-        &mut self,
-        key: &ResourceKey,
-        path: &[u8],
-        observed: &Value,
-    ) -> Result<(), ProviderError> {
+    fn decide_removal(&mut self, wish: &Wish<'_>, path: &[u8]) -> Result<Step, ProviderError> {
+        let key = wish.key;
         let place = match self.find(key, path)? {
             Ok(place) => place,
-            Err(Unreached::Missing(_) | Unreached::NotFolder(_)) => return Ok(()),
+            Err(Unreached::Missing(_) | Unreached::NotFolder(_)) => return Ok(Step::Nothing),
             Err(Unreached::Failed(error)) => return Err(io_error("open", path, error)),
         };
-        let Some(seen) = self.look(key, path, &place)? else { return Ok(()) };
+        let Some(seen) = self.look(key, path, &place)? else { return Ok(Step::Nothing) };
         let actual = self.value(Some(&seen));
-        if !is_same(self.looker, key, observed, &actual) {
+        if !is_same(self.looker, key, wish.observed, &actual) {
             return Err(ProviderError::Changed { key: key.clone() });
         }
-        let at = At { key, path, place: &place };
+        Ok(Step::Remove { place, seen })
+    }
+
+    /// Removes what is no regular file.
+    pub(super) fn remove_alone(&mut self, at: &At<'_>, seen: &Seen) -> Result<(), ProviderError> {
         match seen.record.kind {
-            FileKind::Directory => remove_folder(&at),
-            _ => self.take_away(&at, &seen),
+            FileKind::Directory => remove_folder(at),
+            _ => self.take_away(at, seen),
         }
     }
 }
 
-/// Changes owner and mode alone.
-fn adjust(at: &At<'_>, seen: &Seen, record: &Record) -> Result<(), ProviderError> {
+/// Changes owner and mode alone; synced by who has the open file.
+pub(super) fn adjust(at: &At<'_>, seen: &Seen, record: &Record) -> Result<File, ProviderError> {
     made::adjust(at.place, &seen.found, record).map_err(|error| {
         if error.kind() == io::ErrorKind::ResourceBusy {
             ProviderError::Changed { key: at.key.clone() }

@@ -11,7 +11,7 @@ use pact_schemas::resource::FileKind;
 use tempfile::TempDir;
 
 use super::*;
-use crate::provider::{Contents, NoContents, Poll, Provider as _};
+use crate::provider::{Contents, NoContents, Poll, Provider as _, Wish};
 
 mod figures;
 mod keeping;
@@ -21,6 +21,7 @@ mod nasty;
 mod observing;
 mod replacing;
 mod restoring;
+mod together;
 
 /// A file system of its own, gone when dropped.
 pub(in crate::provider::files) struct Tmpfs(TempDir);
@@ -165,6 +166,28 @@ fn apply(
     // A key that cannot be read is not applied; here, so that the refusal of `apply` shows.
     let observed = files.read(key).unwrap_or(Value::Absent);
     files.apply(key, &observed, want, contents)
+}
+
+/// Undoes all of this as the engine does, as much at once as goes; how many went at once.
+fn apply_all(
+    files: &mut Files,
+    found: &[Found],
+    contents: &dyn Contents,
+) -> (Vec<Result<(), ProviderError>>, Vec<usize>) {
+    // What goes before what comes, and what is in a folder before the folder.
+    fn wish(one: &Found) -> Wish<'_> {
+        Wish { key: &one.key, observed: &one.new, want: &one.old }
+    }
+    let (goes, comes): (Vec<_>, Vec<_>) = found.iter().partition(|one| one.old == Value::Absent);
+    let wishes: Vec<_> = goes.into_iter().rev().chain(comes).map(wish).collect();
+    let (mut done, mut at_once) = (Vec::new(), Vec::new());
+    while done.len() < wishes.len() {
+        let answers = files.apply_first(&wishes[done.len()..], contents);
+        assert!(!answers.is_empty());
+        at_once.push(answers.len());
+        done.extend(answers);
+    }
+    (done, at_once)
 }
 
 fn open(top: &Path, ignored: &[&str], secret: &[&str]) -> Files {

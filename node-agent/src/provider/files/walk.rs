@@ -56,14 +56,14 @@ struct Level {
 
 /// Sorted names in one stretch of memory.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     /// Each with its final zero.
     bytes: Vec<u8>,
     starts: Vec<u32>,
 }
 
 impl Names {
-    fn get(&self, index: usize) -> Option<&CStr> {
+    pub(super) fn get(&self, index: usize) -> Option<&CStr> {
         self.starts.get(index).and_then(|start| self.at(*start))
     }
 
@@ -173,7 +173,8 @@ fn enter(entry: &Entry<'_>, visitor: &mut dyn Visitor) -> Option<Level> {
     }
 }
 
-fn list(folder: BorrowedFd<'_>) -> Result<Names, Errno> {
+/// The names in a folder that is opened to read, but for `.` and `..`.
+pub(super) fn list(folder: BorrowedFd<'_>) -> Result<Names, Errno> {
     let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
     let mut entries = RawDir::new(folder, &mut buffer);
     let mut names = Names::default();

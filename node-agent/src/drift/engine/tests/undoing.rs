@@ -58,6 +58,8 @@ fn an_interrupted_undo_is_not_finished_where_the_node_may_not_write_any_more() {
         assert_eq!(told.iter().map(|(_, keys)| *keys).collect::<Vec<_>>(), expected, "{case}");
         assert!(deferred(&site).is_empty(), "{case}");
         assert_eq!(engine.store.intent().unwrap(), None, "{case}");
+        let cleaned = ["file//etc/b", "sysctl/a"].map(|key| key.parse().unwrap());
+        assert_eq!(site.node.node().cleaned, BTreeSet::from(cleaned), "{case}");
     }
 }
 
@@ -84,6 +86,31 @@ fn what_somebody_edits_while_it_is_undone_stays_is_drift_and_is_told() {
     site.hand.advance(MINUTE);
     engine.wake();
     assert_eq!((site.node.get("file//etc/b"), state(&engine)), (1, WindowState::Idle));
+}
+
+#[test]
+fn answers_for_several_keys_at_once_belong_to_their_keys() {
+    for at_once in 1..9 {
+        let site = Site::new();
+        let keys: Vec<String> = (0..7).map(|number| format!("file//etc/k{number}")).collect();
+        keys.iter().for_each(|key| site.node.was(key, 1));
+        let mut engine = site.started(Mode::Enforce, &nothing());
+        site.node.node().at_once = at_once;
+        keys.iter().for_each(|key| site.node.set(key, 2));
+        site.node.set("sysctl/a", 2);
+        engine.wake();
+        for (key, edit) in [(&keys[2], 3), (&keys[5], 4)] {
+            site.node.node().edited.insert(key.parse().unwrap(), Value::Integer(edit));
+        }
+        site.hand.advance(15 * MINUTE);
+        engine.wake();
+        let values: Vec<i64> = keys.iter().map(|key| site.node.get(key)).collect();
+        assert_eq!((values, site.node.get("sysctl/a")), (vec![1, 1, 3, 1, 1, 4, 1], 1));
+        let told = deferred(&site).pop().unwrap();
+        assert_eq!(told.not_restorable, [keys[2].clone(), keys[5].clone()], "{at_once}");
+        assert_eq!(site.converged(), [(ConvergeReason::WindowExpired, 6)], "{at_once}");
+        assert_eq!(engine.set.len(), 2);
+    }
 }
 
 #[test]

@@ -105,9 +105,11 @@ impl Quarantine {
 
     /// Whether one more fits; `same`: it takes the place of this one.
     pub(super) fn has_room(&self, manifest: &Manifest, same: Option<u64>) -> bool {
-        let is_here = manifest.data(0).is_none_or(|data| self.data.contains_key(&*data));
+        let is_here = manifest.data(0).is_none_or(|data| {
+            self.data.contains_key(&*data) || self.promised.contains_key(&*data)
+        });
         let more = if is_here { 0 } else { manifest.size_bytes };
-        let used: u64 = self.data.values().sum();
+        let used: u64 = self.data.values().chain(self.promised.values()).sum();
         let has_number = same.is_some() || self.items.len() < MAX_FILES;
         has_number && used.saturating_add(more) <= self.limit
     }

@@ -7,11 +7,13 @@ use pact_runtime::Clock;
 use pact_schemas::resource::KeyPatterns;
 use tempfile::TempDir;
 
+use super::super::lease;
 use super::super::look::{Looker, Where};
 use super::super::renames::Renames;
 use super::super::temps::Temps;
 use super::super::tests::Tmpfs;
 use super::*;
+use crate::durable::hex;
 use crate::provider::secret::NodeKey;
 
 /// A folder with files and one that is the quarantine; plane time stands still, or is not known.
@@ -272,6 +274,30 @@ fn a_disk_that_is_full_leaves_the_file_and_no_half_of_it_here() {
     assert!(quarantine.is_pending(&path));
     let names: Vec<_> = std::fs::read_dir(&folder).unwrap().flatten().collect();
     assert_eq!(names.len(), 1, "the manifest alone: {names:?}");
+}
+
+#[test]
+fn what_is_on_its_way_takes_room_as_what_is_here() {
+    let mut bench = Bench::new();
+    let mut quarantine = bench.open(10);
+    let mut begin = |quarantine: &mut Quarantine, name: &str, contents: &[u8]| {
+        let path = bench.file(name, contents);
+        let (key, _, seen) = bench.look(&path);
+        let aside = beside(path.as_os_str().as_bytes(), c"aside");
+        quarantine.begin_with_others(&key, &seen, &aside, None).map(|(ticket, _)| ticket)
+    };
+    let one = begin(&mut quarantine, "one", &[1; 6]).unwrap();
+    let refused = begin(&mut quarantine, "two", &[2; 6]).unwrap_err();
+    assert!(matches!(refused, ProviderError::NoRoom { .. }), "{refused}");
+    // The same contents are here once.
+    let same = begin(&mut quarantine, "same", &[1; 6]).unwrap();
+    let small = begin(&mut quarantine, "small", &[3; 4]).unwrap();
+    [one, same, small].into_iter().for_each(|ticket| quarantine.give_up(ticket));
+    quarantine.end_together();
+    let two = begin(&mut quarantine, "two", &[2; 6]).unwrap();
+    // Written down only when it is: before that a crash leaves nothing of it.
+    assert_eq!((bench.count(), bench.open(10).items.len(), bench.count()), (1, 0, 0));
+    quarantine.give_up(two);
 }
 
 /// A crash at each point of an undo, then a start.

@@ -35,7 +35,7 @@ fn drifted(bench: &mut Bench) -> (ResourceKey, Value, Value) {
     (bench.key("file"), observed, want)
 }
 
-fn ways() -> [Renames; 3] {
+pub(super) fn ways() -> [Renames; 3] {
     [
         Renames::ALL,
         Renames { exchange: false, ..Renames::ALL },
@@ -219,18 +219,29 @@ fn without_room_in_the_quarantine_nothing_is_replaced() {
 /// Ends the process in the middle of an undo, at whatever point it has got to, again and again.
 #[test]
 fn an_undo_that_is_killed_loses_nothing_and_leaves_nothing() {
-    const ROUNDS: u32 = 25;
-    const FILES: u32 = 40;
+    const ROUNDS: u32 = 20;
+    const FILES: u32 = 300;
     let mut bench = Bench::new();
+    let end = |number: u32| format!("{}/f{number}", number % 7);
+    let made = |number: u32| format!("{}/m{number}", number % 7);
     for number in 0..FILES {
-        bench.write(&format!("f{number}"), format!("was {number}"));
+        bench.write(&end(number), format!("was {number}"));
     }
     bench.scan();
     let program = std::env::current_exe().unwrap();
+    let clock = Clock::system();
     for round in 0..ROUNDS {
+        // A third is changed, a third is removed; beside the rest something is made.
         for number in 0..FILES {
-            let _ = std::fs::remove_file(bench.path(&format!("f{number}")));
-            bench.write(&format!("f{number}"), format!("is {number} in {round}"));
+            let _ = std::fs::remove_file(bench.path(&end(number)));
+            match number % 3 {
+                0 => bench.write(&end(number), format!("is {number} in {round}")),
+                1 => {}
+                _ => {
+                    bench.write(&end(number), format!("was {number}"));
+                    bench.write(&made(number), format!("made {number} in {round}"));
+                }
+            }
         }
         let mut child = Command::new(&program)
             .args(["--exact", "--ignored", "--nocapture"])
@@ -240,29 +251,54 @@ fn an_undo_that_is_killed_loses_nothing_and_leaves_nothing() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Once the first file is restored, it is in the middle.
-        let clock = Clock::system();
+        // Once the first file is restored or gone, it is in the middle.
         let deadline = clock.monotonic() + Duration::from_secs(60);
-        let wanted = bench.path(&format!("f{}", round % FILES));
-        let length = format!("was {}", round % FILES).len() as u64;
         // Not read: who has a file open keeps it from being replaced.
-        while wanted.metadata().is_ok_and(|found| found.len() != length) {
+        let is_there = |end: String| bench.path(&end).exists();
+        let is_begun = || {
+            (0..FILES).any(|n| n % 3 == 1 && is_there(end(n)) || n % 3 == 2 && !is_there(made(n)))
+        };
+        while !is_begun() {
             assert!(clock.monotonic() < deadline, "nothing is restored");
             std::thread::yield_now();
         }
+        let [some] = clock.random_bytes::<1>();
+        std::thread::sleep(Duration::from_micros(u64::from(some) * 500));
         child.kill().unwrap();
         child.wait().unwrap();
         bench.restart(&[]);
         let found = bench.found();
-        assert!(found.iter().all(|end| end.starts_with('f')), "{found:?}");
+        assert!(found.iter().all(|end| !end.contains("tmp")), "{found:?}");
         let kept = bench.quarantined();
+        let read = |end: String| std::fs::read_to_string(bench.path(&end)).ok();
         for number in 0..FILES {
-            let is = format!("is {number} in {round}");
-            let there = contents(&bench.path(&format!("f{number}")));
-            assert!(there == is || there == format!("was {number}"), "half: {there:?}");
-            assert!(there == is || kept.contains(&is), "lost: {is}");
+            let there = read(end(number));
+            let was = Some(format!("was {number}"));
+            match number % 3 {
+                0 => {
+                    let is = format!("is {number} in {round}");
+                    assert!(there == Some(is.clone()) || there == was, "half: {there:?}");
+                    assert!(there != was || kept.contains(&is), "lost: {is}");
+                }
+                1 => assert!(there.is_none() || there == was, "half: {there:?}"),
+                _ => {
+                    let work = format!("made {number} in {round}");
+                    let made = read(made(number));
+                    assert!(made.is_none() || made.as_ref() == Some(&work), "half: {made:?}");
+                    assert!(made.is_some() || kept.contains(&work), "lost: {work}");
+                }
+            }
         }
-        assert_eq!(names(&bench).len(), FILES as usize, "{:?}", names(&bench));
+        for number in 0..FILES {
+            let _ = std::fs::remove_file(bench.path(&made(number)));
+        }
+        let names = std::fs::read_dir(bench.path("")).unwrap().flatten();
+        let names = names.flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten());
+        let strange: Vec<_> =
+            names.filter(|e| !e.file_name().as_encoded_bytes().starts_with(b"f")).collect();
+        assert!(strange.is_empty(), "{strange:?}");
+        let unfinished = bench.in_quarantine("new");
+        assert!(unfinished.is_empty(), "{unfinished:?}");
     }
 }
 
@@ -274,7 +310,5 @@ fn undo_in_a_process_of_its_own() {
     let mut files = open(Path::new(&top), &[], &[]);
     let mut found = Vec::new();
     files.scan(&mut |one| found.push(one)).unwrap();
-    for one in found {
-        let _ = files.apply(&one.key, &one.new, &one.old, &NoContents);
-    }
+    apply_all(&mut files, &found, &NoContents);
 }
