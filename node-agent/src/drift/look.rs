@@ -17,6 +17,9 @@ use crate::provider::ProviderError;
 /// Writes that no notification tells (shared mappings, other hosts) are found this often.
 pub(super) const RESCAN_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// As soon as there is room again, what did not fit is looked for.
+const ROOM_INTERVAL: Duration = Duration::from_secs(5);
+
 /// A change is looked at within this time of its notification.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -115,6 +118,16 @@ impl Engine {
         if self.set.observe(key, differs, actual.clone(), seen) {
             self.ledger.note(key, was, actual);
         }
+        if self.set.is_truncated() {
+            self.look_for_the_rest();
+        }
+    }
+
+    /// More keys differ than are kept, or did: only a scan can tell.
+    fn look_for_the_rest(&mut self) {
+        let is_full = self.set.len() >= MAX_ITEMS;
+        let wait = if is_full { RETRY_INTERVAL } else { ROOM_INTERVAL };
+        self.rescan_at = self.rescan_at.min(self.now().boot.later(wait));
     }
 
     fn seen(&self, key: &ResourceKey) -> Seen {

@@ -1,5 +1,6 @@
 //! Windows: when they open and end, and what their end brings.
 
+use super::super::super::core::set::MAX_ITEMS;
 use super::*;
 
 #[test]
@@ -256,4 +257,29 @@ fn another_blacklist_holds_at_once() {
     let file = FileSettings { blacklist: Vec::new(), ..engine.file.clone() };
     engine.reload(file);
     assert_eq!((engine.set.len(), state(&engine)), (1, WindowState::Open));
+}
+
+#[test]
+fn what_did_not_fit_is_looked_for_when_there_is_room() {
+    let site = Site::new();
+    let keys: Vec<String> = (0..=MAX_ITEMS).map(|number| format!("sysctl/k{number:05}")).collect();
+    keys.iter().for_each(|key| site.node.was(key, 1));
+    let mut engine = site.started(Mode::Observe, &nothing());
+    let drifts = |engine: &mut Engine, keys: &[String], value: i64| {
+        keys.iter().for_each(|key| site.node.set(key, value));
+        engine.wake();
+        (engine.set.len(), engine.set.is_truncated())
+    };
+    assert_eq!(drifts(&mut engine, &keys, 2), (MAX_ITEMS, true));
+    // One key is as it should be: the one that did not fit takes its place, without a word from the kernel.
+    assert_eq!(drifts(&mut engine, &keys[..1], 1), (MAX_ITEMS - 1, true));
+    site.hand.advance(MINUTE);
+    engine.wake();
+    assert_eq!((engine.set.len(), engine.set.is_truncated()), (MAX_ITEMS, false));
+    // The rest goes too: nothing is said to be looked for any more.
+    assert_eq!(drifts(&mut engine, &keys, 2), (MAX_ITEMS, true));
+    drifts(&mut engine, &keys, 1);
+    site.hand.advance(MINUTE);
+    engine.wake();
+    assert_eq!((engine.set.len(), engine.set.is_truncated()), (0, false));
 }
