@@ -108,7 +108,7 @@ impl Drift {
     ) -> Result<T, v1::Error> {
         let done = self.engine.call(work).await;
         self.poked.notify_one();
-        done.map_err(|OwnerGone| ErrorCode::Internal.error("the agent's drift thread has ended"))
+        done.map_err(|OwnerGone| gone())
     }
 
     async fn diff(&self, request: v1::DiffRequest) -> Result<v1::DiffReply, v1::Error> {
@@ -182,7 +182,9 @@ impl Drift {
             return Ok(None);
         }
         let key = key.clone();
-        self.call(move |engine| engine.captured_contents(&key, &sha256)).await
+        // Nothing changes by it: the engine's next moment stays what it is.
+        let read = self.engine.call(move |engine| engine.captured_contents(&key, &sha256)).await;
+        read.map_err(|OwnerGone| gone())
     }
 
     async fn settle(&self, request: v1::SettleRequest) -> Result<v1::SettleReply, v1::Error> {
@@ -341,6 +343,10 @@ async fn upload(uplink: &Uplink, bytes: Vec<u8>) -> Result<(), v1::Error> {
             .because(format!("{error}: {}", exec::causes(&error)))
             .next("check that the journal is healthy, then commit again")
     })
+}
+
+fn gone() -> v1::Error {
+    ErrorCode::Internal.error("the agent's drift thread has ended")
 }
 
 fn too_much() -> v1::Error {

@@ -8,7 +8,10 @@ use pact_schemas::v1::{self, ClusterReply, ClusterRequest, MemberStatus};
 use super::reading;
 use crate::context::Context;
 
-/// Raft as this member sees it. Answers without a leader too.
+/// Raft waits for its disk; who leads is known without it.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// Raft as this member sees it. Answers without a leader too, and while its disk is slow.
 ///
 /// # Errors
 /// `PACT_NO_LEADER` when this member's Raft has stopped.
@@ -18,12 +21,12 @@ pub async fn cluster(
 ) -> Result<ClusterReply, v1::Error> {
     let member = context.member();
     let stopped = |_| ErrorCode::NoLeader.error("this member has stopped");
-    let committed = member
-        .raft()
-        .with_raft_state(|state| state.committed.map(|id| id.index))
-        .await
-        .map_err(stopped)?;
+    let state = member.raft().with_raft_state(|state| state.committed.map(|id| id.index));
+    let committed = context.inner.clock.timeout(BUSY, state).await.ok();
     let metrics = member.raft().metrics().borrow().clone();
+    // What is applied is committed.
+    let applied = metrics.last_applied.map(|id| id.index);
+    let committed = committed.unwrap_or(Ok(applied)).map_err(stopped)?;
     let membership = metrics.membership_config.membership();
     let voters: Vec<u64> = membership.voter_ids().collect();
     let matched = |id: u64| {
@@ -51,7 +54,7 @@ pub async fn cluster(
         leader: metrics.current_leader,
         term: metrics.current_term,
         committed_index: committed,
-        applied_index: metrics.last_applied.map(|id| id.index),
+        applied_index: applied,
         head_seq,
         head_hash: head_hash.to_vec(),
         members,
