@@ -100,6 +100,17 @@ pub(crate) struct Progress {
     pub(crate) head: u64,
     /// Every event up to this one is committed in the journal.
     pub(crate) committed: u64,
+    /// Chunks that the journal has taken, since the start.
+    pub(crate) chunks: u64,
+}
+
+impl Progress {
+    /// Whether the journal has taken something since then, or has everything.
+    const fn has_moved(&self, since: &Self) -> bool {
+        self.committed != since.committed
+            || self.chunks != since.chunks
+            || self.head == self.committed
+    }
 }
 
 /// The handle of the spool; cheap to clone.
@@ -121,7 +132,7 @@ impl Spool {
     ) -> Result<(Self, Recovered), SpoolError> {
         let mut store = Store::open(folder, node, limit_bytes, fresh_id(clock)?)?;
         let id = Arc::new(watch::Sender::new(store.id().clone()));
-        let progress = Progress { head: store.head(), committed: store.committed() };
+        let progress = Progress { head: store.head(), committed: store.committed(), chunks: 0 };
         let recovered = store.take_recovered();
         let store = Owner::spawn("spool", store)
             .map_err(|source| RecordsError::Io { path: folder.to_owned(), source })?;
@@ -164,26 +175,26 @@ impl Spool {
         let _held = progress.wait_for(|progress| progress.committed >= number).await;
     }
 
-    /// Waits until the journal has taken nothing for this long though there is something for it. Cancel-safe: begins anew.
-    pub(crate) async fn stalled(&self, limit: Duration, clock: &Clock) {
+    /// Waits until the journal has taken nothing for this long though there is something for it; answers how far it was then.
+    /// Cancel-safe: begins anew.
+    pub(crate) async fn stalled(&self, limit: Duration, clock: &Clock) -> Progress {
         let mut progress = self.progress.subscribe();
         loop {
             // Neither fails: `self` holds the sender.
             let waiting = progress.wait_for(|now| now.committed < now.head).await.map(|now| *now);
-            let Ok(Progress { committed, .. }) = waiting else { return };
-            let moves =
-                progress.wait_for(|now| now.committed != committed || now.head == committed);
+            let Ok(found) = waiting else { return std::future::pending().await };
+            let moves = progress.wait_for(|now| now.has_moved(&found));
             if clock.timeout(limit, moves).await.is_err() {
-                return;
+                return found;
             }
         }
     }
 
-    /// Waits until the journal has taken other events than up to this one. Cancel-safe.
-    pub(crate) async fn moved(&self, committed: u64) {
+    /// Waits until the journal has taken something since then. Cancel-safe.
+    pub(crate) async fn moved(&self, since: &Progress) {
         let mut progress = self.progress.subscribe();
         // Cannot fail: `self` holds the sender.
-        let _held = progress.wait_for(|now| now.committed != committed).await;
+        let _held = progress.wait_for(|now| now.has_moved(since)).await;
     }
 
     /// Waits until there is an event after this one. Cancel-safe.
@@ -212,6 +223,11 @@ impl Spool {
         Ok(bodies)
     }
 
+    /// Notes that the journal has taken a chunk of the next event.
+    fn chunk_taken(&self) {
+        self.progress.send_modify(|progress| progress.chunks += 1);
+    }
+
     /// Notes that the journal has every event up to this one.
     async fn confirm(&self, number: u64) -> Result<(), SpoolError> {
         self.noticed(self.store.call(move |store| store.confirm(number)).await?)?;
@@ -235,7 +251,7 @@ impl Spool {
         let begun = begun.await?;
         let (id, head) = self.noticed(begun)?;
         self.id.send_replace(id);
-        self.progress.send_replace(Progress { head, committed: 0 });
+        self.progress.send_modify(|progress| (progress.head, progress.committed) = (head, 0));
         Ok(())
     }
 
@@ -300,12 +316,21 @@ mod tests {
 
         spool.append(start, event()).await.unwrap();
         hand.wait_for_sleepers(1).await;
-        hand.advance(LIMIT);
-        stalled.await.unwrap();
+        // So is a chunk of an event that is longer than one message.
+        hand.advance(LIMIT - Duration::from_millis(1));
+        spool.chunk_taken();
+        tokio::task::yield_now().await;
+        hand.wait_for_sleepers(1).await;
+        hand.advance(LIMIT - Duration::from_millis(1));
+        tokio::task::yield_now().await;
+        assert!(!stalled.is_finished());
+        hand.advance(Duration::from_millis(1));
+        let found = stalled.await.unwrap();
+        assert_eq!((found.head, found.committed, found.chunks), (3, 2, 1));
 
         let waiting = tokio::spawn({
             let spool = spool.clone();
-            async move { spool.moved(2).await }
+            async move { spool.moved(&found).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

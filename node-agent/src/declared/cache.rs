@@ -184,9 +184,9 @@ pub(crate) struct ContentsFolder {
 }
 
 impl ContentsFolder {
-    /// Whether contents are here. What is here was checked when it was written, and is again when it is read.
-    pub(crate) fn has(&self, sha256: &[u8; 32]) -> bool {
-        self.path(sha256).exists()
+    /// Whether contents of this size are here. What is here was checked when it was written, and is again when it is read.
+    pub(crate) fn has(&self, sha256: &[u8; 32], size_bytes: u64) -> bool {
+        std::fs::metadata(self.path(sha256)).is_ok_and(|found| found.len() == size_bytes)
     }
 
     /// Keeps verified contents.

@@ -231,19 +231,25 @@ impl Source<'_> {
             let limit = MAX_ALL_CONTENTS_BYTES;
             return Err(DocumentError::TooLarge { bytes, limit }.into());
         }
-        let mut under_way = FuturesUnordered::new();
-        for (sha256, needed) in needed.iter().filter(|(sha256, _)| !folder.has(sha256)) {
+        let (mut under_way, mut fetched) = (FuturesUnordered::new(), Ok(()));
+        let is_missing =
+            |(sha256, needed): &(&[u8; 32], &Needed)| !folder.has(sha256, needed.size_bytes);
+        for (sha256, needed) in needed.iter().filter(is_missing) {
             if under_way.len() >= CONTENTS_AT_ONCE
                 && let Some(kept) = under_way.next().await
             {
-                kept?;
+                fetched = fetched.and(kept);
+            }
+            if fetched.is_err() {
+                break;
             }
             under_way.push(self.content(sha256, needed));
         }
+        // To the end, after a failure too: the next attempt must not write beside this one.
         while let Some(kept) = under_way.next().await {
-            kept?;
+            fetched = fetched.and(kept);
         }
-        Ok(())
+        fetched
     }
 
     /// Fetches and keeps one file's contents. What the journal does not have is left out: only that file cannot be made.

@@ -146,8 +146,8 @@ pub(crate) async fn run(parts: Parts, publishing: Publishing, stop: Cancellation
 /// journal's do not know of each other.
 async fn notice_stalls(parts: &Parts, known: Shared, ask: &Notify) {
     loop {
-        parts.spool.stalled(STALL, &parts.clock).await;
-        let Progress { head, committed } = parts.spool.progress();
+        let found = parts.spool.stalled(STALL, &parts.clock).await;
+        let Progress { head, committed, .. } = found;
         // A connection that is known to be lost was told of already.
         if parts.uplink.bus().state() == ConnectionState::Connected {
             tracing::warn!(
@@ -158,7 +158,7 @@ async fn notice_stalls(parts: &Parts, known: Shared, ask: &Notify) {
         known.away();
         // It asks once the journal takes events again, or has not for long.
         ask.notify_one();
-        parts.spool.moved(committed).await;
+        parts.spool.moved(&found).await;
     }
 }
 
@@ -259,6 +259,8 @@ impl Publishing {
 
     /// Asks once; what is new counts when this returns.
     async fn ask(&mut self, parts: &Parts) -> Result<(), FetchError> {
+        // Who was lost while this is answered is asked again, and told first.
+        let losses = self.known.0.borrow().losses;
         if !self.is_confirmed() {
             report_first(parts).await;
         }
@@ -276,7 +278,7 @@ impl Publishing {
                 let declared = Arc::new(declared);
                 self.known.0.send_modify(|known| {
                     known.declared = declared;
-                    known.is_confirmed = true;
+                    known.is_confirmed = known.losses == losses;
                 });
             }
             None => {
@@ -287,7 +289,7 @@ impl Publishing {
                         declared.reached(head);
                         known.declared = Arc::new(declared);
                     }
-                    known.is_confirmed = true;
+                    known.is_confirmed = known.losses == losses;
                 });
             }
         }

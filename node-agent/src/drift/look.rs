@@ -30,9 +30,11 @@ impl Engine {
         let (mut found, mut differing) = (BTreeMap::new(), 0);
         let needed = self.needed();
         self.providers.need(&needed);
-        let blacklist = &self.settings.blacklist;
+        let (blacklist, wanted, bases) = (&self.settings.blacklist, &self.wanted, &self.bases);
         let errors = self.providers.scan(&mut |one| {
-            if blacklist.matches(&one.key) {
+            // What is declared may well differ from what was there before; it is looked at by itself.
+            let is_ours = wanted.contains_key(&one.key) || bases.contains_key(&one.key);
+            if is_ours || blacklist.matches(&one.key) {
                 return;
             }
             differing += 1;
@@ -47,10 +49,8 @@ impl Engine {
         let mut keys: BTreeSet<ResourceKey> = self.set.keys().into_iter().collect();
         keys.extend(self.wanted.keys().chain(self.bases.keys()).cloned());
         for (key, one) in found {
-            if !self.is_ours(&key) {
-                keys.remove(&key);
-                self.saw(&key, one.old, one.new);
-            }
+            keys.remove(&key);
+            self.saw(&key, one.old, one.new);
         }
         keys.iter().for_each(|key| self.look(key));
         self.set.end_scan(differing);

@@ -161,6 +161,7 @@ async fn next(spool: &Spool, blobs: &Blobs, uplink: &Uplink, sent: u64) -> Resul
         if let Some(upload) = blobs.upload(chunk)? {
             let method = names::method("recording")?;
             let _taken: v1::RecordingAck = uplink.call_any(method, &upload, CALL_LIMIT).await?;
+            spool.chunk_taken();
         }
     }
     let ack: v1::EventAck = uplink.event(kind, &event, CALL_LIMIT).await?;

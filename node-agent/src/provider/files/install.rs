@@ -139,7 +139,18 @@ impl Restorer<'_> {
     /// Gives what was moved aside its name back, if nothing has it by now.
     pub(super) fn move_back(&mut self, at: &At<'_>, aside: &CStr, ticket: Ticket) {
         if self.renames.put_where_nothing_is(at.place, aside, &at.place.name).is_ok() {
-            self.quarantine.give_up(ticket);
+            self.give_up_after(at, ticket);
+        }
+    }
+
+    /// Forgets what was written down of a file that has its name back, once that is on disk: else a power failure could leave
+    /// it aside with nobody to know whose it is.
+    fn give_up_after(&mut self, at: &At<'_>, ticket: Ticket) {
+        match made::sync(at.place.folder.as_fd()) {
+            Ok(()) => self.quarantine.give_up(ticket),
+            Err(error) => {
+                tracing::warn!(key = %at.key, %error, "it stays written down until the next start");
+            }
         }
     }
 
@@ -235,19 +246,23 @@ impl Restorer<'_> {
             other => other.map(drop),
         };
         match exchange() {
-            Ok(()) if made.successor.is_at(place, aside).unwrap_or(false) => {
+            // Who has opened what is ours is about to write to it.
+            Ok(())
+                if made.successor.is_at(place, aside).unwrap_or(false)
+                    && !is_used(place, aside) =>
+            {
                 made::forget(place, aside, made.kind);
-                self.quarantine.give_up(ticket);
+                self.give_up_after(at, ticket);
             }
             Ok(()) => {
                 let again = exchange();
                 tracing::warn!(key = %at.key, done = again.is_ok(),
-                    "replaced by somebody else while it was being put back; what was there is aside");
+                    "replaced or opened by somebody else while it was being put back; what was there is aside");
             }
             Err(Errno::NOENT) => {
                 let is_there = place::stat(&place.folder, aside).is_ok_and(|found| found.is_some());
                 if !is_there || self.renames.put_where_nothing_is(place, aside, name).is_ok() {
-                    self.quarantine.give_up(ticket);
+                    self.give_up_after(at, ticket);
                 }
             }
             Err(errno) => {
@@ -259,13 +274,16 @@ impl Restorer<'_> {
 
 /// Whether nobody has opened the file since it was asked who does.
 pub(super) fn is_free(at: &At<'_>, seen: &Seen) -> Result<(), ProviderError> {
-    if seen.record.kind == FileKind::Regular
-        && let Ok(file) = made::open(at.place, &at.place.name, OFlags::RDONLY)
-        && lease::is_open_elsewhere(&file) == Some(true)
-    {
+    if seen.record.kind == FileKind::Regular && is_used(at.place, &at.place.name) {
         return Err(ProviderError::InUse { key: at.key.clone() });
     }
     Ok(())
+}
+
+/// Whether the kernel says that somebody has it open.
+fn is_used(place: &Place, name: &CStr) -> bool {
+    made::open(place, name, OFlags::RDONLY)
+        .is_ok_and(|file| lease::is_open_elsewhere(&file) == Some(true))
 }
 
 pub(super) fn refused(at: &At<'_>, error: io::Error) -> ProviderError {

@@ -13,12 +13,16 @@ const HONEST: [i64; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994];
 /// Which signal tells of a lease that somebody wants broken; not in `libc` for every processor.
 const F_SETSIG: libc::c_int = 10;
 
+/// Whether the kernel says of files here who has them open.
+pub(super) fn is_told(here: impl AsFd) -> bool {
+    #[allow(clippy::useless_conversion, reason = "narrower on other processors")]
+    rustix::fs::fstatfs(here).is_ok_and(|found| HONEST.contains(&i64::from(found.f_type)))
+}
+
 /// Whether somebody else has this open file open or mapped; `None`: the kernel does not say.
 #[allow(unsafe_code, reason = "leases have no safe wrapper")]
 pub(super) fn is_open_elsewhere(file: impl AsFd) -> Option<bool> {
-    let kind = rustix::fs::fstatfs(&file).ok()?.f_type;
-    #[allow(clippy::useless_conversion, reason = "narrower on other processors")]
-    if !HONEST.contains(&i64::from(kind)) {
+    if !is_told(&file) {
         return None;
     }
     let fd = file.as_fd().as_raw_fd();

@@ -53,6 +53,14 @@ impl Step {
         }
     }
 
+    /// Where it is done.
+    pub(super) const fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Nothing => None,
+            Self::Remove { place, .. } | Self::Make { place, .. } => Some(place),
+        }
+    }
+
     /// Contents that go and that come.
     pub(super) fn bytes(&self) -> u64 {
         let goes = self.seen().map_or(0, |seen| seen.record.size);

@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::install::{At, Exchanged, Made, is_free, refusal, refused};
+use super::lease;
 use super::look::Seen;
 use super::made;
 use super::order::is_within;
@@ -129,8 +130,12 @@ impl Restorer<'_> {
                 true => Err(ProviderError::WrongKey { key: key.clone() }),
                 false => self.decide(&wish, &path),
             };
+            // Where the kernel does not say at the last moment who has a file open, the search for holders has to be a young one.
+            let mut goes_alone = false;
             if let Ok(step) = &decided {
-                if jobs.iter().any(|job| job.is_same_file(step.seen())) {
+                goes_alone = step.place().is_some_and(|place| !lease::is_told(&place.folder));
+                let has_kin = jobs.iter().any(|job| job.is_same_file(step.seen()));
+                if has_kin || (goes_alone && !jobs.is_empty()) {
                     break;
                 }
                 bytes += step.bytes();
@@ -140,6 +145,9 @@ impl Restorer<'_> {
                 Err(error) => (None, Some(Err(error))),
             };
             jobs.push(Job { wish, path, work, ended });
+            if goes_alone {
+                break;
+            }
         }
         jobs
     }
