@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pact_bus::{Bus, BusError};
+use pact_bus::Bus;
 use pact_identity::x509::SecretPem;
 use pact_identity::{GrantIssuer, Signer, SigningRole, Verifier};
 use pact_runtime::{Check, Context as Runtime, Service, read_secret_file};
@@ -138,19 +138,19 @@ async fn serve(config: &Config, runtime: &Runtime, context: Context) -> Result<(
     let votes = runtime.readiness.check("member");
     runtime.supervisor.spawn_owned("bus", |stop| async move {
         votes.set_not_ready("this member is not a voter of the journal yet");
-        tokio::select! {
-            () = stop.cancelled() => {} // cancel-safe
+        let served = tokio::select! {
+            () = stop.cancelled() => Ok(()), // cancel-safe
             // Only reads. Whoever has not caught up would answer what the others know better, and slower.
-            () = member.votes() => {
-                bus.serve(handlers::service(&context, &name)).await?;
-                votes.set_ready();
-                stop.cancelled().await;
-            }
+            () = member.votes() => bus.serve(handlers::service(&context, &name)).await,
+        };
+        if served.is_ok() && !stop.is_cancelled() {
+            votes.set_ready();
+            stop.cancelled().await;
         }
         // First no new requests, then the answers to those that were taken, then Raft.
         bus.drain().await;
         member.halt();
-        Ok::<(), BusError>(())
+        served
     });
     Ok(())
 }

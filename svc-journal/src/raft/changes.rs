@@ -143,10 +143,13 @@ impl Member {
                 Candidate::Silent { .. } => Step::More,
             };
         }
-        if self.has_caught_up(id) {
+        let contact = self.inner.peers.last_contact(id);
+        let is_there = contact.is_some_and(|ago| ago <= ANSWERS_WITHIN);
+        // A voter of whom nobody remembers that it had a log could come back without one.
+        let is_remembered = self.membership().members.iter().any(|m| m.id == id && m.joined);
+        if self.has_caught_up(id) && is_there && is_remembered {
             return self.change(promote, true).await;
         }
-        let contact = self.inner.peers.last_contact(id);
         if contact.is_some_and(|ago| ago < SILENT_LIMIT) {
             since.last_answer = now.saturating_sub(contact.unwrap_or_default());
         }
@@ -272,13 +275,26 @@ impl Member {
                 .error(format!("member {old} runs a version of pact that cannot change members"))
                 .next("update pact-journal on every member first"));
         }
+        let names_itself_alone = self.inner.config.members.iter().count() == 1;
+        if names_itself_alone && matches!(change.change, Some(change_members::Change::Add(_))) {
+            return Err(ErrorCode::Conflict
+                .error(format!("journal.raft.members of member {} names it alone", self.id()))
+                .because(
+                    "if it lost its disk, it would begin a journal of its own beside the others",
+                )
+                .next(
+                    "name the new member there too, start this member again, then add the new one",
+                ));
+        }
         let Some(leaving) = leaving.filter(|id| membership.get_node(id).is_some()) else {
             return Ok(());
         };
         let rest: BTreeSet<u64> = membership.voter_ids().filter(stays).collect();
         let answers = |id: &u64| {
             let ago = self.inner.peers.last_contact(*id);
-            *id == self.id() || ago.is_some_and(|ago| ago <= ANSWERS_WITHIN)
+            let is_there = ago.is_some_and(|ago| ago <= ANSWERS_WITHIN);
+            // Who answers with a full disk, or is far behind, commits nothing.
+            *id == self.id() || (is_there && self.has_caught_up(*id))
         };
         enough(leaving, &rest, rest.iter().copied().filter(answers).collect())
     }
@@ -293,7 +309,7 @@ fn enough(leaving: u64, rest: &BTreeSet<u64>, answer: BTreeSet<u64>) -> Result<(
     Err(ErrorCode::Conflict
         .error(format!("without member {leaving} the journal could not write any more"))
         .because(format!(
-            "of the members {} only {} would be left that answer, and more than half must",
+            "of the members {} only {} would be left that answer and have what is committed, and more than half must",
             listed(rest.iter()),
             listed(answer.iter()),
         ))

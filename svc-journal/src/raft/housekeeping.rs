@@ -78,6 +78,10 @@ impl Member {
 
     /// The members as they are, and the end of a change with them.
     pub(super) async fn announce_end(&self, ended: Option<MemberChangeEnd>) {
+        // A new leader may not have applied yet what the last one announced.
+        if self.linearizable().await.is_err() {
+            return;
+        }
         let members = self.members_now(&self.membership().members);
         let announce = action::Action::AnnounceMembers(AnnounceMembers { members, ended });
         self.propose_own(announce).await;

@@ -420,7 +420,9 @@ impl Member {
 
     /// Whether this member leads.
     pub fn is_leader(&self) -> bool {
-        self.leader() == Some(self.id())
+        let metrics = self.inner.raft.metrics().borrow().clone();
+        // Who was removed still counts as the last leader.
+        metrics.current_leader == Some(self.id()) && metrics.state.is_leader()
     }
 
     /// Sequence and hash of the last entry that is applied here.
