@@ -116,6 +116,12 @@ impl Cluster {
         self.lists.insert(id, list);
     }
 
+    /// A list as a member of a journal of one has it.
+    pub(crate) fn name_alone(&mut self, id: u64) {
+        let own = |member: &&ConfiguredMember| member.id.get() == id;
+        self.lists.insert(id, self.listed.iter().filter(own).cloned().collect());
+    }
+
     pub(crate) async fn start_member(&mut self, id: u64) {
         let clock = self.clocks.get(&id).unwrap_or(&self.clock).clone();
         let supervisor = Supervisor::new(self.clock.clone());

@@ -250,3 +250,21 @@ async fn refusal(cluster: &Cluster, leader: u64, id: u64) -> v1::Error {
         Outcome::Committed(done) => panic!("{done:?}"),
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_would_begin_a_journal_of_its_own_takes_no_others_in() {
+    let mut cluster = Box::pin(with_a_node()).await;
+    for id in 1..=3 {
+        cluster.stop_member(id).await;
+        cluster.name_alone(id);
+    }
+    for id in 1..=3 {
+        cluster.start_member(id).await;
+    }
+    let address = free_addresses(1).remove(0);
+    let refused = cluster.propose(add(&cluster, 4, &address)).await;
+    let Some(Outcome::Rejected(error)) = refused.outcome.unwrap().outcome else { panic!("added") };
+    assert_eq!(error.known_code(), ErrorCode::Conflict);
+    assert!(error.message.contains("names it alone"), "{error:?}");
+    assert_eq!(voters(&cluster).await, [1, 2, 3]);
+}
