@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_bus::{MethodLimits, Responder};
+use pact_bus::{CallError, MethodLimits, Responder};
 use pact_identity::GrantedAction;
 use pact_runtime::Clock;
 use pact_schemas::convert::{self, WireError};
@@ -46,6 +46,12 @@ const MAX_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Blobs that are uploaded at once.
 const UPLOADS_AT_ONCE: usize = 16;
+
+/// A journal that has no leader is asked again this often before the last time; an election takes about a second.
+const UPLOAD_ATTEMPTS: u32 = 10;
+
+/// Between two of these.
+const UPLOAD_PAUSE: Duration = Duration::from_millis(300);
 
 /// Uploading one blob.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(15);
@@ -131,7 +137,7 @@ impl Drift {
         let mut changes: Vec<Change> = snapshot.items.iter().map(|item| item.change()).collect();
         let mut not_restorable: Vec<String> = unkept.iter().map(ToString::to_string).collect();
         let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
-        let mut uploads = Uploads::new(uplink);
+        let mut uploads = Uploads::new(uplink, &self.clock);
         for change in &mut changes {
             let Some(Value::File(file)) = &mut change.new else { continue };
             let (FileKind::Regular, Some(sha256)) = (file.kind, file.sha256) else { continue };
@@ -284,12 +290,13 @@ impl Drift {
 /// Bytes on their way into the journal, some at once: it commits many nearly as fast as one.
 struct Uploads {
     uplink: Uplink,
+    clock: Clock,
     under_way: JoinSet<Result<(), v1::Error>>,
 }
 
 impl Uploads {
-    fn new(uplink: &Uplink) -> Self {
-        Self { uplink: uplink.clone(), under_way: JoinSet::new() }
+    fn new(uplink: &Uplink, clock: &Clock) -> Self {
+        Self { uplink: uplink.clone(), clock: clock.clone(), under_way: JoinSet::new() }
     }
 
     /// Returns when there is room for another one.
@@ -297,8 +304,8 @@ impl Uploads {
         if self.under_way.len() >= UPLOADS_AT_ONCE {
             self.one().await?;
         }
-        let uplink = self.uplink.clone();
-        self.under_way.spawn(async move { upload(&uplink, bytes).await });
+        let (uplink, clock) = (self.uplink.clone(), self.clock.clone());
+        self.under_way.spawn(async move { upload(&uplink, bytes, &clock).await });
         Ok(())
     }
 
@@ -320,7 +327,7 @@ impl Uploads {
 }
 
 /// Puts bytes into the journal; they are there when this returns.
-async fn upload(uplink: &Uplink, bytes: Vec<u8>) -> Result<(), v1::Error> {
+async fn upload(uplink: &Uplink, bytes: Vec<u8>, clock: &Clock) -> Result<(), v1::Error> {
     let internal = |what: String| ErrorCode::Internal.error(what);
     let packed = tokio::task::spawn_blocking(move || {
         let sha256 = ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref().to_vec();
@@ -336,13 +343,32 @@ async fn upload(uplink: &Uplink, bytes: Vec<u8>) -> Result<(), v1::Error> {
         .map_err(|_| internal("the contents could not be packed".to_owned()))?
         .map_err(|error| internal(format!("the contents could not be packed: {error}")))?;
     let method = names::method("recording").map_err(|error| internal(error.to_string()))?;
-    let taken: Result<v1::RecordingAck, _> = uplink.call_any(method, &blob, UPLOAD_LIMIT).await;
-    taken.map(drop).map_err(|error| {
-        ErrorCode::Unreachable
-            .error("the journal did not take the contents of the drift")
-            .because(format!("{error}: {}", exec::causes(&error)))
-            .next("check that the journal is healthy, then commit again")
-    })
+    for _ in 0..UPLOAD_ATTEMPTS {
+        let taken = uplink.call_any(method.clone(), &blob, UPLOAD_LIMIT).await;
+        let error = match taken {
+            Ok(v1::RecordingAck {}) => return Ok(()),
+            Err(error) => error,
+        };
+        if !is_between_leaders(&error) {
+            return Err(not_taken(&error));
+        }
+        clock.sleep(UPLOAD_PAUSE).await;
+    }
+    let taken = uplink.call_any(method, &blob, UPLOAD_LIMIT).await;
+    taken.map(|v1::RecordingAck {}| ()).map_err(|error| not_taken(&error))
+}
+
+/// Whether another member, or the same one a moment later, takes it: an election, or a member that has just come back.
+fn is_between_leaders(error: &CallError) -> bool {
+    let CallError::Service(error) = error else { return false };
+    matches!(error.known_code(), ErrorCode::NoLeader | ErrorCode::NotLeader | ErrorCode::Busy)
+}
+
+fn not_taken(error: &CallError) -> v1::Error {
+    ErrorCode::Unreachable
+        .error("the journal did not take the contents of the drift")
+        .because(format!("{error}: {}", exec::causes(error)))
+        .next("check that the journal is healthy, then commit again")
 }
 
 fn gone() -> v1::Error {
