@@ -17,8 +17,8 @@ const FILES: usize = 10_000;
 const MANY: usize = 100_000;
 
 /// What one file that differs may take in all, a look included: key and values, the provider's own, and what the allocator wastes.
-/// Measured: 710. Values of their own took 1,300.
-const MOST_BYTES_EACH: u64 = 1_000;
+/// Measured: 710, and 1,060 beside other tests, which the allocator answers with more arenas. Values of their own took 1,300.
+const MOST_BYTES_EACH: u64 = 1_250;
 
 struct Watched {
     agent: Agent,
