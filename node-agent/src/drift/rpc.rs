@@ -47,8 +47,8 @@ const MAX_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
 /// Blobs that are uploaded at once.
 const UPLOADS_AT_ONCE: usize = 16;
 
-/// A journal that has no leader is asked again this often before the last time; an election takes about a second.
-const UPLOAD_ATTEMPTS: u32 = 10;
+/// A journal that has no leader is asked again this often; an election takes about a second.
+const UPLOADS_AGAIN: u32 = 10;
 
 /// Between two of these.
 const UPLOAD_PAUSE: Duration = Duration::from_millis(300);
@@ -343,19 +343,19 @@ async fn upload(uplink: &Uplink, bytes: Vec<u8>, clock: &Clock) -> Result<(), v1
         .map_err(|_| internal("the contents could not be packed".to_owned()))?
         .map_err(|error| internal(format!("the contents could not be packed: {error}")))?;
     let method = names::method("recording").map_err(|error| internal(error.to_string()))?;
-    for _ in 0..UPLOAD_ATTEMPTS {
+    let mut again = UPLOADS_AGAIN;
+    loop {
         let taken = uplink.call_any(method.clone(), &blob, UPLOAD_LIMIT).await;
         let error = match taken {
             Ok(v1::RecordingAck {}) => return Ok(()),
             Err(error) => error,
         };
-        if !is_between_leaders(&error) {
+        if again == 0 || !is_between_leaders(&error) {
             return Err(not_taken(&error));
         }
+        again -= 1;
         clock.sleep(UPLOAD_PAUSE).await;
     }
-    let taken = uplink.call_any(method, &blob, UPLOAD_LIMIT).await;
-    taken.map(|v1::RecordingAck {}| ()).map_err(|error| not_taken(&error))
 }
 
 /// Whether another member, or the same one a moment later, takes it: an election, or a member that has just come back.
