@@ -37,7 +37,10 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct Bus {
     link: Arc<Link>,
+    /// No new requests are taken any more.
     stop: CancellationToken,
+    /// Nothing is asked any more either: handlers that are still at work need the answers to what they ask.
+    end: CancellationToken,
     workers: TaskTracker,
     /// Ends the bus's own tasks with the last handle.
     _lifetime: Arc<DropGuard>,
@@ -65,14 +68,15 @@ impl Bus {
         readiness: Option<Check>,
     ) -> Result<Self, BusError> {
         let link = Arc::new(Link::connect(config, clock).await?);
-        let stop = CancellationToken::new();
-        Calls::open(&link, stop.clone()).await?;
-        tokio::spawn(Arc::clone(&link).reconcile(stop.clone())); // cannot fail
+        let end = CancellationToken::new();
+        let stop = end.child_token();
+        Calls::open(&link, end.clone()).await?;
+        tokio::spawn(Arc::clone(&link).reconcile(end.clone())); // cannot fail
         if let Some(check) = readiness {
-            tokio::spawn(tell(check, Arc::clone(&link), stop.clone()));
+            tokio::spawn(tell(check, Arc::clone(&link), end.clone()));
         }
-        let lifetime = Arc::new(stop.clone().drop_guard());
-        Ok(Self { link, stop, workers: TaskTracker::new(), _lifetime: lifetime })
+        let lifetime = Arc::new(end.clone().drop_guard());
+        Ok(Self { link, stop, end, workers: TaskTracker::new(), _lifetime: lifetime })
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -273,8 +277,8 @@ impl Bus {
         }
     }
 
-    /// Takes no new requests, waits for the handlers at work (at most 20 s), sends what is left and closes.
-    /// All clones are closed by it.
+    /// Takes no new requests, waits for the handlers at work (at most 20 s), which may still ask others, sends what is left and
+    /// closes. All clones are closed by it.
     pub async fn drain(&self) {
         self.stop.cancel();
         self.workers.close();
@@ -284,6 +288,7 @@ impl Bus {
         let _gone = self.link.flush().await; // nothing can be sent without a connection
         let _gone = self.link.client.drain().await;
         self.link.set_closed();
+        self.end.cancel();
     }
 }
 

@@ -81,6 +81,7 @@ impl Calls {
     fn deliver(&self, message: Message) {
         let token = message.subject.rsplit('.').next().and_then(|text| text.parse().ok());
         let caller = token.and_then(|token: u64| self.lock().waiting.remove(&token));
+        tracing::trace!(inbox = %message.subject, is_late = caller.is_none(), "an answer has come");
         if let Some(caller) = caller {
             // A caller that gave up at this moment is no loss.
             let _late = caller.send(message);
@@ -181,6 +182,7 @@ impl Link {
         waiting: &mut Waiting,
     ) -> Option<Message> {
         let bytes = payload.len();
+        tracing::trace!(subject, inbox = reply, "a request goes out");
         let sending =
             self.client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, payload);
         sending.await.ok()?;

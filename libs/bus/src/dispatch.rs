@@ -131,6 +131,8 @@ impl Dispatch {
 
     fn take(&self, request: Request) {
         meters::received(request.message().payload.len());
+        let message = request.message();
+        tracing::trace!(subject = %message.subject, inbox = message.reply.as_deref(), "a request has come");
         match self.judge(request.message()) {
             Verdict::Work { method, permit, context } => {
                 let link = Arc::clone(&self.link);
@@ -290,6 +292,7 @@ async fn respond(link: &Link, request: Request, outcome: Handled) {
         return;
     }
     meters::sent(payload.len());
+    tracing::trace!(inbox = request.message().reply.as_deref(), "an answer goes out");
     let responding = async {
         match request {
             Request::Plain(message) => match message.reply {

@@ -147,6 +147,12 @@ pub enum CallError {
     /// There is no connection; nothing was sent.
     #[error("not connected to the bus")]
     Disconnected,
+    /// Whoever was asked has left the bus since, and nobody else listens; the request may have been carried out.
+    #[error("nobody is on {subject} any more")]
+    Gone {
+        /// The subject.
+        subject: String,
+    },
     /// The connection broke while the answer was awaited; the request may have been carried out.
     #[error("the connection to the bus broke while waiting for {subject}")]
     Interrupted {
@@ -210,7 +216,7 @@ impl From<CallError> for v1::Error {
             CallError::Disconnected => ErrorCode::Unreachable
                 .error(message)
                 .next("check that nats-server runs; the connection is retried every second"),
-            CallError::Interrupted { .. } => ErrorCode::Unreachable
+            CallError::Gone { .. } | CallError::Interrupted { .. } => ErrorCode::Unreachable
                 .error(message)
                 .next("look for the outcome with `pact log` before trying again"),
             CallError::TooMany { .. } => ErrorCode::Busy.error(message).next("try again"),
@@ -232,6 +238,7 @@ mod tests {
             (CallError::NoResponders { subject: subject() }, ErrorCode::Unreachable, true),
             (CallError::Timeout { subject: subject(), after }, ErrorCode::Timeout, false),
             (CallError::Disconnected, ErrorCode::Unreachable, true),
+            (CallError::Gone { subject: subject() }, ErrorCode::Unreachable, false),
             (CallError::Interrupted { subject: subject() }, ErrorCode::Unreachable, false),
             (CallError::Service(ErrorCode::Conflict.error("x")), ErrorCode::Conflict, false),
         ];

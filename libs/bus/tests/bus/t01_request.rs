@@ -200,6 +200,75 @@ async fn a_full_method_says_so_at_once_and_others_go_on() {
     draining.await.unwrap();
 }
 
+/// svc-enroll is replaced while it passes a registration on to the journal: it may still ask, and hears the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_at_work_asks_others_during_the_drain() {
+    let world = World::start().await;
+    let (journal, enroll) = (world.service("journal-1").await, world.service("enroll-1").await);
+    let answering = Service::new("journal", "0.1.0", "journal-1")
+        .method("cluster", |_, _: PingRequest| async { Ok(PingReply::default()) });
+    journal.serve(answering).await.unwrap();
+    let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (asking, entered, release) = (enroll.clone(), entered.clone(), release.clone());
+        move |_, request: PingRequest| {
+            let (asking, entered, release) = (asking.clone(), entered.clone(), release.clone());
+            async move {
+                entered.notify_one();
+                release.notified().await;
+                let on = subject("pact.v1.rpc.journal.cluster");
+                let asked = asking.request::<_, PingReply>(&on, &request, PATIENCE).await;
+                asked.map_err(pact_schemas::v1::Error::from)
+            }
+        }
+    };
+    let passing_on = Service::new("enroll", "0.1.0", "enroll-1").method("register", handler);
+    enroll.serve(passing_on).await.unwrap();
+    let caller = world.service("gateway-1").await;
+    let (asker, on) = (caller.clone(), subject("pact.v1.rpc.enroll.register"));
+    let asked =
+        tokio::spawn(
+            async move { asker.request::<_, PingReply>(&on, &PingRequest {}, PATIENCE).await },
+        );
+    entered.notified().await;
+    let drained = tokio::spawn(async move { enroll.drain().await });
+    // Who begins to drain is not asked any more; what comes while it unsubscribes may be lost.
+    let on = subject("pact.v1.rpc.enroll.other");
+    let is_left = || async {
+        let limit = Duration::from_secs(1);
+        let asked = caller.request::<_, PingReply>(&on, &PingRequest {}, limit).await;
+        matches!(asked, Err(CallError::NoResponders { .. }))
+    };
+    while !is_left().await {
+        tokio::task::yield_now().await;
+    }
+    release.notify_one();
+    asked.await.unwrap().expect("the answer reaches the handler, and its own the caller");
+    drained.await.unwrap();
+}
+
+/// What is lost on its way to a service that leaves is missed at the next sending, not at the deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_with_a_request_is_not_waited_for() {
+    const AGAIN: Duration = Duration::from_millis(20);
+    let world = World::start().await;
+    let (server, asked) = with_silent_members(&world, usize::MAX, Ok(EntryReply::default())).await;
+    let caller = world.service("gateway-1").await;
+    let (asker, on) = (caller.clone(), subject("pact.v1.rpc.journal.entry"));
+    let request = EntryRequest { seq: 1, stale: false };
+    let asking = tokio::spawn(async move {
+        asker.request_any::<_, EntryReply>(&on, &request, AGAIN, PATIENCE).await
+    });
+    while asked.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // It ends in the middle of its work, as a killed process does.
+    drop(server);
+    let outcome = asking.await.unwrap();
+    assert!(matches!(outcome, Err(CallError::Gone { .. })), "{outcome:?}");
+    assert!(asked.load(Ordering::SeqCst) < 5, "it was not sent until the deadline");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_announcement_arrives_and_a_method_declared_twice_does_not_start() {
     let world = World::start().await;
