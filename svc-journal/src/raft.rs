@@ -6,13 +6,14 @@
 //! - [`read_index`]: linearizable reads on any member.
 //! - [`clocks`]: whether this member's clock may be believed. [`admission`]: whether a member without a log may take part.
 //! - [`members`]: who is configured; [`changes`]: how members are added and removed; [`membership`]: how one comes, follows, goes.
-//! - [`member`]: one of them, started; [`housekeeping`]: what it does by itself.
+//! - [`member`]: one of them, started; [`housekeeping`]: what it does by itself; [`leadership`]: who leads, logged.
 
 pub(crate) mod admission;
 pub(crate) mod batcher;
 mod changes;
 pub(crate) mod clocks;
 mod housekeeping;
+mod leadership;
 pub(crate) mod member;
 pub(crate) mod members;
 pub(crate) mod membership;

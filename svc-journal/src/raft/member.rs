@@ -258,6 +258,10 @@ impl Member {
         supervisor.spawn("membership", OnFailure::Shutdown, move |stop| {
             finished(following.clone().follow_memberships(stop))
         });
+        let telling = self.clone();
+        supervisor.spawn("leadership", OnFailure::Shutdown, move |stop| {
+            finished(telling.clone().tell_leadership(stop))
+        });
         let removable = self.clone();
         supervisor.spawn_finite("removal", |stop| removable.watch_removal(stop));
         let raft = self.clone();
