@@ -199,6 +199,10 @@ impl Cluster {
             .with_mount(Mount::tmpfs_mount("/tmp"))
             .with_cap_drop("ALL")
             .with_security_opt("no-new-privileges:true");
+        // What this process is to log, its cluster logs too.
+        if let Ok(filter) = std::env::var("RUST_LOG") {
+            request = request.with_env_var("RUST_LOG", filter);
+        }
         for keep in part.keeps() {
             let mount = Mount::volume_mount(self.material.volume(part, keep), keep.path);
             let access = if keep == ETC { AccessMode::ReadOnly } else { AccessMode::ReadWrite };

@@ -29,6 +29,8 @@ pub struct Writes {
     pub failed: Vec<String>,
     /// The longest that a caller waited for an acknowledgement.
     pub longest: Duration,
+    /// The scope of the write that took it.
+    pub slowest: String,
 }
 
 /// How far a stream of writes has come.
@@ -67,7 +69,10 @@ impl Stream {
         };
         let took = begun.elapsed();
         let mut writes = self.writes.lock().unwrap();
-        writes.longest = writes.longest.max(took);
+        if took > writes.longest {
+            writes.longest = took;
+            writes.slowest.clone_from(&scope);
+        }
         if output.status.success() {
             writes.acknowledged.insert(scope);
             self.acknowledged[writer].fetch_add(1, Ordering::Relaxed);
