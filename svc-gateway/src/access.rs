@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_identity::{Attestation, Signer, Statement, attestation};
+use pact_journal_client::{Journal, committed};
 use pact_runtime::{CancellationToken, Clock, Timestamp};
 use pact_schemas::convert::{Scope, timestamp};
 use pact_schemas::v1::{self, action::Action as Act};
@@ -26,7 +27,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::authorise::{Note, Permit};
 use crate::error::Answer;
-use crate::journal::{Journal, committed};
 use batch::{Failed, MAX_REQUEST_BYTES, Most};
 use kept::Kept;
 

@@ -1,9 +1,11 @@
 //! What every handler holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pact_bus::Bus;
 use pact_identity::{Signer, TokenVerifier};
+use pact_journal_client::{Journal, Patience};
 use pact_policy::Evaluator;
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::{ErrorCode, NodeId, ServiceName, Subject};
@@ -12,9 +14,16 @@ use tokio::sync::Semaphore;
 use crate::access::Records;
 use crate::config::ExecSettings;
 use crate::error::Answer;
-use crate::journal::Journal;
 use crate::plans::Plans;
 use crate::sessions::Sessions;
+
+/// How long the journal is asked again. A read: two elections. A proposal: writes are accepted again within 5 s of a leader's
+/// death. With a node's part it stays under the 30 s that clients wait (contracts §3).
+pub(crate) const PATIENCE: Patience =
+    Patience { read: Duration::from_secs(8), propose: Duration::from_secs(12), nobody: NOBODY };
+
+/// Where nobody at all listens it is not an election that one waits for; the bus and a service that start anew take less.
+pub(crate) const NOBODY: Duration = Duration::from_secs(5);
 
 /// The gateway: cheap to clone, shared by all requests.
 #[derive(Clone)]

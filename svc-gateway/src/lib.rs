@@ -2,7 +2,7 @@
 //!
 //! Every request goes the same way: `listener` takes the connection, `auth` makes a principal of the token, `targets`
 //! makes nodes of what the user typed, `authorise` asks the policy, then the journal is read, or a signed proposal goes
-//! to its leader (`journal`). What a node is to do goes to it with the grant that the journal signed (`exec`). `access`
+//! to its leader (`pact-journal-client`). What a node is to do goes to it with the grant that the journal signed (`exec`). `access`
 //! records who looked at what and who was refused.
 //!
 //! - [`config`], [`service`], `context`: how it is set up, served and drained, and what every handler holds.
@@ -35,7 +35,6 @@ mod enrollment;
 mod exec;
 mod fanout;
 mod handlers;
-mod journal;
 mod outlet;
 mod plans;
 mod rate;

@@ -10,6 +10,7 @@ use pact_identity::x509::SecretPem;
 use pact_identity::{
     OidcConfig, ServiceInstance, ServiceRole, Signer, SignerName, TokenVerifier, nats_jwt,
 };
+use pact_journal_client::Journal;
 use pact_policy::{Evaluator, Limits};
 use pact_runtime::{
     CancellationToken, Clock, Context, Reload, Service, Supervisor, read_secret_file,
@@ -25,11 +26,10 @@ use tonic_health::server::HealthReporter;
 
 use crate::access::{Inbox, Records};
 use crate::config::{Config, KeyFiles, OidcSettings, SCHEMA, Settings};
-use crate::context::Gateway;
+use crate::context::{Gateway, PATIENCE};
 use crate::enrollment::Door;
 use crate::error::StartError;
 use crate::exec::{DRAIN_GRACE, MAX_NODE_STREAMS};
-use crate::journal::Journal;
 use crate::listener::{self, Acceptor, Socket};
 use crate::plans::Plans;
 use crate::sessions::Sessions;
@@ -91,7 +91,7 @@ pub async fn serve(
     let gateway = Gateway {
         clock: clock.clone(),
         bus: bus.clone(),
-        journal: Journal::new(bus.clone(), clock.clone()),
+        journal: Journal::new(bus.clone(), clock.clone(), PATIENCE),
         policy: policy.clone(),
         tokens: Arc::clone(&tokens),
         signer,

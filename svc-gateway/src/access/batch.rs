@@ -1,11 +1,11 @@
 //! What one request to the journal may carry, and what becomes of records that do not fit or are refused.
 
+use pact_journal_client::MAX_PROPOSALS;
 use pact_schemas::v1::{self, action::Action as Act};
 use pact_schemas::{ErrorCode, v1::Error};
 use prost::Message as _;
 
 use super::cut;
-use crate::journal::MAX_PROPOSALS;
 
 /// Encoded proposals in one request (journal_rpc.proto); under the largest payload of the bus.
 pub(super) const MAX_REQUEST_BYTES: usize = 512 * 1024;

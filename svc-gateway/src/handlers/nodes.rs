@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pact_bus::CallError;
+use pact_journal_client::{PAUSE, committed};
 use pact_schemas::v1::{
     self, AssignMode, AssignOperation, NodeRecord, NodeState, NodesReply, NodesRequest,
 };
@@ -13,14 +14,16 @@ use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId, convert};
 use crate::access::attest;
 use crate::auth::{Caller, is_ops_anywhere, sight};
 use crate::authorise::{Asked, Permit};
-use crate::context::{Gateway, service_subject};
+use crate::context::{Gateway, NOBODY, service_subject};
 use crate::error::{Answer, bad_request};
 use crate::exec::operation;
-use crate::journal::{NOBODY, PAUSE, committed};
 use crate::targets::keyed;
 
 /// How long svc-enroll may take: it proposes, for at most as long as the gateway itself would.
 const ENROLL_PROPOSES: Duration = Duration::from_secs(15);
+
+/// What svc-enroll has not answered by then may be lost, with an instance that was killed or that was leaving the bus.
+const ENROLL_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long svc-enroll may take to read.
 const ENROLL_READS: Duration = Duration::from_secs(8);
@@ -111,7 +114,8 @@ impl Gateway {
         committed(result).map(|(committed, _)| committed)
     }
 
-    /// One call to svc-enroll, again while nobody takes it at all, or the bus went away: it may be starting, as may the gateway itself.
+    /// One call to svc-enroll, sent again when it may be lost, and while nobody takes it at all, or the bus went away: it may be
+    /// starting, as may the gateway itself.
     /// What it is asked either changes nothing or carries its request id.
     pub(super) async fn ask_enroll<Req, Rep>(
         &self,
@@ -126,7 +130,8 @@ impl Gateway {
         let subject = service_subject("enroll", method)?;
         let started = self.clock.monotonic();
         loop {
-            let error = match self.bus.request(&subject, request, limit).await {
+            let asked = self.bus.request_any(&subject, request, ENROLL_AGAIN, limit).await;
+            let error = match asked {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -134,6 +139,7 @@ impl Gateway {
             match error {
                 CallError::Service(error) => return Err(error),
                 CallError::NoResponders { .. }
+                | CallError::Gone { .. }
                 | CallError::Disconnected
                 | CallError::Interrupted { .. }
                     if waited < NOBODY =>

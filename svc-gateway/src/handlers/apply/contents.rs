@@ -1,5 +1,6 @@
 //! Contents on their way into the journal, before anything refers to them.
 
+use pact_journal_client::{MAX_PROPOSALS, committed};
 use pact_schemas::v1::{self, Proposal, PutBlob, action::Action as Act};
 use pact_schemas::{ErrorCode, RequestId};
 use ring::digest::{SHA256, digest};
@@ -8,7 +9,6 @@ use crate::access::attest;
 use crate::authorise::Permit;
 use crate::context::Gateway;
 use crate::error::Answer;
-use crate::journal::{MAX_PROPOSALS, committed};
 use crate::request::derived;
 
 /// Compressed bytes of one request: under the journal's 512 KiB with the attestations beside them.

@@ -1,0 +1,273 @@
+//! The client.
+
+use std::time::Duration;
+
+use pact_bus::{Bus, CallError};
+use pact_runtime::Clock;
+use pact_schemas::id::IdError;
+use pact_schemas::v1::{self, outcome::Outcome};
+use pact_schemas::{ErrorCode, MemberId, MethodName, ServiceName, Subject};
+
+use crate::leader::Leader;
+use crate::verdict::{Verdict, bad_reply, judge, no_leader, outward};
+
+/// One attempt at a member: a read or a write takes milliseconds; a member that lost its leader is given up.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// A member that has not answered a read by then may be cut off: another one is asked too.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A proposal that has no answer by then may be lost, with a leader that was killed or that was leaving the bus: it is sent once
+/// more. Not sooner, because a leader that waits for its disk would get everything twice.
+const PROPOSE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Between two attempts: an election takes at least some hundred milliseconds.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+/// Members that name each other as the leader are not asked in a circle.
+const MAX_HINTS: u32 = 2;
+
+/// Proposals in one request (journal_rpc.proto).
+pub const MAX_PROPOSALS: usize = 256;
+
+/// How long it is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// A read, all its attempts.
+    pub read: Duration,
+    /// A proposal, all its attempts.
+    pub propose: Duration,
+    /// While nobody listens at all: that is no election, but the bus or the journal starting.
+    pub nobody: Duration,
+}
+
+/// Talks to the journal. Cheap to clone; clones share what is known of the leader.
+#[derive(Clone)]
+pub struct Journal {
+    bus: Bus,
+    clock: Clock,
+    patience: Patience,
+    leader: Leader,
+}
+
+impl Journal {
+    /// A client on a connection to the bus.
+    #[must_use]
+    pub fn new(bus: Bus, clock: Clock, patience: Patience) -> Self {
+        let leader = Leader::new(clock.clone());
+        Self { bus, clock, patience, leader }
+    }
+
+    /// Asks any member, again until one answers or the patience for reads ends.
+    ///
+    /// # Errors
+    /// What the member answered; `PACT_TIMEOUT` where none did, `PACT_NO_LEADER` where none may answer without a leader.
+    pub async fn read<Req, Rep>(&self, method: &str, request: &Req) -> Result<Rep, v1::Error>
+    where
+        Req: prost::Message,
+        Rep: prost::Message + Default,
+    {
+        let subject = read_subject(method)?;
+        self.patiently(self.patience.read, || {
+            self.bus.request_any(&subject, request, ASK_AGAIN, ATTEMPT)
+        })
+        .await
+    }
+
+    /// As [`Journal::read`], for requests that wait by themselves, for at most `attempt`.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub async fn read_for<Req, Rep>(
+        &self,
+        method: &str,
+        request: &Req,
+        attempt: Duration,
+    ) -> Result<Rep, v1::Error>
+    where
+        Req: prost::Message,
+        Rep: prost::Message + Default,
+    {
+        let subject = read_subject(method)?;
+        let patience = self.patience.read.max(attempt);
+        self.patiently(patience, || self.bus.request(&subject, request, attempt)).await
+    }
+
+    /// Proposes, again until the journal has decided or the patience for proposals ends.
+    ///
+    /// # Errors
+    /// The journal's own refusal of the request as a whole; `PACT_NO_LEADER` or `PACT_TIMEOUT` when nothing was decided.
+    /// Refusals of single proposals are in their results.
+    pub async fn propose(
+        &self,
+        proposals: Vec<v1::Proposal>,
+    ) -> Result<Vec<v1::ProposalResult>, v1::Error> {
+        self.propose_within(self.patience.propose, proposals).await
+    }
+
+    /// As [`Journal::propose`], with less patience where the caller has less.
+    ///
+    /// # Errors
+    /// As [`Journal::propose`].
+    pub async fn propose_within(
+        &self,
+        limit: Duration,
+        proposals: Vec<v1::Proposal>,
+    ) -> Result<Vec<v1::ProposalResult>, v1::Error> {
+        let patience = self.patience.propose.min(limit);
+        let request = v1::ProposeRequest { proposals };
+        let started = self.clock.monotonic();
+        let mut hints_followed = 0_u32;
+        loop {
+            let verdict = match self.attempt(&request).await {
+                Ok(results) => return Ok(results),
+                Err(verdict) => verdict,
+            };
+            let error = self.unless_over(verdict, started, patience)?;
+            metrics::counter!("pact_journal_proposal_retries_total").increment(1);
+            // A hint is followed at once.
+            let has_hint = error.known_code() == ErrorCode::NotLeader && error.leader.is_some();
+            if has_hint && hints_followed < MAX_HINTS {
+                hints_followed += 1;
+            } else {
+                self.clock.sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// One proposal whose refusal is an error.
+    ///
+    /// # Errors
+    /// As [`Journal::propose`], and the refusal.
+    pub async fn propose_one(
+        &self,
+        proposal: v1::Proposal,
+    ) -> Result<(v1::Committed, Option<v1::SignedGrant>), v1::Error> {
+        let results = self.propose(vec![proposal]).await?;
+        committed(results.into_iter().next().ok_or_else(|| bad_reply("no result"))?)
+    }
+
+    async fn patiently<Rep, Asked>(
+        &self,
+        patience: Duration,
+        mut ask: impl FnMut() -> Asked,
+    ) -> Result<Rep, v1::Error>
+    where
+        Asked: Future<Output = Result<Rep, CallError>>,
+    {
+        let started = self.clock.monotonic();
+        loop {
+            let error = match ask().await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            self.unless_over(judge(error), started, patience)?;
+            self.clock.sleep(PAUSE).await;
+        }
+    }
+
+    /// What the last attempt said, where another one is worth making.
+    fn unless_over(
+        &self,
+        verdict: Verdict,
+        started: Duration,
+        patience: Duration,
+    ) -> Result<v1::Error, v1::Error> {
+        let waited = self.clock.monotonic().saturating_sub(started);
+        match verdict {
+            Verdict::Final(error) => Err(error),
+            Verdict::Nobody(error) if waited >= self.patience.nobody => Err(error),
+            Verdict::Nobody(error) | Verdict::Again(error) if waited + PAUSE >= patience => {
+                Err(outward(error))
+            }
+            Verdict::Nobody(error) | Verdict::Again(error) => Ok(error),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &v1::ProposeRequest,
+    ) -> Result<Vec<v1::ProposalResult>, Verdict> {
+        let member = match self.leader.known() {
+            Some(member) => member,
+            None => self.find_leader().await?,
+        };
+        let method = MethodName::new("propose").map_err(|error| Verdict::Final(internal(error)))?;
+        let subject = Subject::MemberRpc { member, method };
+        let asked: Result<v1::ProposeReply, _> =
+            self.bus.request_any(&subject, request, PROPOSE_AGAIN, ATTEMPT).await;
+        let answer = match asked.map_err(|error| judge(error).of_one_member()) {
+            Ok(reply) if reply.results.len() != request.proposals.len() => {
+                Err(Verdict::Final(bad_reply("results do not match proposals")))
+            }
+            Ok(reply) => match reply.results.iter().find_map(undecided) {
+                Some(error) => Err(Verdict::Again(error.clone())),
+                None => Ok(reply.results),
+            },
+            Err(verdict) => Err(verdict),
+        };
+        if let Err(Verdict::Again(error) | Verdict::Nobody(error)) = &answer {
+            self.follow(member, error);
+        }
+        answer
+    }
+
+    /// After a failed attempt at `member`: who else is said to lead.
+    fn follow(&self, member: MemberId, error: &v1::Error) {
+        // A leader that is busy leads.
+        if error.known_code() == ErrorCode::Busy {
+            return;
+        }
+        self.leader.lost(member, error);
+        let hint = error.leader.filter(|_| error.known_code() == ErrorCode::NotLeader);
+        if let Some(other) = hint.and_then(|leader| MemberId::new(leader).ok()) {
+            self.leader.found(other);
+        }
+    }
+
+    async fn find_leader(&self) -> Result<MemberId, Verdict> {
+        let subject = read_subject("cluster").map_err(Verdict::Final)?;
+        self.leader.asking();
+        let request = v1::ClusterRequest {};
+        let asked = self.bus.request_any(&subject, &request, ASK_AGAIN, ATTEMPT).await;
+        let reply: v1::ClusterReply = asked.map_err(judge)?;
+        let leader = reply.leader.and_then(|leader| MemberId::new(leader).ok());
+        let leader = leader.ok_or_else(|| Verdict::Again(no_leader()))?;
+        self.leader.found(leader);
+        Ok(leader)
+    }
+}
+
+/// The outcome of a proposal that was decided.
+///
+/// # Errors
+/// The refusal; `PACT_MALFORMED` where there is no outcome.
+pub fn committed(
+    result: v1::ProposalResult,
+) -> Result<(v1::Committed, Option<v1::SignedGrant>), v1::Error> {
+    match result.outcome.and_then(|outcome| outcome.outcome) {
+        Some(Outcome::Committed(committed)) => Ok((committed, result.grant)),
+        Some(Outcome::Rejected(error)) => Err(error),
+        None => Err(bad_reply("a result has no outcome")),
+    }
+}
+
+/// The error of a result that says that nothing was decided.
+fn undecided(result: &v1::ProposalResult) -> Option<&v1::Error> {
+    match result.outcome.as_ref()?.outcome.as_ref()? {
+        Outcome::Rejected(error) => {
+            let code = error.known_code();
+            matches!(code, ErrorCode::NotLeader | ErrorCode::NoLeader).then_some(error)
+        }
+        Outcome::Committed(_) => None,
+    }
+}
+
+fn read_subject(method: &str) -> Result<Subject, v1::Error> {
+    let service = ServiceName::new("journal").map_err(internal)?;
+    Ok(Subject::ServiceRpc { service, method: MethodName::new(method).map_err(internal)? })
+}
+
+fn internal(error: IdError) -> v1::Error {
+    ErrorCode::Internal.error(error.to_string())
+}
