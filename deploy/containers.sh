@@ -21,6 +21,8 @@ NEWEST_NATS_SHA256=8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147
 # A registry that does not answer within this is none.
 PULL_SECONDS=120
 COMPOSE_UP_SECONDS=300
+# Images that this run has made.
+IMAGES_MADE=0
 
 # --- settings ------------------------------------------------------------------
 
@@ -82,7 +84,7 @@ make_base() {
     step "getting $BASE_IMAGE"
     pulls "$BASE_IMAGE" && return
     step "no registry answers: making $OWN_BASE_IMAGE with debootstrap (about a minute)"
-    command -v debootstrap >/dev/null 2>&1 || [ -x /usr/sbin/debootstrap ] || install_packages debootstrap
+    runs debootstrap || install_packages debootstrap
     local sudo=() archive=$CACHE/base.tar
     [ "$(id -u)" -eq 0 ] || sudo=(sudo)
     mkdir -p "$CACHE"
@@ -117,6 +119,7 @@ is_current() { # <image> <recipe> [<binaries>]
 docker_build() {
     local set=$1 image=$2 programs=$3 recipe=$4 binaries=$5 context target=() log old
     old=$(image_id "$image") || old=''
+    IMAGES_MADE=$((IMAGES_MADE + 1))
     context=$(mktemp -d "$CACHE/image.XXXXXX")
     log=$context.log
     mkdir -p "$context/deploy/images/bin"
@@ -258,6 +261,7 @@ make_images() {
     make_nats
     # Docker would make it for root.
     mkdir -p .dev/compose
+    [ "$IMAGES_MADE" -gt 0 ] || step "images are made already of what was built"
 }
 
 # check_images [set…]: all of them, when none is named.
@@ -303,7 +307,6 @@ images() {
     need_packages
     build
     make_images
-    step "images are up to date"
 }
 
 # --- compose -------------------------------------------------------------------
