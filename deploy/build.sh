@@ -10,7 +10,7 @@ OWN_WORK=4
 # CPU seconds of that first step where nobody has measured it: two cores of a virtual machine.
 USUAL_PACE=145
 # Disk and memory that a build from nothing takes.
-BUILD_GIB=8
+BUILD_GIB=5
 MEMORY_GIB=3
 # Between two lines about how far it is, where there is no terminal to rewrite one.
 TELL_SECONDS=30
