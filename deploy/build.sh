@@ -105,7 +105,8 @@ cargo_build() {
     if [ $code -ne 0 ]; then
         mv -f "$log" "$CARGO_TARGET_DIR/failed-build.log"
         log=$CARGO_TARGET_DIR/failed-build.log
-        build_errors "$log" >&2
+        # Cut short by head, or with nothing to show, it says that it failed.
+        build_errors "$log" >&2 || true
         die "the build failed" "$(build_advice "$log")" "all that cargo said: $log"
     fi
     compiled=$(tr '\r' '\n' <"$log" | grep -cE '^ *Compiling ' || true)
