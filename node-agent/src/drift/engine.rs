@@ -354,6 +354,8 @@ impl Engine {
         self.tell_decided();
         let due = self.ledger.due(&self.set, &self.window, &self.conflicts, now.time);
         if let Some((event, told)) = due {
+            // The window is on disk before anybody hears of it: the next run must not begin another one.
+            self.keep(now);
             match self.reports.report(v1::node_event::Body::DriftChanged(event)) {
                 Ok(()) => self.ledger.told(told),
                 Err(error) => super::report::not_told(&error),

@@ -158,3 +158,30 @@ fn without_declarations_on_disk_nothing_is_let_go() {
     engine.adopt(&other);
     assert_eq!((site.node.get("sysctl/a"), site.node.get("file//etc/b")), (1, 5));
 }
+
+#[test]
+fn the_window_that_was_told_is_the_window_after_a_crash() {
+    let mut told = 0;
+    for steps in 0.. {
+        let site = Site::new();
+        let mut engine = site.started(Mode::Enforce, &nothing());
+        site.node.set("sysctl/a", 2);
+        let died = site.dies(steps, || drop(engine.wake()));
+        drop(engine);
+        site.hand.advance(Duration::from_secs(1));
+        let windows = |body: Body| match body {
+            Body::DriftChanged(event) => event.drift.unwrap().window.unwrap().opened,
+            _ => None,
+        };
+        let before: Vec<_> = site.told.events().into_iter().filter_map(windows).collect();
+        let engine = site.started(Mode::Enforce, &nothing());
+        if let Some(opened) = before.last() {
+            assert_eq!(engine.window.status().opened.as_ref(), Some(opened), "after {steps} steps");
+            told += usize::from(died);
+        }
+        if !died {
+            break;
+        }
+    }
+    assert!(told >= 1, "no crash came between the event and the end");
+}
