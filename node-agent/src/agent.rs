@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pact_bus::{Bus, BusConfig, ConnectionState};
 use pact_identity::Verifier;
-use pact_runtime::{CancellationToken, Context, OnFailure, Timestamp};
+use pact_runtime::{CancellationToken, Context, OnFailure, Pause, Timestamp, causes};
 use pact_schemas::v1;
 use tokio::sync::watch;
 
@@ -25,7 +25,7 @@ use crate::durable::{self, PUBLIC};
 use crate::enrol::identity::Identity;
 use crate::enrol::{Enrolment, renewal};
 use crate::exec::launcher::Launcher;
-use crate::exec::{self, Engine, Ledger, Parts, causes};
+use crate::exec::{self, Engine, Ledger, Parts};
 use crate::hello::{self, Greeting};
 use crate::owner::Owner;
 use crate::privileges;
@@ -34,7 +34,7 @@ use crate::report::{self, Reporter};
 use crate::rpc;
 use crate::spool::{self, Spool, SpoolError};
 use crate::time::{self, PlaneClock};
-use crate::uplink::{Pause, Uplink};
+use crate::uplink::Uplink;
 use crate::whitelist::Whitelist;
 
 pub use error::AgentError;

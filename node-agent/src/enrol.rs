@@ -13,13 +13,11 @@ pub(crate) mod renewal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pact_runtime::{Clock, Timestamp};
+use pact_runtime::{Clock, Pause, Timestamp, causes};
 use pact_schemas::v1::enrollment_client::EnrollmentClient;
 use pact_schemas::{ErrorCode, NodeId, SiteName, v1};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use crate::exec::causes;
-use crate::uplink::Pause;
 use identity::{Identity, IdentityError, Keys};
 
 /// Reaching a gateway.

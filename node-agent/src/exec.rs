@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_identity::{DegradedGrants, Grant, GrantedAction, GrantedExec, Verifier};
-use pact_runtime::{CancellationToken, Clock};
+use pact_runtime::{CancellationToken, Clock, causes};
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::{ErrorCode, NodeId, StreamId, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -226,15 +226,4 @@ fn not_taken(error: &LedgerError) -> v1::Error {
     ErrorCode::GrantReplayed
         .error(error.to_string())
         .next(format!("look at its outcome with `pact log show {seq}`"))
-}
-
-/// What an error's sources say, outermost first.
-pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts = Vec::new();
-    let mut next = error.source();
-    while let Some(source) = next {
-        texts.push(source.to_string());
-        next = source.source();
-    }
-    texts.join(": ")
 }

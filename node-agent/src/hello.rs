@@ -62,7 +62,7 @@ pub(crate) async fn run(
             Ok(()) if !was_heard => tracing::info!("svc-enroll hears this node again"),
             Err(HelloError::Call(CallError::Disconnected | CallError::Interrupted { .. })) => {}
             Err(error) if was_heard => {
-                let cause = crate::exec::causes(error);
+                let cause = pact_runtime::causes(error);
                 tracing::warn!(cause, "{error}");
             }
             _ => {}

@@ -9,13 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pact_runtime::{CancellationToken, Clock};
+use pact_runtime::{CancellationToken, Clock, causes};
 use pact_schemas::{NodeId, v1};
 
 use crate::blobs::{BlobError, Blobs, CHUNK_BYTES};
 use crate::capability::{self, CapabilityError};
 use crate::durable::{self, PRIVATE};
-use crate::exec::causes;
 use crate::spool::{Spool, SpoolError};
 use crate::time::PlaneClock;
 

@@ -172,32 +172,3 @@ pub(crate) mod names {
         EventKind::new(name).ok()
     }
 }
-
-/// Waits between attempts: doubled from the first to the longest, the upper half of each random, so that the nodes of a
-/// site do not all come at once.
-#[derive(Debug, Clone)]
-pub(crate) struct Pause {
-    first: Duration,
-    longest: Duration,
-    next: Duration,
-}
-
-impl Pause {
-    /// The first wait is at most `first`, no wait is longer than `longest`.
-    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, next: first }
-    }
-
-    /// The next wait.
-    pub(crate) fn next(&mut self, clock: &pact_runtime::Clock) -> Duration {
-        let most = self.next;
-        self.next = most.saturating_mul(2).min(self.longest);
-        let [random] = clock.random_bytes();
-        most / 2 + (most / 2) * u32::from(random) / 255
-    }
-
-    /// Something worked: begin again with the first.
-    pub(crate) fn reset(&mut self) {
-        self.next = self.first;
-    }
-}

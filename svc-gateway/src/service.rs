@@ -177,14 +177,14 @@ fn watch_reloads(
     });
 }
 
-fn report<E: std::error::Error>(what: &'static str, reloaded: Result<String, E>) {
+fn report<E: std::error::Error + 'static>(what: &'static str, reloaded: Result<String, E>) {
     let result = if reloaded.is_ok() { "ok" } else { "refused" };
     metrics::counter!("pact_gateway_reloads_total", "what" => what, "result" => result)
         .increment(1);
     match reloaded {
         Ok(now) => tracing::info!(what, now, "reloaded"),
         Err(error) => {
-            let cause = error.source().map(ToString::to_string);
+            let cause = pact_runtime::causes(&error);
             tracing::error!(what, %error, cause, "not usable; the last good one stays in use");
         }
     }

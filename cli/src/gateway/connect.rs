@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use pact_runtime::causes::chain;
 use pact_schemas::error_code::ErrorCode;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 
@@ -171,13 +172,6 @@ fn tls_failure(endpoint: &Endpoint, cause: &str, session: &Session) -> Failure {
     Failure::new(ErrorCode::Tls, format!("certificate verify failed for {endpoint}"))
         .because(cause)
         .next(format!("check that {ca} is the CA of this site and that the endpoint names the host in the certificate"))
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |link| {
-        let link: &'a (dyn Error + 'static) = *link;
-        link.source()
-    })
 }
 
 fn innermost(error: &(dyn Error + 'static)) -> String {

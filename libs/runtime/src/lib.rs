@@ -1,6 +1,7 @@
 //! How a pact process lives: everything that the six binaries do alike, once.
 //!
 //! Parts
+//! - [`causes`]: what an error's sources say.
 //! - [`clock`]: the only reader of clocks and randomness. Everything else takes a [`Clock`] as a value.
 //! - [`config`]: keys declared as data; defaults < file < environment < flags; every value knows where it came from.
 //! - [`service`]: the life cycle of a service: load, build, run, drain, exit code.
@@ -9,6 +10,7 @@
 //! - [`metrics`]: the Prometheus recorder and the metrics that every process has.
 //! - [`telemetry`]: tracing to stderr as text or JSON.
 //! - [`process`]: the environment, exit codes, and the one printer of errors.
+//! - [`pause`]: waits between attempts.
 //! - [`secret_file`]: keys and credentials, from files that their owner alone can read.
 //!
 //! What cannot be found here
@@ -26,10 +28,12 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod causes;
 pub mod clock;
 pub mod config;
 pub mod health;
 pub mod metrics;
+pub mod pause;
 pub mod process;
 pub mod secret_file;
 pub mod service;
@@ -40,9 +44,11 @@ pub mod timestamp;
 mod crypto;
 mod signals;
 
+pub use causes::causes;
 pub use clock::{Clock, ManualClock};
 pub use crypto::install_crypto_provider;
 pub use health::{Check, Readiness};
+pub use pause::Pause;
 pub use process::{environment, exit_now, nats_server, parse_args, report_error};
 pub use secret_file::{SecretFileError, read_secret_file};
 pub use service::{CommonArgs, Context, Service, main_entry};

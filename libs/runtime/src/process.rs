@@ -7,6 +7,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::causes::cause_texts;
+
 const NATS_SERVER: &str = "nats-server";
 const NATS_SERVER_VARIABLE: &str = "PACT_NATS_SERVER";
 /// Debian's package, and what is installed by hand.
@@ -74,23 +76,13 @@ pub(crate) fn abort(reason: &str) -> ! {
 /// error: cannot connect to the bus at nats://bus-1:4222
 ///   caused by: connection refused
 /// ```
-pub fn report_error(error: &dyn Error) {
+pub fn report_error(error: &(dyn Error + 'static)) {
     print_error_lines(&error_lines(error));
 }
 
-fn error_lines(error: &dyn Error) -> Vec<String> {
+fn error_lines(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut lines = vec![format!("error: {error}")];
-    let mut last = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        // Transparent wrappers repeat the text of what they hold.
-        if text != last {
-            lines.push(format!("  caused by: {text}"));
-        }
-        last = text;
-        next = cause.source();
-    }
+    lines.extend(cause_texts(error).iter().map(|text| format!("  caused by: {text}")));
     lines
 }
 

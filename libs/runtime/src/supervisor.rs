@@ -409,6 +409,5 @@ fn fault_of(error: JoinError) -> TaskFault {
 
 fn log_failure(task: &str, fault: &TaskFault) {
     ::metrics::counter!(TASK_FAILURES, "task" => task.to_owned()).increment(1);
-    let cause = fault.source().map(tracing::field::display);
-    tracing::error!(task, cause, "task {fault}");
+    tracing::error!(task, cause = crate::causes(fault), "task {fault}");
 }

@@ -95,7 +95,7 @@ impl Cache {
         match self.read(verifier, node) {
             Ok(kept) => kept,
             Err(error) => {
-                let cause = crate::exec::causes(&error);
+                let cause = pact_runtime::causes(&error);
                 tracing::error!(cause, "the declared state on disk is not used: {error}");
                 None
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pact_bus::{CallError, ConnectionState, Delivery, Subscription};
 use pact_identity::Verifier;
 use pact_identity::config_head::{ConfigHead, LEEWAY};
-use pact_runtime::{CancellationToken, Clock};
+use pact_runtime::{CancellationToken, Clock, Pause, causes};
 use pact_schemas::subject::ConfigScope;
 use pact_schemas::{Seq, Subject, VclusterId, v1};
 use prost::Message;
@@ -19,10 +19,9 @@ use tokio::sync::{Notify, watch};
 use super::cache::{Cache, Kept};
 use super::fetch::{FetchError, Source};
 use super::model::Declared;
-use crate::exec::causes;
 use crate::spool::{Progress, Spool};
 use crate::time::PlaneClock;
-use crate::uplink::{Pause, Uplink};
+use crate::uplink::Uplink;
 
 /// Between two questions that nothing asked for, at the least; the greatest is half as much again: 5 min ± 20 %.
 const INTERVAL_LEAST: Duration = Duration::from_secs(240);

@@ -11,6 +11,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use pact_runtime::causes;
 use pact_schemas::ErrorCode;
 use pact_schemas::resource::{Change, Kind, ResourceKey, Value};
 use pact_schemas::v1::{self, ConvergeReason, node_event::Body};
@@ -18,7 +19,6 @@ use pact_schemas::v1::{self, ConvergeReason, node_event::Body};
 use super::engine::Engine;
 use super::report::{not_told, told_changes};
 use super::store::{Intent, StoreError, Why};
-use crate::exec::causes;
 use crate::held::Held;
 use crate::provider::{self, MAX_AT_ONCE, ProviderError, Wish};
 

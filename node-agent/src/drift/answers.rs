@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pact_runtime::causes;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, Value};
 use pact_schemas::{ErrorCode, Seq, VclusterId, v1};
@@ -14,7 +15,6 @@ use super::core::set::Item;
 use super::core::snapshots::Snapshot;
 use super::engine::Engine;
 use super::store::Why;
-use crate::exec::causes;
 
 /// Items of one page.
 const PAGE_ITEMS: usize = 1_000;

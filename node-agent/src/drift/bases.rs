@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use pact_runtime::causes;
 use pact_schemas::ErrorCode;
 use pact_schemas::resource::{ResourceKey, Value};
 
@@ -14,7 +15,6 @@ use super::answers::MAX_PROBLEMS;
 use super::engine::Engine;
 use super::store::{Adopting, Base, Why};
 use crate::declared::Wanted;
-use crate::exec::causes;
 use crate::held::Held;
 use crate::provider::ProviderError;
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use pact_runtime::Pause;
 use pact_schemas::ErrorCode;
 use pact_schemas::resource::{ResourceKey, Value};
 use pact_schemas::v1;
@@ -11,7 +12,6 @@ use pact_schemas::v1;
 use super::act::{Outcome, Problem};
 use super::engine::{Engine, RETRY_INTERVAL};
 use super::store::Why;
-use crate::uplink::Pause;
 
 /// A key that differs again so soon after it was undone at once is somebody's who insists: it gets a window.
 const CATEGORY_PAUSE: Duration = Duration::from_secs(10);

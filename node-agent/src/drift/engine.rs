@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_runtime::{Clock, Timestamp};
+use pact_runtime::{Clock, Pause, Timestamp, causes};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1;
 
@@ -23,11 +23,9 @@ use super::store::{Adopting, Base, MAX_REMEMBERED, Remembered, SavedState, Store
 use super::{bases, ending};
 use crate::boot::BootId;
 use crate::declared::{ContentsFolder, Declared, Known, Wanted};
-use crate::exec::causes;
 use crate::memory;
 use crate::provider::{Poll, Provider};
 use crate::time::PlaneClock;
-use crate::uplink::Pause;
 
 /// What was held is tried again this often, and a set that was too large is looked at again.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(60);

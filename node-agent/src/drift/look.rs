@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pact_runtime::causes;
 use pact_schemas::resource::{Kind, ResourceKey, Value};
 
 use super::act::Problem;
 use super::core::conflict;
 use super::core::set::{MAX_ITEMS, Seen};
 use super::engine::{Engine, RETRY_INTERVAL};
-use crate::exec::causes;
 use crate::held::Held;
 use crate::memory;
 use crate::provider::ProviderError;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use pact_runtime::causes;
 use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 
 use super::core::compare;
-use crate::exec::causes;
 use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError, Wish};
 
 /// All providers of the node, one for each kind of key.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pact_runtime::Timestamp;
+use pact_runtime::{Timestamp, causes};
 use pact_schemas::convert;
 use pact_schemas::resource::{Change, ResourceKey, Value};
 use pact_schemas::v1::{self, node_event::Body};
@@ -13,7 +13,6 @@ use super::core::conflict::Conflicts;
 use super::core::set::DriftSet;
 use super::core::window::Window;
 use crate::durable::hex;
-use crate::exec::causes;
 use crate::spool::{Spool, SpoolError};
 use crate::time::PlaneClock;
 

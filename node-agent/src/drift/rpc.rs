@@ -367,7 +367,7 @@ fn is_between_leaders(error: &CallError) -> bool {
 fn not_taken(error: &CallError) -> v1::Error {
     ErrorCode::Unreachable
         .error("the journal did not take the contents of the drift")
-        .because(format!("{error}: {}", exec::causes(error)))
+        .because(format!("{error}: {}", pact_runtime::causes(error)))
         .next("check that the journal is healthy, then commit again")
 }
 

@@ -70,7 +70,7 @@ impl NotRun {
             let reason = format!("{error}; its file system does not answer");
             return Self { outcome: ExecOutcome::Unknown, code: ErrorCode::Timeout, reason };
         }
-        let reason = format!("{error}: {}", super::causes(error));
+        let reason = format!("{error}: {}", pact_runtime::causes(error));
         Self { outcome: ExecOutcome::NotStarted, code: ErrorCode::RemoteFailed, reason }
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use pact_runtime::Timestamp;
+use pact_runtime::{Timestamp, causes};
 use pact_schemas::{Seq, v1};
 
+use super::Ledger;
 use super::outcome;
 use super::running::Record;
 use super::session::Session;
-use super::{Ledger, causes};
 use crate::boot::BootId;
 use crate::owner::Owner;
 use crate::spool::{Spool, SpoolError};

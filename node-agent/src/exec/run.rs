@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pact_bus::stream::{CancelReason, Input, StreamInput, StreamSender};
-use pact_runtime::CancellationToken;
+use pact_runtime::{CancellationToken, causes};
 use pact_schemas::{Seq, v1};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,7 +14,7 @@ use super::outcome::{NotRun, Ran};
 use super::process::{Cause, Chunk, Ended, Surroundings, supervise};
 use super::recorder::{Recorder, Recording};
 use super::session::Session;
-use super::{Admitted, Engine, causes};
+use super::{Admitted, Engine};
 use crate::blobs::BlobError;
 
 /// Output pieces between the pipes and the caller; the pipes hold more.

@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use pact_bus::CallError;
-use pact_runtime::{CancellationToken, Clock};
+use pact_runtime::{CancellationToken, Clock, Pause};
 use pact_schemas::id::IdError;
 use pact_schemas::{ErrorCode, v1};
 use prost::Message;
 
 use super::{Spool, SpoolError, chunks};
 use crate::blobs::{BlobError, Blobs};
-use crate::uplink::{Pause, Uplink, names};
+use crate::uplink::{Uplink, names};
 
 /// The journal commits in milliseconds, or while it has no leader not at all.
 const CALL_LIMIT: Duration = Duration::from_secs(10);

@@ -7,11 +7,11 @@ use pact_bus::CallError;
 use pact_identity::plane_time::CHALLENGE_BYTES;
 use pact_identity::signing::domain;
 use pact_identity::{SignerRole, Verifier, verify_time};
-use pact_runtime::{CancellationToken, Clock, Timestamp};
+use pact_runtime::{CancellationToken, Clock, Pause, Timestamp};
 use pact_schemas::v1;
 
 use super::{FixError, Heard, LONGEST_ROUND_TRIP, PlaneClock};
-use crate::uplink::{Pause, Uplink, names};
+use crate::uplink::{Uplink, names};
 
 /// Fixes are renewed this often.
 const FIX_INTERVAL: Duration = Duration::from_secs(3600);

@@ -54,13 +54,9 @@ pub(super) fn sign(
             )));
     }
     context.inner.issuer.sign(&payload).map_err(|error| {
-        tracing::error!(seq, %error, cause = error_source(&error), "what is committed cannot be granted");
+        tracing::error!(seq, %error, cause = pact_runtime::causes(&error), "what is committed cannot be granted");
         lost().because(error.to_string())
     })
-}
-
-fn error_source(error: &dyn std::error::Error) -> String {
-    error.source().map(ToString::to_string).unwrap_or_default()
 }
 
 /// What nodes may do, which nodes, and as which operation.

@@ -18,11 +18,13 @@ pub(crate) fn fatal(what: &str, error: &dyn Display) -> ! {
 /// An error with everything that caused it, in one line: the last one that this process writes.
 pub(crate) struct Chain<E>(pub(crate) E);
 
-impl<E: std::error::Error> Display for Chain<E> {
+impl<E: std::error::Error + 'static> Display for Chain<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0)?;
-        let causes = std::iter::successors(self.0.source(), |cause| cause.source());
-        causes.into_iter().try_for_each(|cause| write!(f, ": {cause}"))
+        match pact_runtime::causes(&self.0).as_str() {
+            "" => Ok(()),
+            causes => write!(f, ": {causes}"),
+        }
     }
 }
 

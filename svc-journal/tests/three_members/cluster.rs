@@ -223,8 +223,7 @@ impl Cluster {
 pub(crate) async fn last_words(running: Running) -> String {
     running.member.halt();
     let error = running.supervisor.run_until_shutdown(PATIENCE).await.unwrap_err();
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    format!("{error}: {}", pact_runtime::causes(&error))
 }
 
 pub(crate) fn register(node: &str, mac: u8) -> Action {

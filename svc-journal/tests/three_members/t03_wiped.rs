@@ -39,9 +39,7 @@ async fn a_wiped_member_is_refused_and_the_others_go_on() {
     cluster.until("the start is refused", async || ended.is_cancelled().then_some(())).await;
     member.halt();
     let error = supervisor.run_until_shutdown(PATIENCE).await.unwrap_err();
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
-    let text: Vec<String> = causes.map(ToString::to_string).collect();
-    let text = text.join(": ");
+    let text = format!("{error}: {}", pact_runtime::causes(&error));
     assert!(
         text.contains(&format!("member {wiped} has been part of this journal before"))
             && text.contains("under a new id"),
