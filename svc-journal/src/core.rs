@@ -36,6 +36,6 @@ pub(crate) use records::{
     Blob, Head, Posting, RequestMemory, StoredBatch, StoredEntry, TreeRow, Unnamed, Uploader,
     sha256,
 };
-pub(crate) use requests::{RequestHorizon, forgets};
+pub(crate) use requests::{RequestHorizon, forgets, recall};
 pub(crate) use tree::{TILE_LEAVES, Tree};
 pub(crate) use view::{Changes, StateView};

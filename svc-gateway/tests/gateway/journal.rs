@@ -7,7 +7,7 @@ use pact_bus::{Bus, Service};
 use pact_identity::{Attestation, Verifier};
 use pact_runtime::Clock;
 use pact_schemas::v1::{self, Action, NodeRecord, NodeState, action, outcome};
-use pact_schemas::{ErrorCode, MemberId, NodeSet, VclusterId};
+use pact_schemas::{ErrorCode, MemberId, NodeSet, RequestId, VclusterId};
 use prost::Message as _;
 
 use crate::declared::{self, Declared};
@@ -69,6 +69,7 @@ impl Journal {
     pub(crate) async fn serve(&self, bus: &Bus) {
         let (cluster, nodes, vclusters, entries) =
             (self.clone(), self.clone(), self.clone(), self.clone());
+        let recall = self.clone();
         let (entry, keys, plan, blob) = (self.clone(), self.clone(), self.clone(), self.clone());
         let mut service = Service::new("journal", "0.1.0", "journal-1")
             .method("cluster", move |_, _: v1::ClusterRequest| {
@@ -96,6 +97,10 @@ impl Journal {
             })
             .method("entry", move |_, request: v1::EntryRequest| {
                 let reply = entry.entry(request.seq);
+                async move { reply }
+            })
+            .method("recall", move |_, request: v1::RecallRequest| {
+                let reply = recall.recall(&request.request_id);
                 async move { reply }
             })
             .method("declared", move |_, request: v1::DeclaredRequest| {
@@ -186,6 +191,28 @@ impl Journal {
         let entry = found.ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
         let record = v1::EntryRecord { entry: entry.encode_to_vec(), hash: vec![0; 32] };
         Ok(v1::EntryReply { entry: Some(record), outcomes: Vec::new() })
+    }
+
+    fn recall(&self, id: &str) -> Result<v1::RecallReply, v1::Error> {
+        let made = id.parse::<RequestId>().unwrap().unix_milliseconds();
+        self.with(|s| match s.requests.get(id) {
+            None if made < s.horizon => {
+                Err(ErrorCode::RequestIdRefused.error("longer ago than ids are remembered"))
+            }
+            None => Ok(v1::RecallReply::default()),
+            Some(committed) => {
+                let own = s.entries.iter().filter(|entry| entry.request_id.as_deref() == Some(id));
+                let record = |entry: &v1::Entry| v1::EntryRecord {
+                    entry: entry.encode_to_vec(),
+                    hash: vec![0; 32],
+                };
+                Ok(v1::RecallReply {
+                    committed: Some(*committed),
+                    entries: own.map(record).collect(),
+                    more: false,
+                })
+            }
+        })
     }
 
     fn declared(&self, request: &v1::DeclaredRequest) -> v1::DeclaredReply {
