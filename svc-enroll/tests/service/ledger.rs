@@ -94,10 +94,6 @@ impl Ledger {
                 record.state = set.state;
                 record.state_seq = seq;
             }
-            Action::RegisterNode(register) => {
-                assert_eq!(signer, SignerRole::Gateway);
-                self.add(&register.node, v1::NodeState::Registered);
-            }
             Action::RejectEnrolment(_) => assert_eq!(signer, SignerRole::Enroll),
             other => panic!("not expected: {other:?}"),
         }

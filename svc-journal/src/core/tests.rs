@@ -11,7 +11,7 @@ mod requests;
 use pact_schemas::v1::{
     self, AssignMode, EntryKind, NodeState, VclusterPolicy, action::Action, entry::Payload,
 };
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::{ErrorCode, NodeId, RequestId};
 use prost::Message as _;
 
 use super::memory::{
@@ -19,7 +19,8 @@ use super::memory::{
     register,
 };
 use super::records::{Posting, leaf_hash, sha256};
-use super::requests::{MAX_AHEAD, REMEMBERED_FOR};
+use super::refusal::Refusal;
+use super::requests::{MAX_AHEAD, REMEMBERED_FOR, recall};
 
 fn code(outcome: &v1::Outcome) -> ErrorCode {
     refused(outcome).known_code()
