@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pact_identity::config_head::{self, ConfigDocument};
 use pact_identity::sign_config;
+use pact_journal_core::DeclaredScope;
 use pact_schemas::convert::{self, Scope, WireError, required};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{
@@ -19,7 +20,6 @@ use pact_schemas::{ErrorCode, NodeId, Seq, VclusterId};
 use self::documents::{Document, NodeConfig, Source, declared_contents, sources};
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
-use crate::core::DeclaredScope;
 use crate::store::state::StateDb;
 
 /// Answers a node: the head of its configuration, a page of a document, or the contents of a file.

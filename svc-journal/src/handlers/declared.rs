@@ -1,5 +1,8 @@
 //! `declared` and `plan`: what is declared, at any time, and what an action would change.
 
+use pact_journal_core::{
+    DeclaredScope, DeltaBeside, Plan, Planned, RequestHorizon, Tree, plan as planned,
+};
 use pact_schemas::convert::{Scope, required};
 use pact_schemas::resource::{Change, ResourceKey};
 use pact_schemas::v1::{
@@ -12,9 +15,6 @@ use prost::Message as _;
 use super::config::documents::to_wire;
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
-use crate::core::{
-    DeclaredScope, DeltaBeside, Plan, Planned, RequestHorizon, Tree, plan as planned,
-};
 use crate::store::declared::{Frozen, Rows, held_after, held_from, scope_mark};
 use crate::store::state::StateDb;
 use crate::store::view::{RocksView, node_in, read_head, read_head_in, vcluster_in};
@@ -171,7 +171,7 @@ fn go_on(plan: &mut Plan, after: &ResourceKey) -> Result<(), v1::Error> {
 fn to_reply(plan: Plan) -> PlanReply {
     let mut room = MAX_REPLY_BYTES;
     let scopes = plan.scopes.iter().map(|scope| to_planned_scope(scope, &mut room)).collect();
-    PlanReply { scopes, refused: plan.refused.map(v1::Error::from) }
+    PlanReply { scopes, refused: plan.refused }
 }
 
 /// As much as there is room for; what is left out is counted.

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pact_journal_core::{Posting, StoredEntry};
 use pact_schemas::convert::{Scope, id};
 use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord, EntryReply, EntryRequest};
 use pact_schemas::{ErrorCode, VclusterId};
 
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
-use crate::core::{Posting, StoredEntry};
 use crate::store::query::{self, EntryReader};
 use crate::store::state::StateDb;
 use crate::store::view::read_head;

@@ -1,6 +1,7 @@
 //! Grants: made of what is committed, so that signing again gives the same one.
 
 use pact_identity::grant::MAX_LIFETIME;
+use pact_journal_core::RequestMemory;
 use pact_runtime::Timestamp;
 use pact_schemas::v1::{
     self, Command, Entry, ExecAction, ExtendAction, GrantPayload, PlanAction, SignedGrant, action,
@@ -10,7 +11,6 @@ use pact_schemas::{ErrorCode, RequestId, convert};
 use prost::Message as _;
 
 use crate::context::Context;
-use crate::core::RequestMemory;
 use crate::store::query;
 
 /// Version of the payload.

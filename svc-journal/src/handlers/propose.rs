@@ -1,6 +1,7 @@
 //! `m.<member>.propose`: commands of attested principals.
 
 use pact_identity::{Attestation, PrincipalKind, SignerRole};
+use pact_journal_core::apply::COMMAND_VERSION;
 use pact_runtime::Timestamp;
 use pact_schemas::v1::{
     self, Action, AssignMode, Command, Outcome, Proposal, ProposalResult, ProposeReply,
@@ -11,7 +12,6 @@ use prost::Message as _;
 
 use super::grants;
 use crate::context::Context;
-use crate::core::apply::COMMAND_VERSION;
 use crate::raft::batcher::{MAX_BATCH_BYTES, ProposeError};
 
 /// Proposals of one request.

@@ -14,6 +14,7 @@
 #[cfg(test)]
 mod tests;
 
+use pact_journal_core::{Changes, Declared, DeclaredScope, Expiry, Held, ScopeMark};
 use pact_runtime::Timestamp;
 use pact_schemas::resource::{ResourceKey, Value};
 use pact_schemas::{NodeId, VclusterId, v1};
@@ -23,7 +24,6 @@ use rocksdb::{Direction, IteratorMode, Snapshot, WriteBatch};
 use super::fatal::OrFatal;
 use super::state::{Family, StateDb};
 use super::view::decoded;
-use crate::core::{Changes, Declared, DeclaredScope, Expiry, Held, ScopeMark};
 
 /// Longer than any sequence: everything of a key lies before it.
 const AFTER_SEQUENCES: [u8; 9] = [0xff; 9];

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use pact_journal_core::apply::apply_batch;
+use pact_journal_core::{Head, RequestHorizon, TILE_LEAVES, Tree, TreeRow};
 use pact_schemas::convert::Scope;
 use rocksdb::WriteBatch;
 
@@ -18,8 +20,6 @@ use super::rows::OpenError;
 use super::snapshot::{self, SnapshotError, SnapshotFolder};
 use super::state::{Family, StateCell, StateDb, meta};
 use super::view::{RocksView, read_head, read_horizon};
-use crate::core::apply::apply_batch;
-use crate::core::{Head, RequestHorizon, TILE_LEAVES, Tree, TreeRow};
 use crate::raft::types::{
     CommandBatch, Entry, EntryPayload, LogId, Outcomes, Snapshot, SnapshotMeta, StorageError,
     StoredMembership, TypeConfig,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use pact_journal_core::{
+    Blob, Posting, RequestMemory, StoredBatch, StoredEntry, Uploader, forgets,
+};
 use pact_schemas::v1::{MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use rocksdb::{Direction, IteratorMode};
@@ -9,7 +12,6 @@ use rocksdb::{Direction, IteratorMode};
 use super::fatal::OrFatal;
 use super::state::{Family, StateDb, meta};
 use super::view::{decoded, key, node_in, read_horizon, vcluster_in};
-use crate::core::{Blob, Posting, RequestMemory, StoredBatch, StoredEntry, Uploader, forgets};
 
 /// A node.
 pub(crate) fn node(state: &StateDb, node: &str) -> Option<NodeRecord> {

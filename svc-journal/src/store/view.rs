@@ -1,5 +1,9 @@
 //! How `apply` reads the state.
 
+use pact_journal_core::{
+    Blob, Declared, DeclaredScope, Expiry, Head, Held, RequestHorizon, RequestMemory, ScopeMark,
+    StateView, Tree, Unnamed, Uploader,
+};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
@@ -10,16 +14,12 @@ use super::declared::Rows;
 use super::fatal::OrFatal;
 use super::state::{Family, StateDb, meta};
 use super::{declared, query};
-use crate::core::{
-    Blob, Declared, DeclaredScope, Expiry, Head, Held, RequestHorizon, RequestMemory, ScopeMark,
-    StateView, Tree, Unnamed, Uploader,
-};
 
 /// Keys of the families that `apply` reads and writes.
 pub(crate) mod key {
     use pact_schemas::{NodeId, SpoolId};
 
-    use crate::core::{Posting, Uploader};
+    use pact_journal_core::{Posting, Uploader};
 
     pub(crate) fn node(node: &str) -> Vec<u8> {
         [b"r", node.as_bytes()].concat()

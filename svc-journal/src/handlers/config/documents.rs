@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use pact_identity::config_head::MAX_DOCUMENT_BYTES;
+use pact_journal_core::{DeclaredScope, Held, sha256};
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, DeclaredDocument, DeclaredKey, VclusterPolicy};
@@ -15,7 +16,6 @@ use pact_schemas::{NodeId, VclusterId};
 use prost::Message as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::core::{DeclaredScope, Held, sha256};
 use crate::store::declared::{Frozen, Rows, held_after};
 use crate::store::query;
 use crate::store::state::StateDb;

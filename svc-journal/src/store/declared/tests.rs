@@ -6,15 +6,15 @@ use openraft::RaftSnapshotBuilder as _;
 use openraft::entry::FromAppData as _;
 use openraft::storage::RaftStateMachine as _;
 use openraft::testing::log_id;
+use pact_journal_core::StateView;
+use pact_journal_core::memory::{Commands, Memory, assign, policy, register};
+use pact_journal_core::samples::{commit, declaring, delta_of, overlay, rolling_back};
 use pact_schemas::convert::Scope;
 use pact_schemas::v1::{self, Command, action::Action};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::*;
-use crate::core::StateView;
-use crate::core::memory::{Commands, Memory, assign, policy, register};
-use crate::core::samples::{commit, declaring, delta_of, overlay, rolling_back};
 use crate::raft::types::{CommandBatch, Entry};
 use crate::store::machine::StateMachine;
 use crate::store::state::StateCell;
