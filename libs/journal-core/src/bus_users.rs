@@ -1,18 +1,19 @@
-//! The bus users of a node that can still connect. Each was handed out with a token that lives as long as its certificate, so
-//! what is not revoked on the bus stays good until then, whichever of them the node uses now.
+//! The bus users of a node that can still connect. Each was handed out with a token that lives as
+//! long as its certificate, so what is not revoked on the bus stays good until then, whichever of
+//! them the node uses now.
 //!
-//! A first contact ends those before it: another machine, or the same one after a repair, has the identity. A renewal leaves
-//! them alive, because the agent moves from the old connection to the new one (make-before-break). svc-enroll pushes the
-//! revocation of every user that has ended.
+//! A first contact ends those before it: another machine, or the same one after a repair, has the
+//! identity. A renewal leaves them alive, because the agent moves from the old connection to the
+//! new one (make-before-break). svc-enroll pushes the revocation of every user that has ended.
 
 use pact_schemas::convert;
 use pact_schemas::v1::{EnrolNode, LiveBusUser};
 
-/// Users of one node that are alive: an agent renews after two days of three, so it has two. What is beyond is ended, the
-/// oldest first.
+/// Users of one node that are alive: an agent renews after two days of three, so it has two. What
+/// is beyond is ended, the oldest first.
 const MAX_LIVE: usize = 8;
-/// Users of one node that are remembered. A diskless node in a reboot loop ends one with each boot; the oldest of so many was
-/// pushed to the bus long ago, whose own list keeps it until it expires.
+/// Users of one node that are remembered. A diskless node in a reboot loop ends one with each boot;
+/// the oldest of so many was pushed to the bus long ago, whose own list keeps it until it expires.
 const MAX_REMEMBERED: usize = 64;
 
 /// Adds the user of an enrolment.
@@ -54,7 +55,8 @@ fn end(users: &mut [LiveBusUser]) {
 fn forget_expired(users: &mut Vec<LiveBusUser>, time_nanos: i64) {
     users.retain(|user| {
         let not_after = convert::unix_nanos(user.not_after.as_ref(), "LiveBusUser.not_after");
-        // Kept when it cannot be read, which what was stored excludes: to revoke too much is the safe side.
+        // Kept when it cannot be read, which what was stored excludes: to revoke too much is the
+        // safe side.
         not_after.map_or(true, |not_after| not_after > time_nanos)
     });
 }

@@ -1,27 +1,10 @@
-//! What nodes are to be: overlays of vClusters and deltas of nodes, as rows that are never overwritten.
+//! What nodes are to be: overlays of vClusters and deltas of nodes, as rows that are never
+//! overwritten.
 //!
-//! Each action has one *plan* function, which reads and changes nothing, and one that carries the plan out. `apply` calls both,
-//! the read `plan` shows the first one's answer and tries the second on a copy: a dry run cannot say anything else than what
-//! happens.
-//!
-//! Absences: a row is never changed, so that every state of the past can be read; a value whose contents are not stored is
-//! never declared as kept; nothing that has expired is ever declared again.
-
-pub(crate) mod apply_spec;
-pub(crate) mod blacklist;
-mod checks;
-pub(crate) mod commit;
-pub(crate) mod expire;
-pub(crate) mod extend;
-pub(crate) mod plan;
-pub(crate) mod reports;
-pub(crate) mod rollback;
+//! Absences: a row is never changed, so that every state of the past can be read.
 
 #[cfg(test)]
 mod properties;
-#[cfg(any(test, feature = "memory"))]
-#[allow(missing_docs, clippy::unwrap_used, reason = "for tests")]
-pub mod samples;
 #[cfg(test)]
 mod tests;
 
@@ -29,18 +12,14 @@ use std::collections::BTreeMap;
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::{ResourceKey, Value};
-use pact_schemas::v1::{self, Command};
+use pact_schemas::v1;
 use pact_schemas::{NodeId, VclusterId};
 use prost::Message as _;
 
-use super::refusal::Refusal;
-
-pub(crate) use checks::one_person_suffices;
-
 /// Keys of one scope: a document of them is checked and compared as a whole, on the smallest node.
 pub(crate) const MAX_SCOPE_KEYS: u32 = 20_000;
-/// Bytes of the declared keys of one scope, as [`size_of`] counts them. With the largest policy (2 MiB) and blacklist beside
-/// them, a document stays under the 10 MB that a node takes.
+/// Bytes of the declared keys of one scope, as [`size_of`] counts them. With the largest policy (2
+/// MiB) and blacklist beside them, a document stays under the 10 MB that a node takes.
 pub(crate) const MAX_SCOPE_BYTES: u64 = 7 * 1024 * 1024;
 /// Bytes of one encoded value: the longest text fits, contents are blobs, and a page holds several.
 pub(crate) const MAX_VALUE_BYTES: usize = 128 * 1024;
@@ -132,22 +111,4 @@ pub type Expiry = (i64, DeclaredScope, ResourceKey);
 pub(crate) fn size_of(key: &ResourceKey, value: &Value) -> u64 {
     let bytes = key.as_str().len() + v1::Value::from(value).encoded_len() + KEY_OVERHEAD_BYTES;
     bytes as u64
-}
-
-/// A mark within its bounds.
-pub(crate) fn checked_mark(scope: &DeclaredScope, mark: ScopeMark) -> Result<(), Refusal> {
-    if mark.keys > MAX_SCOPE_KEYS || mark.size_bytes > MAX_SCOPE_BYTES {
-        return Err(Refusal::ScopeTooLarge {
-            scope: scope.to_scope(),
-            keys: mark.keys,
-            size_bytes: mark.size_bytes,
-        });
-    }
-    Ok(())
-}
-
-/// Whether a command may make vClusters and set policies. Services speak for themselves and have no role.
-pub(crate) fn is_platform_admin(command: &Command) -> bool {
-    let kind = command.author.as_ref().map(v1::Principal::kind);
-    command.acting_role == "pact-platform-admin" || kind == Some(v1::PrincipalKind::Service)
 }

@@ -1,23 +1,25 @@
-//! A state in maps, for tests of the rules.
+//! The state in maps: for tests of the rules, and of services that need a journal which keeps them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::ResourceKey;
-use pact_schemas::v1::{
-    self, Command, MembershipChanged, NodeRecord, Outcome, VclusterRecord, action::Action,
-};
+use pact_schemas::v1::action::Action;
+use pact_schemas::v1::{self, Command, MembershipChanged, NodeRecord, Outcome, VclusterRecord};
 use pact_schemas::{NodeId, NodeSet, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
-use super::apply::apply_batch;
-use super::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
-use super::judged::judged_of;
-use super::records::{Blob, Head, Posting, RequestMemory, StoredEntry, Unnamed, Uploader, sha256};
-use super::requests::RequestHorizon;
-use super::tree::Tree;
-use super::view::StateView;
+use crate::action::rules;
+use crate::apply::apply_batch;
+use crate::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
+use crate::record::{
+    Blob, Head, Posting, RequestHorizon, RequestMemory, StoredEntry, Unnamed, Uploader,
+};
+use crate::tree::Tree;
+use crate::view::StateView;
 
+/// Everything that a journal keeps. Its fields may be set by hand, where a test begins with another
+/// state than an empty one.
 #[derive(Default)]
 pub struct Memory {
     pub head: Head,
@@ -43,6 +45,7 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Applies the commands of one Raft entry.
     pub fn apply(&mut self, commands: &[Command]) -> Vec<Outcome> {
         let applied = apply_batch(self, commands).unwrap();
         let changes = applied.changes;
@@ -100,36 +103,42 @@ impl Memory {
         applied.outcomes
     }
 
-    /// The command of a gateway that judged the right just now, unless it says itself what was judged.
+    /// The command of a gateway that judged the right just now, unless it says itself what was
+    /// judged.
     pub fn judging(&self, mut command: Command) -> Command {
-        let Some(action) = command.action.as_mut().and_then(|a| a.action.as_mut()) else {
-            return command;
-        };
-        let targets = match &*action {
+        let action = command.action.as_mut().and_then(|action| action.action.as_mut());
+        if let Some(action) = action
+            && let Some(judged) = self.judged_now(action)
+        {
+            *action = judged;
+        }
+        command
+    }
+
+    fn judged_now(&self, action: &Action) -> Option<Action> {
+        let targets = match action {
             Action::ExecRequest(exec) => exec.targets.clone(),
             Action::AssignNode(assign) => assign.targets.clone(),
             Action::ExtendWindow(extend) => extend.targets.clone(),
             Action::Rollback(v1::Rollback { scope, .. })
             | Action::ChangeBlacklist(v1::ChangeBlacklist { scope, .. }) => {
-                match scope.as_ref().and_then(|scope| scope.scope.as_ref()) {
-                    Some(v1::scope::Scope::Node(node)) => node.clone(),
-                    _ => return command,
+                match scope.as_ref()?.scope.as_ref()? {
+                    v1::scope::Scope::Node(node) => node.clone(),
+                    _ => return None,
                 }
             }
-            _ => return command,
+            _ => return None,
         };
-        let judged = judged_of(action).unwrap();
-        if let Ok(targets) = NodeSet::parse(&targets)
-            && judged.is_empty()
-        {
-            judged.extend(targets.iter().map(|node| v1::JudgedScope {
-                vcluster: self.nodes.get(node).and_then(|record| record.vcluster.clone()),
-                targets: node.to_string(),
-            }));
-        }
-        command
+        let says_nothing = rules(action).judged_in(Vec::new()).as_ref() == Some(action);
+        let targets = NodeSet::parse(&targets).ok().filter(|_| says_nothing)?;
+        let here = targets.iter().map(|node| v1::JudgedScope {
+            vcluster: self.nodes.get(node).and_then(|record| record.vcluster.clone()),
+            targets: node.to_string(),
+        });
+        rules(action).judged_in(here.collect())
     }
 
+    /// The entries, as they were made.
     pub fn decoded(&self) -> Vec<v1::Entry> {
         self.entries.iter().map(|stored| v1::Entry::decode(stored.entry.clone()).unwrap()).collect()
     }
@@ -217,146 +226,5 @@ impl StateView for Memory {
     fn expiring(&self, until_nanos: i64, limit: usize) -> Vec<Expiry> {
         let due = self.expiries.iter().take_while(|(at, _, _)| *at <= until_nanos);
         due.take(limit).cloned().collect()
-    }
-}
-
-/// Commands as the proposer makes them, at a leader time that moves by a millisecond.
-pub struct Commands {
-    pub now_nanos: i64,
-    next_id: u64,
-}
-
-pub const START_NANOS: i64 = 1_800_000_000_000_000_000;
-
-impl Commands {
-    #[allow(clippy::new_without_default, reason = "a beginning, not a default")]
-    pub fn new() -> Self {
-        Self { now_nanos: START_NANOS, next_id: 0 }
-    }
-
-    pub fn id(&mut self) -> String {
-        self.next_id += 1;
-        let millis = u64::try_from(self.now_nanos / 1_000_000).unwrap();
-        format!("{:08x}-{:04x}-7000-8000-{:012x}", millis >> 16, millis & 0xffff, self.next_id)
-    }
-
-    pub fn make(&mut self, action: Action) -> Command {
-        let id = self.id();
-        Command { request_id: Some(id), ..self.bare(action) }
-    }
-
-    /// A chunk as a node sends it.
-    pub fn put_by(&mut self, node: &str, plain: &[u8]) -> Command {
-        let mut command = self.bare(put(plain));
-        let author = command.author.as_mut().unwrap();
-        author.subject = format!("node:{node}");
-        author.kind = v1::PrincipalKind::Node.into();
-        command
-    }
-
-    pub fn bare(&mut self, action: Action) -> Command {
-        self.now_nanos += 1_000_000;
-        Command {
-            version: 1,
-            time: Some(pact_schemas::convert::timestamp(self.now_nanos)),
-            author: Some(v1::Principal {
-                subject: "alice".to_owned(),
-                issuer: "https://idp.example".to_owned(),
-                kind: v1::PrincipalKind::Human.into(),
-                roles: vec!["pact-platform-admin".to_owned()],
-            }),
-            acting_role: "pact-platform-admin".to_owned(),
-            request_id: None,
-            policy_ref: "default@1".to_owned(),
-            action: Some(v1::Action { action: Some(action) }),
-        }
-    }
-}
-
-pub fn register(node: &str, mac: u8) -> Action {
-    Action::RegisterNode(v1::RegisterNode {
-        node: node.to_owned(),
-        identity: Some(v1::HardwareIdentity {
-            macs: vec![format!("0c:42:a1:00:00:{mac:02x}")],
-            bmc_serial: None,
-            hardware_ids: Vec::new(),
-        }),
-        replace: false,
-    })
-}
-
-pub fn exec(targets: &str, argv: &[&str]) -> Action {
-    Action::ExecRequest(v1::ExecRequest {
-        targets: targets.to_owned(),
-        argv: argv.iter().map(|a| (*a).to_owned()).collect(),
-        stdin: false,
-        timeout_seconds: 60,
-        output_limit_bytes: 10 << 20,
-        judged: Vec::new(),
-    })
-}
-
-pub fn put(plain: &[u8]) -> Action {
-    Action::PutBlob(v1::PutBlob {
-        sha256: sha256(&[plain]).to_vec(),
-        compressed: zstd::bulk::compress(plain, 1).unwrap(),
-        size_bytes: u32::try_from(plain.len()).unwrap(),
-    })
-}
-
-pub fn policy(vcluster: &str, policy: v1::VclusterPolicy) -> Action {
-    Action::SetPolicy(v1::SetPolicy {
-        updates: vec![v1::PolicyUpdate { vcluster: vcluster.to_owned(), policy: Some(policy) }],
-    })
-}
-
-pub fn assign(targets: &str, vcluster: Option<&str>, mode: v1::AssignMode) -> Action {
-    Action::AssignNode(v1::AssignNode {
-        targets: targets.to_owned(),
-        vcluster: vcluster.map(str::to_owned),
-        mode: mode.into(),
-        judged: Vec::new(),
-    })
-}
-
-/// The action, judged where these nodes were.
-pub fn judged(mut action: Action, scopes: &[(Option<&str>, &str)]) -> Action {
-    let scopes = scopes.iter().map(|(vcluster, targets)| v1::JudgedScope {
-        vcluster: vcluster.map(str::to_owned),
-        targets: (*targets).to_owned(),
-    });
-    *judged_of(&mut action).unwrap() = scopes.collect();
-    action
-}
-
-pub fn ended(node: &str, spool: char, number: u64, grant_seq: u64) -> Action {
-    Action::NodeEvent(v1::NodeEvent {
-        node: node.to_owned(),
-        spool_id: spool.to_string().repeat(32),
-        number,
-        recorded: Some(pact_schemas::convert::timestamp(START_NANOS)),
-        body: Some(v1::node_event::Body::ExecEnded(v1::ExecEnded {
-            grant_seq,
-            finished: Some(v1::ExecFinished {
-                outcome: v1::ExecOutcome::Exited.into(),
-                exit_status: Some(0),
-                ..v1::ExecFinished::default()
-            }),
-        })),
-    })
-}
-
-/// First and last sequence and whether it was a retry; panics when it was refused.
-pub fn committed(outcome: &Outcome) -> (u64, u64, bool) {
-    match outcome.outcome.as_ref().unwrap() {
-        v1::outcome::Outcome::Committed(c) => (c.first_seq, c.last_seq, c.repeated_request),
-        v1::outcome::Outcome::Rejected(error) => panic!("refused: {error}"),
-    }
-}
-
-pub fn refused(outcome: &Outcome) -> &v1::Error {
-    match outcome.outcome.as_ref().unwrap() {
-        v1::outcome::Outcome::Committed(c) => panic!("committed as {}", c.first_seq),
-        v1::outcome::Outcome::Rejected(error) => error,
     }
 }

@@ -1,50 +1,30 @@
-//! Policies of vClusters, and what is recorded of refusals and reading.
+//! Policies of vClusters: how given keys are merged into them, and how large a vCluster may be.
 
-use pact_schemas::convert::{self, Scope, id, required, text};
-use pact_schemas::v1::{
-    EntryKind, PolicyUpdate, RecordAccess, RecordDenied, RejectEnrolment, SetPolicy,
-    VclusterPolicy, VclusterRecord, entry,
-};
-use pact_schemas::{NodeId, VclusterId};
+use pact_schemas::VclusterId;
+use pact_schemas::convert::{Scope, id, required};
+use pact_schemas::v1::{EntryKind, PolicyUpdate, VclusterPolicy, VclusterRecord, entry};
 use prost::Message as _;
 
-use super::declared::one_person_suffices;
-use super::refusal::Refusal;
-use super::working::{Draft, Working};
+use crate::checks::MAX_TEXT_BYTES;
+use crate::refusal::Refusal;
+use crate::working::{Draft, Working};
 
 /// Policies that one command may set.
 const MAX_UPDATES: usize = 64;
 /// Words of one list in a policy.
 const MAX_LIST: usize = 1_024;
-/// Longest text that is recorded of a refusal.
-const MAX_TEXT_BYTES: usize = 1_024;
 /// Bytes of an encoded vCluster: half of a reply, so that one always fits and two often do.
 const MAX_VCLUSTER_BYTES: usize = 256 * 1024;
 
-/// [`set_policy`] as a command of its own: of a platform admin, and where one person suffices.
-pub(crate) fn set_policy_alone(
-    work: &mut Working<'_>,
-    set: &SetPolicy,
-    may_set: bool,
-) -> Result<(), Refusal> {
-    if !may_set {
-        return Err(Refusal::NotPlatformAdmin);
-    }
-    for update in &set.updates {
-        one_person_suffices(work, &id(&update.vcluster, "PolicyUpdate.vcluster")?)?;
-    }
-    set_policy(work, set)
-}
-
 /// Merges policy keys into those of each vCluster, which comes into being with its first policy.
-pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), Refusal> {
-    if set.updates.is_empty() || set.updates.len() > MAX_UPDATES {
+pub(crate) fn set(work: &mut Working<'_>, updates: &[PolicyUpdate]) -> Result<(), Refusal> {
+    if updates.is_empty() || updates.len() > MAX_UPDATES {
         return Err(Refusal::Argument {
             field: "SetPolicy.updates",
             rule: "must name 1 to 64 vClusters",
         });
     }
-    for update in &set.updates {
+    for update in updates {
         let vcluster: VclusterId = id(&update.vcluster, "PolicyUpdate.vcluster")?;
         let given = required(update.policy.as_ref(), "PolicyUpdate.policy")?;
         let seq = work.next_seq();
@@ -72,8 +52,9 @@ pub(crate) fn set_policy(work: &mut Working<'_>, set: &SetPolicy) -> Result<(), 
     Ok(())
 }
 
-/// Whether a vCluster is small enough to be sent around with every question about it. One that is too large may become smaller.
-pub(super) fn check_size(
+/// Whether a vCluster is small enough to be sent around with every question about it. One that is
+/// too large may become smaller.
+pub(crate) fn check_size(
     vcluster: &VclusterId,
     before: &VclusterRecord,
     after: &VclusterRecord,
@@ -95,7 +76,8 @@ pub(super) fn check_size(
     Err(Refusal::VclusterTooLarge { vcluster: vcluster.clone(), bytes, list, list_bytes })
 }
 
-/// Keys that are given win; lists are replaced when they are given and not empty, and emptied when they are named as cleared.
+/// Keys that are given win; lists are replaced when they are given and not empty, and emptied when
+/// they are named as cleared.
 fn merged(
     vcluster: &VclusterId,
     old: VclusterPolicy,
@@ -137,7 +119,8 @@ fn merged(
     Ok(policy)
 }
 
-/// Without the lists that `new` clears. A list that is cleared and given has two meanings, so it is refused.
+/// Without the lists that `new` clears. A list that is cleared and given has two meanings, so it is
+/// refused.
 fn cleared(mut old: VclusterPolicy, new: &VclusterPolicy) -> Result<VclusterPolicy, Refusal> {
     let argument = |rule| Err(Refusal::Argument { field: "VclusterPolicy.cleared_lists", rule });
     for name in &new.cleared_lists {
@@ -179,79 +162,5 @@ fn check_policy(policy: &VclusterPolicy) -> Result<(), Refusal> {
     if !lists.iter().all(|l| l.len() <= MAX_LIST && l.iter().all(word)) {
         return argument("policy lists", "may hold 1,024 words of 1,024 bytes");
     }
-    Ok(())
-}
-
-fn short(value: &str, field: &'static str) -> Result<(), Refusal> {
-    text(value, field)?;
-    if value.len() > MAX_TEXT_BYTES {
-        return Err(Refusal::Argument { field, rule: "may have 1,024 bytes" });
-    }
-    Ok(())
-}
-
-/// A refusal that a verified principal met.
-pub(crate) fn denied(work: &mut Working<'_>, record: &RecordDenied) -> Result<(), Refusal> {
-    let scope = Scope::try_from(required(record.scope.as_ref(), "RecordDenied.scope")?)?;
-    let denied = required(record.denied.as_ref(), "RecordDenied.denied")?;
-    short(&denied.operation, "Denied.operation")?;
-    short(&denied.code, "Denied.code")?;
-    if denied.target.len() > MAX_TEXT_BYTES * 4 || denied.reason.len() > MAX_TEXT_BYTES {
-        return Err(Refusal::Argument {
-            field: "Denied",
-            rule: "may hold a target of 4 KiB and a reason of 1 KiB",
-        });
-    }
-    let message = format!("{} denied: {}", denied.operation, denied.code);
-    work.draft(Draft::new(
-        EntryKind::Denied,
-        scope,
-        message,
-        entry::Payload::Denied(denied.clone()),
-    ));
-    Ok(())
-}
-
-/// Reading, aggregated by the gateway.
-pub(crate) fn accessed(work: &mut Working<'_>, record: &RecordAccess) -> Result<(), Refusal> {
-    let scope = Scope::try_from(required(record.scope.as_ref(), "RecordAccess.scope")?)?;
-    let accessed = required(record.accessed.as_ref(), "RecordAccess.accessed")?;
-    short(&accessed.operation, "Accessed.operation")?;
-    convert::unix_nanos(accessed.minute.as_ref(), "Accessed.minute")?;
-    if accessed.count == 0 || accessed.target.len() > MAX_TEXT_BYTES * 4 {
-        return Err(Refusal::Argument {
-            field: "Accessed",
-            rule: "must count from 1 and name a target of 4 KiB at most",
-        });
-    }
-    let message = format!("{} {} times", accessed.operation, accessed.count);
-    work.draft(Draft::new(
-        EntryKind::Accessed,
-        scope,
-        message,
-        entry::Payload::Accessed(accessed.clone()),
-    ));
-    Ok(())
-}
-
-/// A first contact that was refused. Whoever made it may have claimed any name.
-pub(crate) fn enrolment_rejected(
-    work: &mut Working<'_>,
-    reject: &RejectEnrolment,
-) -> Result<(), Refusal> {
-    let rejected = required(reject.rejected.as_ref(), "RejectEnrolment.rejected")?;
-    short(&rejected.code, "EnrolmentRejected.code")?;
-    if [&rejected.node, &rejected.reason, &rejected.source].iter().any(|t| t.len() > MAX_TEXT_BYTES)
-    {
-        return Err(Refusal::Argument {
-            field: "EnrolmentRejected",
-            rule: "may hold texts of 1 KiB",
-        });
-    }
-    let known = NodeId::new(&rejected.node).ok().filter(|node| work.node(node).is_some());
-    let message = format!("enrolment rejected: {}", rejected.code);
-    let payload = entry::Payload::EnrolmentRejected(rejected.clone());
-    let scope = known.map_or(Scope::Global, Scope::Node);
-    work.draft(Draft::new(EntryKind::EnrolmentRejected, scope, message, payload));
     Ok(())
 }

@@ -3,9 +3,9 @@
 use pact_schemas::v1::{self, AssignMode, NodeState, VclusterPolicy, action::Action};
 use proptest::prelude::*;
 
-use super::declared::samples::{declaring, rolling_back};
-use super::memory::{Commands, Memory, assign, ended, exec, policy, register};
-use super::records::leaf_hash;
+use super::memory::Memory;
+use super::record::leaf_hash;
+use super::samples::{Commands, assign, declaring, ended, exec, policy, register, rolling_back};
 
 fn name() -> impl Strategy<Value = String> {
     (0..4_u8).prop_map(|n| format!("n{n}"))
@@ -45,7 +45,8 @@ fn commands(actions: Vec<(Action, bool)>) -> Vec<v1::Command> {
         .collect()
 }
 
-/// The commands as a gateway made them that judged each right in time, one in nine too early; and what became of them one by one.
+/// The commands as a gateway made them that judged each right in time, one in nine too early; and
+/// what became of them one by one.
 fn judged(commands: Vec<v1::Command>, state: &mut Memory) -> (Vec<v1::Command>, Vec<v1::Outcome>) {
     let at_first = Memory::default();
     let commands = commands.into_iter().enumerate().map(|(number, command)| {

@@ -1,12 +1,14 @@
 //! Why a command changes nothing, and how that is said on the wire.
 
+mod members;
+
 use pact_schemas::convert::{Scope, WireError};
 use pact_schemas::nodeset::NodeSetError;
 use pact_schemas::resource::PatternError;
 use pact_schemas::resource::change_set::ChangeSetError;
 use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId, v1};
 
-use super::members::MembersRefusal;
+pub(crate) use members::MembersRefusal;
 
 /// A command that was refused. Refusals change nothing and are not remembered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,30 +6,21 @@ use pact_schemas::v1::{self, Command};
 use pact_schemas::{RequestId, convert};
 use prost::Message as _;
 
-use super::judged;
-use super::records::{RequestMemory, sha256};
-use super::refusal::Refusal;
-use super::working::Working;
+use crate::record::{RequestHorizon, RequestMemory, sha256};
+use crate::refusal::Refusal;
+use crate::working::Working;
 
 /// Ids are remembered this long, unless there are more than [`MAX_REMEMBERED`].
 pub(crate) const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Ids that are remembered; about 400 MB of rows.
-pub(crate) const MAX_REMEMBERED: u64 = 4_000_000;
-/// However many there are, the horizon never comes nearer than this: a client's retries must meet their id.
-pub(crate) const NEAREST_HORIZON: Duration = Duration::from_secs(60);
+const MAX_REMEMBERED: u64 = 4_000_000;
+/// However many there are, the horizon never comes nearer than this: a client's retries must meet
+/// their id.
+const NEAREST_HORIZON: Duration = Duration::from_secs(60);
 /// An id may be this far ahead of leader time; more means that the client's clock is wrong.
 pub(crate) const MAX_AHEAD: Duration = Duration::from_secs(300);
 /// Ids that one tick forgets, so that a tick is no longer than a full batch.
-pub(crate) const FORGET_PER_TICK: usize = 20_000;
-
-/// How far back ids are remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RequestHorizon {
-    /// Ids made before this Unix millisecond are refused.
-    pub unix_milliseconds: u64,
-    /// Ids that are remembered.
-    pub remembered: u64,
-}
+const FORGET_PER_TICK: usize = 20_000;
 
 /// What becomes of a command with a request id.
 pub(crate) enum Admission {
@@ -47,25 +38,24 @@ fn now_milliseconds(time_nanos: i64) -> u64 {
     u64::try_from(time_nanos / 1_000_000).unwrap_or(0)
 }
 
-/// Checks a command's id; `None` for commands without one.
+/// Checks the id of a command, of which `digest` says who asks for what.
 pub(crate) fn admit(
     work: &Working<'_>,
-    command: &Command,
+    id: &str,
+    digest: [u8; 32],
     time_nanos: i64,
-) -> Result<Option<Admission>, Refusal> {
-    let Some(text) = &command.request_id else { return Ok(None) };
-    let id: RequestId = convert::id(text, "Command.request_id")?;
-    let digest = request_digest(command);
+) -> Result<Admission, Refusal> {
+    let id: RequestId = convert::id(id, "Command.request_id")?;
     if let Some(memory) = work.request(&id) {
         if memory.digest != digest {
             return Err(Refusal::RequestIdReused { id });
         }
-        return Ok(Some(Admission::Repeated(v1::Committed {
+        return Ok(Admission::Repeated(v1::Committed {
             first_seq: memory.first_seq,
             last_seq: memory.last_seq,
             time: Some(convert::timestamp(memory.time_nanos)),
             repeated_request: true,
-        })));
+        }));
     }
     let now = now_milliseconds(time_nanos);
     let horizon =
@@ -77,15 +67,15 @@ pub(crate) fn admit(
     if made > now.saturating_add(milliseconds(MAX_AHEAD)) {
         return Err(Refusal::RequestIdAhead { id, ahead_seconds: made.saturating_sub(now) / 1000 });
     }
-    Ok(Some(Admission::New { id, digest }))
+    Ok(Admission::New { id, digest })
 }
 
-/// Who asks for what, without the time at which it arrived and where the right to ask was judged.
-fn request_digest(command: &Command) -> [u8; 32] {
+/// Who asks for what, without the time at which it arrived. `asked` is the command's action without
+/// where the right to ask was judged, if that was.
+pub(crate) fn digest(command: &Command, asked: Option<v1::Action>) -> [u8; 32] {
     let author = command.author.as_ref();
     let subject = author.map_or("", |a| a.subject.as_str());
     let issuer = author.map_or("", |a| a.issuer.as_str());
-    let asked = command.action.as_ref().and_then(judged::without_judgement);
     let asked = asked.as_ref().or(command.action.as_ref());
     let action = asked.map(v1::Action::encode_to_vec).unwrap_or_default();
     sha256(&[issuer.as_bytes(), &[0], subject.as_bytes(), &[0], &action])
@@ -105,8 +95,9 @@ pub fn forgets(oldest: &RequestId, remembered: u64, now_milliseconds: u64) -> bo
     is_surplus || age > milliseconds(REMEMBERED_FOR)
 }
 
-/// Forgets what is too old or too much, a bounded number at a time; the horizon follows what was forgotten.
-pub(crate) fn tick(work: &mut Working<'_>, time_nanos: i64) {
+/// Forgets what is too old or too much, a bounded number at a time; the horizon follows what was
+/// forgotten.
+pub(crate) fn forget(work: &mut Working<'_>, time_nanos: i64) {
     let now = now_milliseconds(time_nanos);
     let horizon = work.horizon();
     let mut forgotten = 0_u64;
@@ -120,7 +111,8 @@ pub(crate) fn tick(work: &mut Working<'_>, time_nanos: i64) {
         work.staged.requests.insert(id, None);
     }
     if forgotten > 0 {
-        // Ids of the same millisecond that are still remembered are found before the horizon is looked at.
+        // Ids of the same millisecond that are still remembered are found before the horizon is
+        // looked at.
         work.staged.horizon = Some(RequestHorizon {
             unix_milliseconds: edge,
             remembered: horizon.remembered - forgotten,

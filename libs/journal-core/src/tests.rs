@@ -1,5 +1,6 @@
 //! Rules of the journal, one by one.
 
+mod actions;
 mod events;
 mod exec;
 mod judged;
@@ -14,12 +15,12 @@ use pact_schemas::v1::{
 use pact_schemas::{ErrorCode, NodeId};
 use prost::Message as _;
 
-use super::memory::{
-    Commands, Memory, START_NANOS, assign, committed, ended, exec, judged, policy, refused,
-    register,
-};
-use super::records::{Posting, leaf_hash, sha256};
+use super::memory::Memory;
+use super::record::{Posting, leaf_hash, sha256};
 use super::requests::{MAX_AHEAD, REMEMBERED_FOR};
+use super::samples::{
+    Commands, START_NANOS, assign, committed, ended, exec, judged, policy, refused, register,
+};
 
 fn code(outcome: &v1::Outcome) -> ErrorCode {
     refused(outcome).known_code()
@@ -68,7 +69,7 @@ fn entry_bytes_and_hashes_are_those_of_the_golden_file() {
         .iter()
         .map(|stored| format!("{} {}\n", hex(&stored.hash), hex(&stored.entry)));
     let made: String = lines.chain([format!("root {}\n", hex(&state.tree.root()))]).collect();
-    if made != include_str!("../../tests/golden/entries.txt") {
+    if made != include_str!("../tests/golden/entries.txt") {
         let path = std::env::temp_dir().join("entries.txt");
         std::fs::write(&path, &made).unwrap();
         panic!(

@@ -1,6 +1,7 @@
-//! The RFC 6962 Merkle tree over entry hashes, kept as full tiles of 256 and the incomplete right edge.
+//! The RFC 6962 Merkle tree over entry hashes, kept as full tiles of 256 and the incomplete right
+//! edge.
 
-use super::records::{TreeRow, sha256};
+use crate::record::{TreeRow, sha256};
 
 /// Hashes per tile: eight levels of the tree.
 pub const TILE_LEAVES: usize = 256;
@@ -91,7 +92,8 @@ impl Tree {
         }
     }
 
-    /// The tree of a stored row and the leaves after its full tiles; `None` when they cannot belong together.
+    /// The tree of a stored row and the leaves after its full tiles; `None` when they cannot belong
+    /// together.
     pub fn from_row(row: &TreeRow, leaves: Vec<Hash>) -> Option<Self> {
         if leaves.len() >= TILE_LEAVES {
             return None;

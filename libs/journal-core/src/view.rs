@@ -7,12 +7,12 @@ use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 
-use super::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
-use super::records::{
-    Blob, CertificateRow, Head, Posting, RequestMemory, StoredEntry, Unnamed, Uploader,
+use crate::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
+use crate::record::{
+    Blob, CertificateRow, Head, Posting, RequestHorizon, RequestMemory, StoredEntry, Unnamed,
+    Uploader,
 };
-use super::requests::RequestHorizon;
-use super::tree::{FullTile, Tree};
+use crate::tree::{FullTile, Tree};
 
 /// The state before a Raft entry. An implementation that cannot read does not return.
 pub trait StateView {

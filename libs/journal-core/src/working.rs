@@ -1,5 +1,6 @@
-//! The state as the next command sees it: what is stored, what earlier commands of the batch changed, and what this one
-//! has staged. A refused command leaves nothing behind, because only [`Working::keep`] moves staged changes on.
+//! The state as the next command sees it: what is stored, what earlier commands of the batch
+//! changed, and what this one has staged. A refused command leaves nothing behind, because only
+//! [`Working::keep`] moves staged changes on.
 
 mod declared;
 
@@ -7,20 +8,24 @@ use std::collections::BTreeSet;
 
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{
-    self, Command, Entry, EntryKind, MembershipChanged, NodeRecord, VclusterRecord,
+    self, Command, Entry, EntryKind, MembershipChanged, NodeRecord, NodeState, VclusterRecord,
 };
-use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
+use pact_schemas::{NodeId, NodeSet, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
-use super::records::{Head, Posting, RequestMemory, StoredEntry, Unnamed, Uploader, leaf_hash};
-use super::requests::RequestHorizon;
-use super::tree::Tree;
-use super::view::{Changes, StateView};
+use crate::node::{state_of, vcluster_of};
+use crate::record::{
+    Head, Posting, RequestHorizon, RequestMemory, StoredEntry, Unnamed, Uploader, leaf_hash,
+};
+use crate::refusal::Refusal;
+use crate::tree::Tree;
+use crate::view::{Changes, StateView};
 
 /// Version of the entry encoding.
 const ENTRY_VERSION: u32 = 1;
 
-/// Most nodes of one command whose own index names the entry; larger sets are found by vCluster and by reading on.
+/// Most nodes of one command whose own index names the entry; larger sets are found by vCluster and
+/// by reading on.
 const MAX_INDEXED_NODES: usize = 1_000;
 
 /// An entry before it has a sequence, a hash and its author.
@@ -62,6 +67,35 @@ impl Draft {
             changes: v1::ChangeSet::default(),
             ttl_seconds: None,
         }
+    }
+
+    /// An entry that concerns these nodes, which are in these vClusters.
+    pub(crate) fn on_nodes(
+        kind: EntryKind,
+        targets: &NodeSet,
+        vclusters: BTreeSet<Option<VclusterId>>,
+        message: String,
+        payload: v1::entry::Payload,
+    ) -> Self {
+        let scope = scope_of(targets, &vclusters);
+        Self {
+            vclusters: vclusters.into_iter().flatten().collect(),
+            nodes: targets.iter().cloned().collect(),
+            ..Self::new(kind, scope, message, payload)
+        }
+    }
+}
+
+/// The smallest scope that holds all targets.
+fn scope_of(targets: &NodeSet, vclusters: &BTreeSet<Option<VclusterId>>) -> Scope {
+    let mut nodes = targets.iter();
+    if let (Some(only), None) = (nodes.next(), nodes.next()) {
+        return Scope::Node(only.clone());
+    }
+    let mut vclusters = vclusters.iter();
+    match (vclusters.next(), vclusters.next()) {
+        (Some(Some(all)), None) => Scope::Vcluster(all.clone()),
+        _ => Scope::Global,
     }
 }
 
@@ -113,7 +147,8 @@ impl<'v> Working<'v> {
         self.drafts.clear();
     }
 
-    /// Makes the staged entries and keeps the staged changes. Returns first and last sequence, 0 and 0 for none.
+    /// Makes the staged entries and keeps the staged changes. Returns first and last sequence, 0
+    /// and 0 for none.
     pub(crate) fn keep(&mut self, command: &Command, time_nanos: i64) -> (u64, u64) {
         let drafts = std::mem::take(&mut self.drafts);
         let first = self.head.seq + 1;
@@ -213,6 +248,28 @@ impl<'v> Working<'v> {
         changed.cloned().or_else(|| self.base.node(node))
     }
 
+    /// A node, which is registered.
+    pub(crate) fn known(&self, node: &NodeId) -> Result<NodeRecord, Refusal> {
+        self.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })
+    }
+
+    /// A node that is not revoked.
+    pub(crate) fn live(&self, node: &NodeId) -> Result<NodeRecord, Refusal> {
+        let record = self.known(node)?;
+        if state_of(&record) == NodeState::Revoked {
+            return Err(Refusal::Revoked { node: node.clone() });
+        }
+        Ok(record)
+    }
+
+    /// A node that is not revoked, and the vCluster that it is in.
+    pub(crate) fn assigned(&self, node: &NodeId) -> Result<(NodeRecord, VclusterId), Refusal> {
+        let record = self.live(node)?;
+        let vcluster = vcluster_of(&record);
+        let vcluster = vcluster.ok_or_else(|| Refusal::NotAssigned { node: node.clone() })?;
+        Ok((record, vcluster))
+    }
+
     pub(crate) fn holder(&self, hardware: &str) -> Option<NodeId> {
         match self.staged.hardware.get(hardware).or_else(|| self.kept.hardware.get(hardware)) {
             Some(changed) => changed.clone(),
@@ -279,9 +336,4 @@ impl<'v> Working<'v> {
     pub(crate) fn has_blob(&self, sha256: &[u8; 32]) -> bool {
         self.kept.blobs.contains_key(sha256) || self.base.has_blob(sha256)
     }
-}
-
-/// The vCluster in a record; what was stored was checked before.
-pub(crate) fn vcluster_of(record: &NodeRecord) -> Option<VclusterId> {
-    record.vcluster.as_deref().and_then(|v| VclusterId::new(v).ok())
 }

@@ -1,6 +1,6 @@
 //! `blob`: a recorded chunk by its hash.
 
-use pact_journal_core::Blob;
+use pact_journal_core::record::Blob;
 use pact_schemas::v1::{self, BlobReply, BlobRequest};
 use pact_schemas::{ErrorCode, convert};
 

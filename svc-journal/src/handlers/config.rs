@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pact_identity::config_head::{self, ConfigDocument};
 use pact_identity::sign_config;
-use pact_journal_core::DeclaredScope;
+use pact_journal_core::declared::DeclaredScope;
 use pact_schemas::convert::{self, Scope, WireError, required};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{

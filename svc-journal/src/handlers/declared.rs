@@ -1,8 +1,10 @@
 //! `declared` and `plan`: what is declared, at any time, and what an action would change.
 
-use pact_journal_core::{
-    DeclaredScope, DeltaBeside, Plan, Planned, RequestHorizon, Tree, plan as planned,
-};
+use pact_journal_core::declared::DeclaredScope;
+use pact_journal_core::plan::{Plan, plan as planned};
+use pact_journal_core::planned::{DeltaBeside, Planned};
+use pact_journal_core::record::RequestHorizon;
+use pact_journal_core::tree::Tree;
 use pact_schemas::convert::{Scope, required};
 use pact_schemas::resource::{Change, ResourceKey};
 use pact_schemas::v1::{

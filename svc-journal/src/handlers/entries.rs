@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_journal_core::{Posting, StoredEntry};
+use pact_journal_core::record::{Posting, StoredEntry};
 use pact_schemas::convert::{Scope, id};
 use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord, EntryReply, EntryRequest};
 use pact_schemas::{ErrorCode, VclusterId};

@@ -1,8 +1,9 @@
 //! `up.event.*` and `up.recording`: what nodes report. Answered once it is committed, by any member.
 
 use pact_identity::Principal;
+use pact_journal_core::action::check_blob;
 use pact_journal_core::apply::COMMAND_VERSION;
-use pact_journal_core::{Uploader, check_blob};
+use pact_journal_core::record::Uploader;
 use pact_schemas::v1::{
     self, Action, Command, Committed, EventAck, NodeEvent, PutBlob, RecordingAck, action, outcome,
 };

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use openraft::BasicNode;
 use pact_journal_core::members::{MAX_MEMBERS, is_address};
-use pact_journal_core::sha256;
+use pact_journal_core::record::sha256;
 use pact_schemas::{MemberId, SiteName};
 
 /// A member in the configuration: `1:journal-1.mgmt:9444`.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pact_identity::{Holder, PactUri, uri_of_certificate};
-use pact_journal_core::sha256;
+use pact_journal_core::record::sha256;
 use pact_schemas::{MemberId, SiteName};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;

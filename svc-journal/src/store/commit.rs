@@ -1,7 +1,8 @@
 //! The changes of one Raft entry as one write batch.
 
 use pact_journal_core::apply::Applied;
-use pact_journal_core::{Changes, Head, StoredBatch};
+use pact_journal_core::record::{Head, StoredBatch};
+use pact_journal_core::view::Changes;
 use pact_schemas::NodeId;
 use prost::Message as _;
 use rocksdb::WriteBatch;

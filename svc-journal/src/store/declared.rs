@@ -14,7 +14,8 @@
 #[cfg(test)]
 mod tests;
 
-use pact_journal_core::{Changes, Declared, DeclaredScope, Expiry, Held, ScopeMark};
+use pact_journal_core::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
+use pact_journal_core::view::Changes;
 use pact_runtime::Timestamp;
 use pact_schemas::resource::{ResourceKey, Value};
 use pact_schemas::{NodeId, VclusterId, v1};

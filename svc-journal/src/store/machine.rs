@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openraft::storage::RaftStateMachine;
 use openraft::{ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use pact_journal_core::apply::apply_batch;
-use pact_journal_core::{Head, RequestHorizon, TILE_LEAVES, Tree, TreeRow};
+use pact_journal_core::record::{Head, RequestHorizon, TreeRow};
+use pact_journal_core::tree::{TILE_LEAVES, Tree};
 use pact_schemas::convert::Scope;
 use rocksdb::WriteBatch;
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use pact_journal_core::{
-    Blob, Posting, RequestMemory, StoredBatch, StoredEntry, Uploader, forgets,
-};
+use pact_journal_core::record::{Blob, Posting, RequestMemory, StoredBatch, StoredEntry, Uploader};
+use pact_journal_core::requests::forgets;
 use pact_schemas::v1::{MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use rocksdb::{Direction, IteratorMode};

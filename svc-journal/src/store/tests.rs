@@ -8,7 +8,7 @@ use openraft::entry::{FromAppData as _, RaftEntry as _};
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _, RaftStateMachine as _};
 use openraft::testing::log_id;
 use openraft::{RaftLogReader as _, RaftSnapshotBuilder as _};
-use pact_journal_core::Posting;
+use pact_journal_core::record::Posting;
 use pact_runtime::Clock;
 use pact_schemas::v1::{self, Command, action::Action};
 use pact_schemas::{NodeId, convert};

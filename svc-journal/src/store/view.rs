@@ -1,9 +1,9 @@
 //! How `apply` reads the state.
 
-use pact_journal_core::{
-    Blob, Declared, DeclaredScope, Expiry, Head, Held, RequestHorizon, RequestMemory, ScopeMark,
-    StateView, Tree, Unnamed, Uploader,
-};
+use pact_journal_core::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
+use pact_journal_core::record::{Blob, Head, RequestHorizon, RequestMemory, Unnamed, Uploader};
+use pact_journal_core::tree::Tree;
+use pact_journal_core::view::StateView;
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
@@ -19,7 +19,7 @@ use super::{declared, query};
 pub(crate) mod key {
     use pact_schemas::{NodeId, SpoolId};
 
-    use pact_journal_core::{Posting, Uploader};
+    use pact_journal_core::record::{Posting, Uploader};
 
     pub(crate) fn node(node: &str) -> Vec<u8> {
         [b"r", node.as_bytes()].concat()

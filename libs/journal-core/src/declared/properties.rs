@@ -9,11 +9,12 @@ use pact_schemas::{NodeId, VclusterId};
 use prop::sample::Index;
 use proptest::prelude::*;
 
-use super::plan::plan;
-use super::samples::{declaring, held, overlay, rollback_of, rolling_back, site};
 use super::{DeclaredScope, HeldKeys, ScopeMark, size_of};
-use crate::memory::{Commands, Memory, assign};
-use crate::working::{Working, vcluster_of};
+use crate::memory::Memory;
+use crate::node::vcluster_of;
+use crate::plan::plan;
+use crate::samples::{Commands, assign, declaring, held, overlay, rollback_of, rolling_back, site};
+use crate::working::Working;
 
 /// What happens in a history; rollbacks are resolved when their time has come.
 #[derive(Debug, Clone)]

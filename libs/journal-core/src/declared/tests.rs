@@ -12,13 +12,13 @@ use pact_schemas::v1::{
 };
 use pact_schemas::{ErrorCode, NodeId, VclusterId};
 
-use super::samples::{
-    apply, change, commit, delta, delta_of, file, held, overlay, packed, rollback_of, shown, site,
-    spec, text, update,
-};
 use super::{MAX_SCOPE_KEYS, ScopeMark};
-use crate::memory::{Commands, Memory, assign, committed, policy, put, refused};
-use crate::records::sha256;
+use crate::memory::Memory;
+use crate::record::sha256;
+use crate::samples::{
+    Commands, apply, assign, change, commit, committed, delta, delta_of, file, held, overlay,
+    packed, policy, put, refused, rollback_of, shown, site, spec, text, update,
+};
 
 const SECOND: i64 = 1_000_000_000;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::records::Uploader;
+use crate::record::Uploader;
 
 /// A capability report that is these chunks.
 fn reported(node: &str, number: u64, chunks: &[[u8; 32]]) -> Action {

@@ -1,11 +1,11 @@
 use pact_schemas::convert::Scope;
 
 use super::*;
-use crate::declared::samples::{commit, rollback_of};
+use crate::samples::{commit, rollback_of};
 
 /// Nodes a and b in ml, c in hpc, d in none.
 fn site() -> (Memory, Commands) {
-    crate::declared::samples::site()
+    crate::samples::site()
 }
 
 fn of(name: &str) -> Scope {

@@ -34,7 +34,8 @@ fn ids_beyond_the_horizon_and_from_the_future_are_refused() {
     let ahead = commands.make(exec("a", &["id"]));
     committed(&one(&mut state, commands.make(exec("a", &["id"]))));
     assert_eq!(code(&one(&mut state, old)), ErrorCode::RequestIdRefused);
-    // Its id is from now, the leader says it is more than five minutes earlier; entry time holds it to the last entry's.
+    // Its id is from now, the leader says it is more than five minutes earlier; entry time holds it
+    // to the last entry's.
     let (mut early, _) = with_nodes(&["a"]);
     let mut command = ahead;
     let now = commands.now_nanos - i64::try_from(MAX_AHEAD.as_nanos()).unwrap() - 10_000_000;

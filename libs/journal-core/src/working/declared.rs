@@ -5,12 +5,13 @@ use pact_schemas::resource::{Change, ResourceKey, change_set};
 use pact_schemas::v1::{BlobRef, VclusterRecord};
 use pact_schemas::{NodeId, VclusterId};
 
-use super::{Draft, Working, vcluster_of};
+use super::{Draft, Working};
 use crate::declared::{
-    Declared, DeclaredScope, Expiry, Held, HeldKeys, ScopeMark, checked_mark, size_of,
+    Declared, DeclaredScope, Expiry, Held, HeldKeys, MAX_SCOPE_BYTES, MAX_SCOPE_KEYS, ScopeMark,
+    size_of,
 };
-use crate::events::MAX_CHUNK_BYTES;
-use crate::records::{Blob, sha256};
+use crate::node::vcluster_of;
+use crate::record::{Blob, MAX_CHUNK_BYTES, sha256};
 use crate::refusal::Refusal;
 use crate::view::Changes;
 
@@ -139,8 +140,8 @@ impl Working<'_> {
         Ok(())
     }
 
-    /// Stages rows of a scope under an entry, and everything that follows from them. Refused when the scope would be larger
-    /// than a node takes.
+    /// Stages rows of a scope under an entry, and everything that follows from them. Refused when
+    /// the scope would be larger than a node takes.
     pub(crate) fn declare(
         &mut self,
         scope: &DeclaredScope,
@@ -195,7 +196,8 @@ impl Working<'_> {
                 }
             }
             DeclaredScope::Delta(vcluster, node) => {
-                // Deltas of a vCluster that the node has left wait there, and its record does not show them.
+                // Deltas of a vCluster that the node has left wait there, and its record does not
+                // show them.
                 if let Some(mut record) = self.node(node)
                     && vcluster_of(&record).as_ref() == Some(vcluster)
                 {
@@ -206,8 +208,9 @@ impl Working<'_> {
         }
     }
 
-    /// A node comes into a vCluster with this entry, or leaves. Returns what its record shows of its deltas. Deltas that wait
-    /// there count from now: who looked at others before cannot change these.
+    /// A node comes into a vCluster with this entry, or leaves. Returns what its record shows of
+    /// its deltas. Deltas that wait there count from now: who looked at others before cannot change
+    /// these.
     pub(crate) fn arrive(&mut self, node: &NodeId, to: Option<&VclusterId>, seq: u64) -> u64 {
         self.staged.configured.insert(Scope::Node(node.clone()), seq);
         let Some(vcluster) = to else { return 0 };
@@ -220,4 +223,16 @@ impl Working<'_> {
         marks.insert(seq, ScopeMark { seq, ..mark });
         seq
     }
+}
+
+/// A mark within its bounds.
+fn checked_mark(scope: &DeclaredScope, mark: ScopeMark) -> Result<(), Refusal> {
+    if mark.keys > MAX_SCOPE_KEYS || mark.size_bytes > MAX_SCOPE_BYTES {
+        return Err(Refusal::ScopeTooLarge {
+            scope: scope.to_scope(),
+            keys: mark.keys,
+            size_bytes: mark.size_bytes,
+        });
+    }
+    Ok(())
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use pact_identity::config_head::MAX_DOCUMENT_BYTES;
-use pact_journal_core::{DeclaredScope, Held, sha256};
+use pact_journal_core::declared::{DeclaredScope, Held};
+use pact_journal_core::record::sha256;
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, DeclaredDocument, DeclaredKey, VclusterPolicy};

@@ -128,9 +128,8 @@ fn a_delta_ends_with_its_time_and_is_never_revived() {
 #[test]
 fn a_tick_ends_a_bounded_number_and_the_next_goes_on() {
     let (mut state, mut commands) = site();
-    let names: Vec<String> = (0..crate::declared::expire::EXPIRED_PER_TICK + 10)
-        .map(|i| format!("sysctl/k{i:05}"))
-        .collect();
+    let names: Vec<String> =
+        (0..crate::action::EXPIRED_PER_TICK + 10).map(|i| format!("sysctl/k{i:05}")).collect();
     let changes: Vec<_> = names.iter().map(|name| change(name, None, Some(text("1")))).collect();
     let mut short = delta("a", "ml", &[], u64::MAX);
     let (set, chunks) = change_set::pack(&changes);

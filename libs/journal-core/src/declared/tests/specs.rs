@@ -144,7 +144,8 @@ fn large_sets_are_read_from_chunks_and_written_as_chunks() {
     }
     done(&mut state, &mut commands, action);
     assert_eq!(last(&state).change_chunks, set.chunks);
-    // Taken out again, the entry has the old values, which nobody proposed: apply stores those chunks itself.
+    // Taken out again, the entry has the old values, which nobody proposed: apply stores those
+    // chunks itself.
     let removed: Vec<_> = large.iter().map(|c| change(c.key.as_str(), None, None)).collect();
     let (set, chunks) = change_set::pack(&removed);
     for chunk in &chunks {
@@ -229,7 +230,7 @@ fn deltas_of_nodes_that_are_gone_are_in_nobodys_way() {
     done(&mut state, &mut commands, Action::RevokeNode(v1::RevokeNode { node: "b".to_owned() }));
     for value in ["2", "1"] {
         let action = apply("ml", &[("sysctl/a", value)]);
-        let planned = crate::plan(&state, &action, commands.now_nanos);
+        let planned = crate::plan::plan(&state, &action, commands.now_nanos);
         assert!(planned.scopes[0].conflicts.is_empty() && planned.scopes[0].absorbed.is_empty());
         done(&mut state, &mut commands, action);
     }

@@ -1,4 +1,4 @@
-//! A specification: overlays, merged key by key, with their policies. All or nothing.
+//! `apply`: a specification. Overlays, merged key by key, with their policies; all or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,37 +6,50 @@ use pact_schemas::convert::{Scope, enumeration, id};
 use pact_schemas::nodeset::MAX_TEXT_BYTES;
 use pact_schemas::resource::{Change, Kind, ResourceKey, Value, change_set};
 use pact_schemas::v1::{
-    self, ApplySpec, EntryKind, OnConflict, OverlayUpdate, SetPolicy, VclusterPolicy,
-    VclusterRecord, entry,
+    self, ApplySpec, EntryKind, OnConflict, OverlayUpdate, VclusterPolicy, VclusterRecord, entry,
 };
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
-use super::checks::{SHOWN_KEYS, declarable, one_person_suffices, read_changes, shown, value_of};
-use super::plan::{DeltaBeside, Differing, Planned};
-use super::{Declared, DeclaredScope, blacklist};
+use super::{Asked, Origin, Rules, Terms, blacklist};
+use crate::checks::{SHOWN_KEYS, declarable, read_changes, shown, value_of};
+use crate::declared::{Declared, DeclaredScope};
+use crate::node::vcluster_of;
+use crate::planned::{DeltaBeside, Differing, Planned};
 use crate::policy;
-use crate::records::Uploader;
+use crate::record::Uploader;
 use crate::refusal::Refusal;
-use crate::working::{Draft, Working, vcluster_of};
+use crate::rights::{is_platform_admin, one_person_suffices};
+use crate::working::{Draft, Working};
 
 /// Overlays of one specification; one entry is made for each.
 const MAX_OVERLAYS: usize = 64;
 /// Node deltas that one specification may meet: ending them is one write of the state.
 const MAX_DELTAS: usize = 100_000;
 
-/// Applies a specification. `may_create`: of a platform admin, who also sets policies.
-pub(crate) fn apply(
-    work: &mut Working<'_>,
-    spec: &ApplySpec,
-    may_create: bool,
-    time_nanos: i64,
-) -> Result<(), Refusal> {
-    let planned = plan(work, spec, may_create, time_nanos)?;
-    carry_out(work, spec, &planned)
+impl Rules for ApplySpec {
+    fn origin(&self) -> Origin {
+        Origin::Gateway(&["apply"])
+    }
+
+    fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
+        let planned = plan(work, self, is_platform_admin(asked.command), asked.time_nanos)?;
+        carry_out(work, self, &planned)?;
+        Ok(Terms::NONE)
+    }
+
+    fn try_out(
+        &self,
+        work: &mut Working<'_>,
+        time_nanos: i64,
+        scopes: &mut Vec<Planned>,
+    ) -> Result<(), Refusal> {
+        *scopes = plan(work, self, true, time_nanos)?;
+        carry_out(work, self, scopes)
+    }
 }
 
-/// What becomes of each overlay.
-pub(super) fn plan(
+/// What becomes of each overlay. `may_create`: of a platform admin, who also sets policies.
+fn plan(
     work: &Working<'_>,
     spec: &ApplySpec,
     may_create: bool,
@@ -171,8 +184,8 @@ fn decided(update: &OverlayUpdate) -> Result<BTreeMap<ResourceKey, Differing>, R
     Ok(decided)
 }
 
-/// The deltas of the same key that its new value meets: of the nodes that are in the vCluster. Others wait there, and are
-/// nobody's to decide about before their node comes back.
+/// The deltas of the same key that its new value meets: of the nodes that are in the vCluster.
+/// Others wait there, and are nobody's to decide about before their node comes back.
 fn beside(
     work: &Working<'_>,
     vcluster: &VclusterId,
@@ -197,11 +210,7 @@ fn beside(
 }
 
 /// Carries a plan out.
-pub(super) fn carry_out(
-    work: &mut Working<'_>,
-    spec: &ApplySpec,
-    planned: &[Planned],
-) -> Result<(), Refusal> {
+fn carry_out(work: &mut Working<'_>, spec: &ApplySpec, planned: &[Planned]) -> Result<(), Refusal> {
     let on_conflict: OnConflict = enumeration(spec.on_conflict, "ApplySpec.on_conflict")?;
     let otherwise = match on_conflict {
         OnConflict::Overwrite => Some(Differing::Overwrite),
@@ -215,7 +224,7 @@ pub(super) fn carry_out(
         return Err(differs(&undecided));
     }
     if !spec.policies.is_empty() {
-        policy::set_policy(work, &SetPolicy { updates: spec.policies.clone() })?;
+        policy::set(work, &spec.policies)?;
     }
     for (update, planned) in spec.overlays.iter().zip(planned) {
         carry_out_one(work, update, planned, otherwise)?;

@@ -3,36 +3,62 @@
 use pact_schemas::NodeId;
 use pact_schemas::convert::{Scope, bytes, required};
 use pact_schemas::resource::{Change, change_set};
-use pact_schemas::v1::{self, Command, EntryKind, JudgedScope, Rollback, entry};
+use pact_schemas::v1::action::Action;
+use pact_schemas::v1::entry::Payload;
+use pact_schemas::v1::{self, EntryKind, JudgedScope, PlanAction, Rollback, grant_payload};
 
-use super::checks::{message, named, node_in_vcluster, one_person_suffices};
-use super::plan::Planned;
-use super::{Declared, DeclaredScope, HeldKeys};
-use crate::judged;
-use crate::nodes::state_of;
+use super::{Asked, Granted, Origin, Rules, Terms};
+use crate::checks::{message, named};
+use crate::declared::{Declared, DeclaredScope, HeldKeys};
+use crate::node::vcluster_of;
+use crate::planned::Planned;
 use crate::refusal::Refusal;
-use crate::working::{Draft, Working, vcluster_of};
+use crate::rights::{self, one_person_suffices};
+use crate::working::{Draft, Working};
 
-/// Rolls a scope back.
-pub(crate) fn apply(
-    work: &mut Working<'_>,
-    command: &Command,
-    rollback: &Rollback,
-    time_nanos: i64,
-) -> Result<(), Refusal> {
-    if command.request_id.is_none() {
-        return Err(Refusal::RequestIdMissing);
+impl Rules for Rollback {
+    fn origin(&self) -> Origin {
+        Origin::Gateway(&["rollback"])
     }
-    let planned = plan(work, rollback, time_nanos)?;
-    carry_out(work, rollback, &planned)
+
+    fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
+        asked.once()?;
+        let planned = plan(work, self, asked.time_nanos)?;
+        carry_out(work, self, &planned)?;
+        Ok(Terms::NONE)
+    }
+
+    fn judged_in(&self, judged: Vec<JudgedScope>) -> Option<Action> {
+        Some(Action::Rollback(Self { judged, ..self.clone() }))
+    }
+
+    fn try_out(
+        &self,
+        work: &mut Working<'_>,
+        time_nanos: i64,
+        scopes: &mut Vec<Planned>,
+    ) -> Result<(), Refusal> {
+        *scopes = vec![plan(work, self, time_nanos)?];
+        scopes.iter().try_for_each(|planned| carry_out(work, self, planned))
+    }
+
+    /// Without a plan, nodes take it from their configuration.
+    fn is_granted(&self) -> bool {
+        !self.plan_sha256.is_empty()
+    }
+
+    fn granted(&self, done: Payload, _terms: Terms) -> Option<Granted> {
+        let Payload::RollbackDone(done) = done else { return None };
+        Some(Granted {
+            operation: "rollback",
+            targets: done.targets,
+            action: grant_payload::Action::Plan(PlanAction { sha256: self.plan_sha256.clone() }),
+        })
+    }
 }
 
 /// What becomes of the scope.
-pub(super) fn plan(
-    work: &Working<'_>,
-    rollback: &Rollback,
-    time_nanos: i64,
-) -> Result<Planned, Refusal> {
+fn plan(work: &Working<'_>, rollback: &Rollback, time_nanos: i64) -> Result<Planned, Refusal> {
     let argument = |field, rule| Err(Refusal::Argument { field, rule });
     let scope = Scope::try_from(required(rollback.scope.as_ref(), "Rollback.scope")?)?;
     match (&scope, rollback.to_seq, rollback.discard_drift) {
@@ -60,12 +86,12 @@ fn declared_scope(
 ) -> Result<DeclaredScope, Refusal> {
     match scope {
         Scope::Node(node) => {
-            let (record, vcluster) = node_in_vcluster(work, node)?;
-            judged::node_still_there(node, &record, judged)?;
+            let (record, vcluster) = work.assigned(node)?;
+            rights::node_still_there(node, &record, judged)?;
             Ok(DeclaredScope::Delta(vcluster, node.clone()))
         }
         Scope::Vcluster(vcluster) if work.vcluster(vcluster).is_some() => {
-            judged::nothing_judged(judged)?;
+            rights::nothing_judged(judged)?;
             Ok(DeclaredScope::Overlay(vcluster.clone()))
         }
         Scope::Vcluster(vcluster) => Err(Refusal::UnknownVcluster { vcluster: vcluster.clone() }),
@@ -83,11 +109,8 @@ fn plan_discard(
 ) -> Result<Planned, Refusal> {
     bytes::<32>(&rollback.drift_digest, "Rollback.drift_digest")?;
     bytes::<32>(&rollback.plan_sha256, "Rollback.plan_sha256")?;
-    let record = work.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
-    if state_of(&record) == v1::NodeState::Revoked {
-        return Err(Refusal::Revoked { node: node.clone() });
-    }
-    judged::node_still_there(node, &record, &rollback.judged)?;
+    let record = work.live(node)?;
+    rights::node_still_there(node, &record, &rollback.judged)?;
     if let Some(vcluster) = vcluster_of(&record) {
         one_person_suffices(work, &vcluster)?;
     }
@@ -138,7 +161,7 @@ fn plan_restore(
 }
 
 /// Carries a plan out.
-pub(super) fn carry_out(
+fn carry_out(
     work: &mut Working<'_>,
     rollback: &Rollback,
     planned: &Planned,
@@ -159,7 +182,7 @@ pub(super) fn carry_out(
         EntryKind::Rollback,
         planned.scope.clone(),
         message(&rollback.message, otherwise)?,
-        entry::Payload::RollbackDone(v1::RollbackDone {
+        Payload::RollbackDone(v1::RollbackDone {
             to_seq: rollback.to_seq,
             drift_digest: match rollback.to_seq {
                 Some(_) => Vec::new(),

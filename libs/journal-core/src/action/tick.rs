@@ -1,14 +1,17 @@
-//! The end of deltas whose time is over: an entry for each, made by the leader's tick.
+//! What time alone ends: remembered request ids, and deltas, with an entry for each. The leader
+//! ticks by itself.
 
 use std::collections::BTreeMap;
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::{Change, ResourceKey};
-use pact_schemas::v1::{self, EntryKind, entry};
+use pact_schemas::v1::{self, EntryKind, Tick, entry};
 use prost::Message as _;
 
-use super::{Declared, DeclaredScope};
+use super::{Asked, Origin, Rules, Terms};
+use crate::declared::{Declared, DeclaredScope};
 use crate::refusal::Refusal;
+use crate::requests;
 use crate::working::{Draft, Working};
 
 /// Keys that one tick ends, so that a tick is no longer than a full batch. The next one goes on.
@@ -16,8 +19,20 @@ pub(crate) const EXPIRED_PER_TICK: usize = 4_096;
 /// Bytes of changes after which a tick stops: entries of one batch are one row.
 const BYTES_PER_TICK: usize = 2 * 1024 * 1024;
 
-/// Ends what is over, a bounded number at a time, the earliest first.
-pub(crate) fn tick(work: &mut Working<'_>, time_nanos: i64) -> Result<(), Refusal> {
+impl Rules for Tick {
+    fn origin(&self) -> Origin {
+        Origin::Unproposed
+    }
+
+    fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
+        requests::forget(work, asked.time_nanos);
+        expire(work, asked.time_nanos)?;
+        Ok(Terms::NONE)
+    }
+}
+
+/// Ends deltas that are over, a bounded number at a time, the earliest first.
+fn expire(work: &mut Working<'_>, time_nanos: i64) -> Result<(), Refusal> {
     let mut due: BTreeMap<DeclaredScope, Vec<Change>> = BTreeMap::new();
     let mut bytes = 0;
     for (_, scope, key) in work.expired(time_nanos, EXPIRED_PER_TICK) {

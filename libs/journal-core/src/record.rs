@@ -54,7 +54,8 @@ pub struct RequestMemory {
     /// Committed leader time, Unix nanoseconds.
     #[prost(int64, tag = "4")]
     pub time_nanos: i64,
-    /// For exec: the additions to the built-in command list at commit time, so that signing again gives the same grant.
+    /// For exec: the additions to the built-in command list at commit time, so that signing again
+    /// gives the same grant.
     #[prost(string, repeated, tag = "5")]
     pub exec_whitelist: Vec<String>,
     /// For exec: a target is in a regulated vCluster, so the node must be in strict mode.
@@ -98,6 +99,18 @@ pub struct TreeRow {
     pub levels: Vec<Vec<u8>>,
 }
 
+/// How far back request ids are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RequestHorizon {
+    /// Ids made before this Unix millisecond are refused.
+    pub unix_milliseconds: u64,
+    /// Ids that are remembered.
+    pub remembered: u64,
+}
+
+/// Largest chunk before compression.
+pub(crate) const MAX_CHUNK_BYTES: u32 = 256 * 1024;
+
 /// A stored chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
@@ -107,7 +120,8 @@ pub struct Blob {
     pub size_bytes: u32,
 }
 
-/// Who has sent the bytes of a chunk. Its digest is in logs and answers; only who knows the bytes may have them shown.
+/// Who has sent the bytes of a chunk. Its digest is in logs and answers; only who knows the bytes
+/// may have them shown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Uploader {
     /// A node: for its reports and its deltas.

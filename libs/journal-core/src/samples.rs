@@ -1,14 +1,156 @@
-//! Actions for tests of the rules.
+//! Commands and states for tests of the rules.
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::{Change, FileKind, FileValue, ResourceKey, Value, change_set};
-use pact_schemas::v1::{self, OnConflict, action::Action};
+use pact_schemas::v1::{self, Command, OnConflict, Outcome, action::Action};
 use pact_schemas::{NodeId, VclusterId};
 use proptest::prelude::*;
 
-use super::{DeclaredScope, HeldKeys};
-use crate::memory::{Commands, Memory, assign, committed, policy, register};
+use crate::action::rules;
+use crate::declared::{DeclaredScope, HeldKeys};
+use crate::memory::Memory;
+use crate::record::sha256;
 use crate::working::Working;
+
+/// Commands as the proposer makes them, at a leader time that moves by a millisecond.
+pub struct Commands {
+    pub now_nanos: i64,
+    next_id: u64,
+}
+
+pub const START_NANOS: i64 = 1_800_000_000_000_000_000;
+
+impl Commands {
+    #[allow(clippy::new_without_default, reason = "a beginning, not a default")]
+    pub fn new() -> Self {
+        Self { now_nanos: START_NANOS, next_id: 0 }
+    }
+
+    pub fn id(&mut self) -> String {
+        self.next_id += 1;
+        let millis = u64::try_from(self.now_nanos / 1_000_000).unwrap();
+        format!("{:08x}-{:04x}-7000-8000-{:012x}", millis >> 16, millis & 0xffff, self.next_id)
+    }
+
+    pub fn make(&mut self, action: Action) -> Command {
+        let id = self.id();
+        Command { request_id: Some(id), ..self.bare(action) }
+    }
+
+    /// A chunk as a node sends it.
+    pub fn put_by(&mut self, node: &str, plain: &[u8]) -> Command {
+        let mut command = self.bare(put(plain));
+        let author = command.author.as_mut().unwrap();
+        author.subject = format!("node:{node}");
+        author.kind = v1::PrincipalKind::Node.into();
+        command
+    }
+
+    pub fn bare(&mut self, action: Action) -> Command {
+        self.now_nanos += 1_000_000;
+        Command {
+            version: 1,
+            time: Some(pact_schemas::convert::timestamp(self.now_nanos)),
+            author: Some(v1::Principal {
+                subject: "alice".to_owned(),
+                issuer: "https://idp.example".to_owned(),
+                kind: v1::PrincipalKind::Human.into(),
+                roles: vec!["pact-platform-admin".to_owned()],
+            }),
+            acting_role: "pact-platform-admin".to_owned(),
+            request_id: None,
+            policy_ref: "default@1".to_owned(),
+            action: Some(v1::Action { action: Some(action) }),
+        }
+    }
+}
+
+pub fn register(node: &str, mac: u8) -> Action {
+    Action::RegisterNode(v1::RegisterNode {
+        node: node.to_owned(),
+        identity: Some(v1::HardwareIdentity {
+            macs: vec![format!("0c:42:a1:00:00:{mac:02x}")],
+            bmc_serial: None,
+            hardware_ids: Vec::new(),
+        }),
+        replace: false,
+    })
+}
+
+pub fn exec(targets: &str, argv: &[&str]) -> Action {
+    Action::ExecRequest(v1::ExecRequest {
+        targets: targets.to_owned(),
+        argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+        stdin: false,
+        timeout_seconds: 60,
+        output_limit_bytes: 10 << 20,
+        judged: Vec::new(),
+    })
+}
+
+pub fn put(plain: &[u8]) -> Action {
+    Action::PutBlob(v1::PutBlob {
+        sha256: sha256(&[plain]).to_vec(),
+        compressed: zstd::bulk::compress(plain, 1).unwrap(),
+        size_bytes: u32::try_from(plain.len()).unwrap(),
+    })
+}
+
+pub fn policy(vcluster: &str, policy: v1::VclusterPolicy) -> Action {
+    Action::SetPolicy(v1::SetPolicy {
+        updates: vec![v1::PolicyUpdate { vcluster: vcluster.to_owned(), policy: Some(policy) }],
+    })
+}
+
+pub fn assign(targets: &str, vcluster: Option<&str>, mode: v1::AssignMode) -> Action {
+    Action::AssignNode(v1::AssignNode {
+        targets: targets.to_owned(),
+        vcluster: vcluster.map(str::to_owned),
+        mode: mode.into(),
+        judged: Vec::new(),
+    })
+}
+
+/// The action, judged where these nodes were.
+pub fn judged(action: Action, scopes: &[(Option<&str>, &str)]) -> Action {
+    let scopes = scopes.iter().map(|(vcluster, targets)| v1::JudgedScope {
+        vcluster: vcluster.map(str::to_owned),
+        targets: (*targets).to_owned(),
+    });
+    rules(&action).judged_in(scopes.collect()).unwrap()
+}
+
+pub fn ended(node: &str, spool: char, number: u64, grant_seq: u64) -> Action {
+    Action::NodeEvent(v1::NodeEvent {
+        node: node.to_owned(),
+        spool_id: spool.to_string().repeat(32),
+        number,
+        recorded: Some(pact_schemas::convert::timestamp(START_NANOS)),
+        body: Some(v1::node_event::Body::ExecEnded(v1::ExecEnded {
+            grant_seq,
+            finished: Some(v1::ExecFinished {
+                outcome: v1::ExecOutcome::Exited.into(),
+                exit_status: Some(0),
+                ..v1::ExecFinished::default()
+            }),
+        })),
+    })
+}
+
+/// First and last sequence and whether it was a retry; panics when it was refused.
+pub fn committed(outcome: &Outcome) -> (u64, u64, bool) {
+    match outcome.outcome.as_ref().unwrap() {
+        v1::outcome::Outcome::Committed(c) => (c.first_seq, c.last_seq, c.repeated_request),
+        v1::outcome::Outcome::Rejected(error) => panic!("refused: {error}"),
+    }
+}
+
+pub fn refused(outcome: &Outcome) -> &v1::Error {
+    match outcome.outcome.as_ref().unwrap() {
+        v1::outcome::Outcome::Committed(c) => panic!("committed as {}", c.first_seq),
+        v1::outcome::Outcome::Rejected(error) => error,
+    }
+}
 
 pub fn key(text: &str) -> ResourceKey {
     text.parse().unwrap()

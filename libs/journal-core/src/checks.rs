@@ -1,17 +1,17 @@
 //! What several actions ask before they change anything.
 
-use pact_schemas::convert::{WireError, required};
+use pact_schemas::convert::{WireError, required, text};
 use pact_schemas::resource::{Change, ResourceKey, Value, change_set};
 use pact_schemas::v1;
-use pact_schemas::{NodeId, VclusterId};
 use prost::Message as _;
 
-use super::{Held, MAX_VALUE_BYTES};
-use crate::nodes::state_of;
-use crate::records::Uploader;
+use crate::declared::{Held, MAX_VALUE_BYTES};
+use crate::record::Uploader;
 use crate::refusal::Refusal;
-use crate::working::{Working, vcluster_of};
+use crate::working::Working;
 
+/// Longest text of a policy, and of what is recorded of a refusal.
+pub(crate) const MAX_TEXT_BYTES: usize = 1_024;
 /// Longest message of a person.
 const MAX_MESSAGE_BYTES: usize = 1_024;
 /// Keys that a payload names beside the changes; the changes have all of them.
@@ -19,38 +19,12 @@ const MAX_NAMED_KEYS: usize = 1_024;
 /// Bytes of such names.
 const MAX_NAMED_BYTES: usize = 64 * 1024;
 /// Keys that the text of a refusal names.
-pub(super) const SHOWN_KEYS: usize = 8;
+pub(crate) const SHOWN_KEYS: usize = 8;
 /// Characters of one of them.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// A node that may be acted on, and the vCluster that it is in.
-pub(super) fn node_in_vcluster(
-    work: &Working<'_>,
-    node: &NodeId,
-) -> Result<(v1::NodeRecord, VclusterId), Refusal> {
-    let record = work.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
-    if state_of(&record) == v1::NodeState::Revoked {
-        return Err(Refusal::Revoked { node: node.clone() });
-    }
-    let vcluster =
-        vcluster_of(&record).ok_or_else(|| Refusal::NotAssigned { node: node.clone() })?;
-    Ok((record, vcluster))
-}
-
-/// Refuses what needs a second person, for as long as nobody can be asked.
-pub(crate) fn one_person_suffices(
-    work: &Working<'_>,
-    vcluster: &VclusterId,
-) -> Result<(), Refusal> {
-    let policy = work.vcluster(vcluster).and_then(|record| record.policy).unwrap_or_default();
-    if policy.regulated == Some(true) || policy.two_person_approval == Some(true) {
-        return Err(Refusal::NeedsApproval { vcluster: vcluster.clone() });
-    }
-    Ok(())
-}
-
 /// The changes of a set, from the state where they are chunks, which whoever names them has sent.
-pub(super) fn read_changes(
+pub(crate) fn read_changes(
     work: &Working<'_>,
     by: &Uploader,
     set: Option<&v1::ChangeSet>,
@@ -58,15 +32,16 @@ pub(super) fn read_changes(
 ) -> Result<Vec<Change>, Refusal> {
     let own = |chunk: &v1::BlobRef| {
         let sha256 = chunk.sha256.as_slice().try_into().ok()?;
-        // What another has sent is as if it were not there: a digest is no secret, and says nothing here.
+        // What another has sent is as if it were not there: a digest is no secret, and says nothing
+        // here.
         work.has_uploaded(&sha256, by).then(|| work.chunk(chunk))?
     };
     Ok(change_set::unpack(required(set, field)?, own)?)
 }
 
-/// Whether a value may be declared: of bounded size, and with contents that whoever declares it has sent, if they are said to
-/// be kept.
-pub(super) fn declarable(
+/// Whether a value may be declared: of bounded size, and with contents that whoever declares it has
+/// sent, if they are said to be kept.
+pub(crate) fn declarable(
     work: &Working<'_>,
     by: &Uploader,
     key: &ResourceKey,
@@ -88,18 +63,18 @@ pub(super) fn declarable(
 }
 
 /// The line of a person, or what is said in its place. Control characters could forge another line.
-pub(super) fn message(text: &str, otherwise: String) -> Result<String, Refusal> {
-    if text.len() > MAX_MESSAGE_BYTES {
+pub(crate) fn message(given: &str, otherwise: String) -> Result<String, Refusal> {
+    if given.len() > MAX_MESSAGE_BYTES {
         return Err(Refusal::Argument { field: "message", rule: "may have 1,024 bytes" });
     }
-    if text.trim().is_empty() {
+    if given.trim().is_empty() {
         return Ok(otherwise);
     }
-    Ok(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+    Ok(given.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
 /// As many names as a payload takes.
-pub(super) fn named<'a>(keys: impl Iterator<Item = &'a ResourceKey>) -> Vec<String> {
+pub(crate) fn named<'a>(keys: impl Iterator<Item = &'a ResourceKey>) -> Vec<String> {
     let mut bytes = 0;
     let mut names = Vec::new();
     for key in keys.take(MAX_NAMED_KEYS) {
@@ -113,11 +88,20 @@ pub(super) fn named<'a>(keys: impl Iterator<Item = &'a ResourceKey>) -> Vec<Stri
 }
 
 /// A key as the text of a refusal shows it.
-pub(super) fn shown(key: &ResourceKey) -> String {
+pub(crate) fn shown(key: &ResourceKey) -> String {
     key.as_str().chars().take(SHOWN_CHARACTERS).collect()
 }
 
 /// The value of a live key.
-pub(super) fn value_of(held: Option<Held>) -> Option<Value> {
+pub(crate) fn value_of(held: Option<Held>) -> Option<Value> {
     held.map(|held| held.value)
+}
+
+/// Whether a text is there, and short.
+pub(crate) fn short(value: &str, field: &'static str) -> Result<(), Refusal> {
+    text(value, field)?;
+    if value.len() > MAX_TEXT_BYTES {
+        return Err(Refusal::Argument { field, rule: "may have 1,024 bytes" });
+    }
+    Ok(())
 }

@@ -1,30 +1,67 @@
-//! Keys that drift is not looked for at: lists of patterns of vClusters and nodes.
+//! `blacklist.add`, `blacklist.remove`: keys that drift is not looked for at, as patterns of a
+//! vCluster or a node.
 
 use pact_schemas::VclusterId;
 use pact_schemas::convert::{Scope, required};
 use pact_schemas::resource::KeyPatterns;
-use pact_schemas::v1::{self, ChangeBlacklist, EntryKind, NodeState, entry};
+use pact_schemas::v1::action::Action;
+use pact_schemas::v1::{self, ChangeBlacklist, EntryKind, JudgedScope, entry};
 
-use super::checks::one_person_suffices;
-use super::plan::Planned;
-use crate::judged;
-use crate::nodes::state_of;
+use super::{Asked, Origin, Rules, Terms};
+use crate::node::vcluster_of;
+use crate::planned::Planned;
 use crate::policy;
 use crate::refusal::Refusal;
-use crate::working::{Draft, Working, vcluster_of};
+use crate::rights::{self, one_person_suffices};
+use crate::working::{Draft, Working};
+
+impl Rules for ChangeBlacklist {
+    fn origin(&self) -> Origin {
+        Origin::Gateway(match (self.add.is_empty(), self.remove.is_empty()) {
+            (false, true) => &["blacklist.add"],
+            (true, false) => &["blacklist.remove"],
+            (true, true) | (false, false) => &[],
+        })
+    }
+
+    fn apply(&self, work: &mut Working<'_>, _asked: &Asked<'_>) -> Result<Terms, Refusal> {
+        let planned = plan(work, self)?;
+        carry_out(work, self, planned.scope)?;
+        Ok(Terms::NONE)
+    }
+
+    fn judged_in(&self, judged: Vec<JudgedScope>) -> Option<Action> {
+        Some(Action::ChangeBlacklist(Self { judged, ..self.clone() }))
+    }
+
+    fn try_out(
+        &self,
+        work: &mut Working<'_>,
+        _time_nanos: i64,
+        scopes: &mut Vec<Planned>,
+    ) -> Result<(), Refusal> {
+        let planned = plan(work, self)?;
+        let scope = planned.scope.clone();
+        *scopes = vec![planned];
+        carry_out(work, self, scope)
+    }
+}
 
 /// Adds and removes patterns. What is so already makes no entry.
-pub(crate) fn apply(work: &mut Working<'_>, change: &ChangeBlacklist) -> Result<(), Refusal> {
-    let planned = plan(work, change)?;
-    let old = present(work, &planned.scope);
+fn carry_out(
+    work: &mut Working<'_>,
+    change: &ChangeBlacklist,
+    scope: Scope,
+) -> Result<(), Refusal> {
+    let old = present(work, &scope);
     let mut new: Vec<String> =
         old.iter().filter(|pattern| !change.remove.contains(pattern)).cloned().collect();
     new.extend(change.add.iter().cloned());
-    set(work, planned.scope, old, new)
+    set(work, scope, old, new)
 }
 
 /// Whose list it is. Nothing declared changes.
-pub(super) fn plan(work: &Working<'_>, change: &ChangeBlacklist) -> Result<Planned, Refusal> {
+fn plan(work: &Working<'_>, change: &ChangeBlacklist) -> Result<Planned, Refusal> {
     let scope = Scope::try_from(required(change.scope.as_ref(), "ChangeBlacklist.scope")?)?;
     if change.add.is_empty() && change.remove.is_empty() {
         return Err(Refusal::Argument { field: "ChangeBlacklist", rule: "must name a pattern" });
@@ -34,16 +71,12 @@ pub(super) fn plan(work: &Working<'_>, change: &ChangeBlacklist) -> Result<Plann
             return Err(Refusal::UnknownVcluster { vcluster: vcluster.clone() });
         }
         Scope::Vcluster(vcluster) => {
-            judged::nothing_judged(&change.judged)?;
+            rights::nothing_judged(&change.judged)?;
             Some(vcluster.clone())
         }
         Scope::Node(node) => {
-            let record =
-                work.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
-            if state_of(&record) == NodeState::Revoked {
-                return Err(Refusal::Revoked { node: node.clone() });
-            }
-            judged::node_still_there(node, &record, &change.judged)?;
+            let record = work.live(node)?;
+            rights::node_still_there(node, &record, &change.judged)?;
             vcluster_of(&record)
         }
         Scope::Global => {

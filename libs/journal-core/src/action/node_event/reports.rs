@@ -18,12 +18,12 @@ const MAX_CHANGES: usize = 256;
 const MAX_HOLDERS: usize = 256;
 /// Longest text of a holder, or key that is named.
 const MAX_TEXT_BYTES: usize = 4_096;
-/// Bytes of a drift report without its changes: it stands in the node's record, of which pages are made.
-/// Holders that do not fit are left out.
+/// Bytes of a drift report without its changes: it stands in the node's record, of which pages are
+/// made. Holders that do not fit are left out.
 const MAX_DRIFT_BYTES: usize = 64 * 1024;
 
 /// The node's drift or its window is another: recorded, and shown in its record.
-pub(crate) fn drift_changed(
+pub(super) fn drift_changed(
     work: &mut Working<'_>,
     node: &NodeId,
     report: &DriftChanged,
@@ -57,7 +57,7 @@ pub(crate) fn drift_changed(
 }
 
 /// The node undid drift by itself.
-pub(crate) fn converged(
+pub(super) fn converged(
     work: &mut Working<'_>,
     node: &NodeId,
     report: &Converged,
@@ -80,7 +80,7 @@ pub(crate) fn converged(
 }
 
 /// The node could not undo everything. `false` when it names a rollback that was not asked of it.
-pub(crate) fn deferred(
+pub(super) fn deferred(
     work: &mut Working<'_>,
     node: &NodeId,
     report: &Deferred,
@@ -131,7 +131,7 @@ fn was_asked(work: &Working<'_>, node: &NodeId, seq: u64) -> bool {
 }
 
 /// Node and journal both changed something, or that was decided.
-pub(crate) fn conflict_changed(
+pub(super) fn conflict_changed(
     work: &mut Working<'_>,
     node: &NodeId,
     report: &ConflictChanged,

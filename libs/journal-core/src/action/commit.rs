@@ -5,39 +5,47 @@ use pact_schemas::resource::{Change, FileKind, Value, change_set};
 use pact_schemas::v1::{self, CommitDelta, EntryKind, entry};
 use pact_schemas::{NodeId, VclusterId};
 
-use super::checks::{
-    SHOWN_KEYS, declarable, message, named, node_in_vcluster, one_person_suffices, read_changes,
-    shown,
-};
-use super::plan::Planned;
-use super::{Declared, DeclaredScope};
-use crate::records::Uploader;
+use super::{Asked, Origin, Rules, Terms};
+use crate::checks::{SHOWN_KEYS, declarable, message, named, read_changes, shown};
+use crate::declared::{Declared, DeclaredScope};
+use crate::planned::Planned;
+use crate::record::Uploader;
 use crate::refusal::Refusal;
+use crate::rights::one_person_suffices;
 use crate::working::{Draft, Working};
 
-/// Shortest and longest life of a delta that ends by itself, in seconds: a quarter of an hour, ten days.
-pub(crate) const TTL_SECONDS: std::ops::RangeInclusive<u64> = 900..=864_000;
+/// Shortest and longest life of a delta that ends by itself, in seconds: a quarter of an hour, ten
+/// days.
+const TTL_SECONDS: std::ops::RangeInclusive<u64> = 900..=864_000;
 
-/// Commits a node's drift.
-pub(crate) fn apply(
-    work: &mut Working<'_>,
-    commit: &CommitDelta,
-    time_nanos: i64,
-) -> Result<(), Refusal> {
-    let planned = plan(work, commit, time_nanos)?;
-    carry_out(work, commit, &planned)
+impl Rules for CommitDelta {
+    fn origin(&self) -> Origin {
+        Origin::Gateway(&["commit"])
+    }
+
+    fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
+        let planned = plan(work, self, asked.time_nanos)?;
+        carry_out(work, self, &planned)?;
+        Ok(Terms::NONE)
+    }
+
+    fn try_out(
+        &self,
+        work: &mut Working<'_>,
+        time_nanos: i64,
+        scopes: &mut Vec<Planned>,
+    ) -> Result<(), Refusal> {
+        *scopes = vec![plan(work, self, time_nanos)?];
+        scopes.iter().try_for_each(|planned| carry_out(work, self, planned))
+    }
 }
 
 /// What becomes of the node's delta. `old` is what the node compared with.
-pub(super) fn plan(
-    work: &Working<'_>,
-    commit: &CommitDelta,
-    time_nanos: i64,
-) -> Result<Planned, Refusal> {
+fn plan(work: &Working<'_>, commit: &CommitDelta, time_nanos: i64) -> Result<Planned, Refusal> {
     let node: NodeId = id(&commit.node, "CommitDelta.node")?;
     let seen: VclusterId = id(&commit.vcluster, "CommitDelta.vcluster")?;
     bytes::<32>(&commit.drift_digest, "CommitDelta.drift_digest")?;
-    let (_, vcluster) = node_in_vcluster(work, &node)?;
+    let (_, vcluster) = work.assigned(&node)?;
     if vcluster != seen {
         return Err(Refusal::OtherVcluster { node, seen, vcluster });
     }
@@ -103,7 +111,7 @@ fn unchanged_since(
 }
 
 /// Carries a plan out.
-pub(super) fn carry_out(
+fn carry_out(
     work: &mut Working<'_>,
     commit: &CommitDelta,
     planned: &Planned,
