@@ -10,10 +10,9 @@
 //! - [`view`]: what the rules read, and what they change. [`record`], [`declared`], [`tree`]: what
 //!   is stored.
 //! - [`requests`]: exactly once. [`members`]: what can be said of the members of the journal.
-//!   [`planned`]: what becomes of a scope.
 //! - `working` is the state as the next command sees it, `rights` what the journal itself asks of
 //!   rights, `refusal` why a command changes nothing; `checks`, `policy`, `hardware`, `node`,
-//!   `bus_users` are what several actions share.
+//!   `bus_users`, `planned` are what several actions share.
 //! - `memory`, `samples` (feature `memory`): a state in maps, and commands for it.
 //!
 //! Absences: nothing in here reads a clock, draws a random value, touches a disk or a network, or
@@ -33,7 +32,7 @@ mod hardware;
 pub mod members;
 mod node;
 pub mod plan;
-pub mod planned;
+mod planned;
 mod policy;
 pub mod record;
 mod refusal;

@@ -9,15 +9,15 @@ use crate::declared::{Declared, DeclaredScope};
 
 /// A node's delta beside the overlay's new value of the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeltaBeside {
+pub(crate) struct DeltaBeside {
     /// Whose delta.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// Of which key.
-    pub key: ResourceKey,
+    pub(crate) key: ResourceKey,
     /// What the node declares.
-    pub node_value: Value,
+    pub(crate) node_value: Value,
     /// What the overlay is to declare.
-    pub overlay_value: Value,
+    pub(crate) overlay_value: Value,
     /// What the specification itself says about the key; `None`: nothing.
     pub(crate) decided: Option<Differing>,
 }
@@ -33,15 +33,15 @@ pub(crate) enum Differing {
 
 /// What becomes of one scope.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// Of the entry.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// In key order, as the entry will have them.
-    pub changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
     /// Deltas that differ from the new overlay.
-    pub conflicts: Vec<DeltaBeside>,
+    pub(crate) conflicts: Vec<DeltaBeside>,
     /// Deltas that say the same as the new overlay, and end.
-    pub absorbed: Vec<DeltaBeside>,
+    pub(crate) absorbed: Vec<DeltaBeside>,
     /// Keys of the past that had expired since.
     pub(crate) expired: Vec<ResourceKey>,
     /// Where the rows go; `None` when nothing declared changes.

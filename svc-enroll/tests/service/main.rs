@@ -140,7 +140,8 @@ async fn of_many_machines_that_come_at_once_one_is_enrolled() {
     let site = Site::start(300).await;
     site.ledger.lock().unwrap().register("n1");
     let keys: Vec<KeyPair> = (0..16).map(|_| KeyPair::new_user()).collect();
-    let contacts = keys.iter().map(|key| site.enroll("n1", &mac_of("n1"), key));
+    let mac = mac_of("n1");
+    let contacts = keys.iter().map(|key| site.enroll("n1", &mac, key));
     let answers = futures_util::future::join_all(contacts).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
     for refused in answers.into_iter().filter_map(Result::err) {

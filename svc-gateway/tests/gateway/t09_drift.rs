@@ -2,6 +2,7 @@
 
 use pact_schemas::ErrorCode;
 use pact_schemas::v1::{self, CommitRequest, EntryKind, WindowState, action::Action};
+use prost::Message as _;
 
 use crate::declared::node_scope;
 use crate::node::{Node, item};
@@ -110,8 +111,10 @@ async fn t09_a_retry_says_what_it_could_not_find_out() {
     // The node has not got that far (it lost its state), and the changes are in chunks that are not there.
     node.with(|m| (m.is_stuck, m.config_seq) = (true, 0));
     world.journal.with(|s| {
-        s.entries[0].changes.clear();
-        s.entries[0].change_chunks = vec![v1::BlobRef { sha256: vec![1; 32], size_bytes: 1 }];
+        let mut entry = s.journal.decoded().remove(0);
+        entry.changes.clear();
+        entry.change_chunks = vec![v1::BlobRef { sha256: vec![1; 32], size_bytes: 1 }];
+        s.journal.entries[0].entry = entry.encode_to_vec().into();
     });
     let second = client.commit(world.by(OPS, request)).await.unwrap().into_inner();
     assert_eq!((second.nodes[0].seq, second.nodes[0].settled.is_none()), (1, true));
@@ -186,7 +189,8 @@ async fn t09_windows_are_extended_where_there_are_any() {
     }
     let reply = client.extend(world.by(OPS, extend("n2"))).await.unwrap().into_inner();
     assert_eq!((reply.first_seq, reply.errors.len()), (0, 1), "nothing is written down");
-    let kinds = world.journal.with(|s| s.entries.iter().map(v1::Entry::kind).collect::<Vec<_>>());
+    let kinds = world.journal.with(|s| s.journal.decoded());
+    let kinds: Vec<EntryKind> = kinds.iter().map(v1::Entry::kind).collect();
     assert_eq!(kinds, [EntryKind::WindowExtended]);
     let long = v1::ExtendWindowRequest { minutes: 1_441, ..extend("n1") };
     let status = client.extend(world.by(OPS, long)).await.unwrap_err();
