@@ -5,7 +5,7 @@
 //! entry is committed; whoever acts on a node carries a grant that a member signs after it has applied the entry.
 //!
 //! - [`pact_journal_core`] has the rules, without clock, network or disk.
-//! - [`store`]: two RocksDBs, snapshots, whose folder it is.
+//! - [`consensus`]: what is replicated, and its encoding. [`store`]: two RocksDBs, snapshots, whose folder it is.
 //! - [`raft`]: consensus, batching, linearizable reads. [`peer`]: what members answer each other on 9444.
 //! - [`handlers`]: what the bus asks. [`announcements`]: what it is told.
 //! - [`config`], [`context`], [`service`], [`error`]: how it starts, what it holds, how it ends.
@@ -24,6 +24,7 @@ pub mod handlers;
 pub mod service;
 
 mod announcements;
+mod consensus;
 mod peer;
 mod raft;
 mod store;

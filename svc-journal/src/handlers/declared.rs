@@ -14,8 +14,9 @@ use super::config::documents::to_wire;
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
 use crate::store::declared::{Frozen, Rows, held_after, held_from, scope_mark};
+use crate::store::query::{node_in, read_head, read_head_in, vcluster_in};
 use crate::store::state::StateDb;
-use crate::store::view::{RocksView, node_in, read_head, read_head_in, vcluster_in};
+use crate::store::view::RocksView;
 
 /// Longest prefix: no key is longer.
 const MAX_PREFIX_BYTES: usize = pact_schemas::resource::MAX_KEY_BYTES;

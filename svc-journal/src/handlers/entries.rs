@@ -11,9 +11,9 @@ use pact_schemas::{ErrorCode, VclusterId};
 
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
+use crate::store::query::read_head;
 use crate::store::query::{self, EntryReader};
 use crate::store::state::StateDb;
-use crate::store::view::read_head;
 
 /// `last` at most.
 const MAX_LAST: u32 = 10_000;

@@ -8,8 +8,8 @@ use prost::Message as _;
 use rocksdb::WriteBatch;
 
 use super::declared::put_declared;
+use super::key::{self, HeadRow, HorizonRow};
 use super::state::{Family, StateDb, meta};
-use super::view::{HeadRow, HorizonRow, key};
 
 /// Puts everything that `applied` changed into the batch.
 pub(crate) fn put_changes(state: &StateDb, batch: &mut WriteBatch, applied: &Applied) {

@@ -23,8 +23,8 @@ use prost::Message;
 use rocksdb::{Direction, IteratorMode, Snapshot, WriteBatch};
 
 use super::fatal::OrFatal;
+use super::key::decoded;
 use super::state::{Family, StateDb};
-use super::view::decoded;
 
 /// Longer than any sequence: everything of a key lies before it.
 const AFTER_SEQUENCES: [u8; 9] = [0xff; 9];

@@ -15,11 +15,10 @@ use pact_schemas::{NodeId, convert};
 
 use super::log::LogStore;
 use super::machine::StateMachine;
-use super::query;
+use super::query::{self, read_head};
 use super::rows::OpenError;
 use super::state::StateCell;
-use super::view::read_head;
-use crate::raft::types::{CommandBatch, Entry, Vote};
+use crate::consensus::types::{CommandBatch, Entry, Vote};
 
 fn open_log(folder: &Path) -> Result<LogStore, OpenError> {
     LogStore::open(&folder.join("raft"), None, Clock::system())

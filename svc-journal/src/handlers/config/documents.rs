@@ -19,8 +19,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::store::declared::{Frozen, Rows, held_after};
 use crate::store::query;
+use crate::store::query::{node_in, read_head_in, vcluster_in};
 use crate::store::state::StateDb;
-use crate::store::view::{node_in, read_head_in, vcluster_in};
 
 /// Version of the documents.
 const VERSION: u32 = 1;

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::*;
-use crate::raft::types::{CommandBatch, Entry};
+use crate::consensus::types::{CommandBatch, Entry};
 use crate::store::machine::StateMachine;
 use crate::store::state::StateCell;
 
@@ -124,7 +124,7 @@ proptest! {
                 machine.apply([entry(index, batch.to_vec())]).await.unwrap();
             }
             let state = cell.load();
-            assert_eq!(crate::store::view::read_head(&state), memory.head);
+            assert_eq!(crate::store::query::read_head(&state), memory.head);
             compare(&*state, &memory);
             compare(&Frozen::of(&state), &memory);
             let built = machine.build_snapshot().await.unwrap();
@@ -156,7 +156,7 @@ async fn a_moment_is_not_changed_by_what_is_applied_later() {
     let scope = delta_of("ml", "a");
     let count = |rows: &dyn Rows| held_after(rows, &scope, u64::MAX, None).count();
     assert_eq!((count(&moment), count(&*state)), (0, 1));
-    let record = |rows: &dyn Rows| crate::store::view::node_in(rows, "a").unwrap().delta_seq;
+    let record = |rows: &dyn Rows| crate::store::query::node_in(rows, "a").unwrap().delta_seq;
     assert_eq!((record(&moment), record(&*state) > 0), (0, true));
 
     // Whoever announces configurations is told once it can be read.

@@ -7,7 +7,7 @@ use pact_schemas::v1::{self, Outcome};
 use prost::Message as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::store::snapshot::SnapshotFolder;
+use super::folder::SnapshotFolder;
 
 openraft::declare_raft_types!(
     /// Raft as the journal uses it.
