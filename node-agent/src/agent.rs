@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_bus::{Bus, BusConfig, ConnectionState};
+use pact_commands::Whitelist;
 use pact_identity::Verifier;
 use pact_runtime::{CancellationToken, Context, OnFailure, Pause, Timestamp, causes};
 use pact_schemas::v1;
@@ -35,7 +36,6 @@ use crate::rpc;
 use crate::spool::{self, Spool, SpoolError};
 use crate::time::{self, PlaneClock};
 use crate::uplink::Uplink;
-use crate::whitelist::Whitelist;
 
 pub use error::AgentError;
 

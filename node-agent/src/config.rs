@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pact_commands::Mode;
 use pact_runtime::config::{ConfigError, Loaded, Origin, seconds};
 use pact_schemas::resource::KeyPatterns;
 use pact_schemas::{NodeId, v1};
 
 use crate::drift::{self, FileSettings};
-use crate::whitelist::Mode;
 
 pub use keys::SCHEMA;
 

@@ -1,13 +1,13 @@
 //! `pact exec`
 
 mod call;
-mod changes;
 mod fold;
 mod screen;
 mod verdict;
 
 use std::time::Duration;
 
+use pact_commands::changes_state;
 use pact_schemas::error_code::ErrorCode;
 
 use crate::confirm::{self, YesArg};
@@ -15,7 +15,6 @@ use crate::failure::Failure;
 use crate::session::{Exit, Session};
 use crate::target::{ExcludeArg, Targets};
 
-use changes::changes_state;
 use screen::ExecScreen;
 use verdict::Verdict;
 

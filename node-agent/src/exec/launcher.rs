@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use pact_commands::WORKING_DIRECTORY;
 use pact_runtime::Clock;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
@@ -133,7 +134,7 @@ fn spawn(launch: Launch) -> io::Result<(Child, UnixStream)> {
     let mut command = std::process::Command::new(THIS_PROGRAM);
     command.arg0("pact-agent").arg(warden::WORD).arg(theirs.as_raw_fd().to_string());
     command.arg(program).args(argv);
-    command.env_clear().envs(environment).env(MARKER, &marker).current_dir("/");
+    command.env_clear().envs(environment).env(MARKER, &marker).current_dir(WORKING_DIRECTORY);
     prepare(&mut command, &theirs);
     let mut command = Command::from(command);
     let child = command

@@ -1,7 +1,7 @@
 //! Hardware: PCI and block devices, processors, accelerators.
 
-use crate::whitelist::grammar::{Command, Spelling};
-use crate::whitelist::kinds::{DEVICE_NODE, Kind, NUMBER, PCI, WORD};
+use crate::grammar::{Command, Spelling};
+use crate::kinds::{DEVICE_NODE, Kind, NUMBER, PCI, WORD};
 
 /// Operands of one command line at most.
 const MAX_DEVICES: usize = 32;

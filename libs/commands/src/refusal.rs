@@ -194,7 +194,8 @@ pub enum FileRefusal {
 pub(crate) fn shown(argument: &str) -> String {
     let cut: String = argument.chars().take(SHOWN_CHARS).collect();
     let more = if cut.len() < argument.len() { "…" } else { "" };
-    // Anything but printable ASCII is escaped: bidi overrides and control characters must not reach a terminal.
+    // Anything but printable ASCII is escaped: bidi overrides and control characters must not reach
+    // a terminal.
     let escaped = cut.chars().map(|c| {
         if c.is_ascii_graphic() || c == ' ' {
             c.to_string()

@@ -1,8 +1,8 @@
 //! Names, sizes, sums and kinds of files; mounts.
 
 use super::MAX_FILES;
-use crate::whitelist::grammar::{Command, Effect, Rule};
-use crate::whitelist::kinds::{Kind, NUMBER, SIZE, TEXT, WORD};
+use crate::grammar::{Command, Effect, Rule};
+use crate::kinds::{Kind, NUMBER, SIZE, TEXT, WORD};
 
 const HELP: [&str; 2] = ["--help", "--version"];
 const WHEN: Kind = Kind::OneOf(&["always", "never", "auto"]);

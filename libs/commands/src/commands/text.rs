@@ -1,8 +1,8 @@
 //! Contents of files: showing, counting, searching, comparing.
 
 use super::MAX_FILES;
-use crate::whitelist::grammar::{Command, Operands};
-use crate::whitelist::kinds::{COUNT, Kind, NUMBER, SECONDS, TEXT};
+use crate::grammar::{Command, Operands};
+use crate::kinds::{COUNT, Kind, NUMBER, SECONDS, TEXT};
 
 const HELP: [&str; 2] = ["--help", "--version"];
 const WHEN: Kind = Kind::OneOf(&["always", "never", "auto"]);
@@ -190,18 +190,10 @@ fn diff() -> Command {
 }
 
 fn echo() -> Command {
-    Command::new("echo").spelled(crate::whitelist::grammar::Spelling::Literal).each(
-        TEXT,
-        0,
-        usize::MAX,
-    )
+    Command::new("echo").spelled(crate::grammar::Spelling::Literal).each(TEXT, 0, usize::MAX)
 }
 
 /// `true`, which ignores what it is given.
 fn nothing() -> Command {
-    Command::new("true").spelled(crate::whitelist::grammar::Spelling::Literal).each(
-        TEXT,
-        0,
-        usize::MAX,
-    )
+    Command::new("true").spelled(crate::grammar::Spelling::Literal).each(TEXT, 0, usize::MAX)
 }

@@ -1,5 +1,5 @@
-//! The built-in list, by noun. Each function describes one program as released in current distributions; what a
-//! description leaves out is refused.
+//! The built-in list, by noun. Each function describes one program as released in current
+//! distributions; what a description leaves out is refused.
 
 mod files;
 mod hardware;
@@ -10,7 +10,7 @@ mod services;
 mod system;
 mod text;
 
-use super::grammar::Command;
+use crate::grammar::Command;
 
 /// File operands of one command line at most.
 pub(crate) const MAX_FILES: usize = 64;

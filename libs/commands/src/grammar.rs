@@ -1,20 +1,23 @@
 //! The vocabulary in which a command of the list is described, and its builder.
 //!
-//! A description is data: which options exist, what kind of value each takes, which operands follow. Nothing here
-//! decides anything; `parse` does, once, for all commands. What a description does not name is off the list, so an
-//! option added by a newer release of a program stays refused until somebody has read what it does.
+//! A description is data: which options exist, what kind of value each takes, which operands
+//! follow. Nothing here decides anything; `parse` does, once, for all commands. What a description
+//! does not name is off the list, so an option added by a newer release of a program stays refused
+//! until somebody has read what it does.
 
-use super::kinds::Kind;
-use super::parse::Parsed;
+use crate::kinds::{Kind, NAME};
+use crate::parse::Parsed;
 
 /// How a program reads its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spelling {
-    /// `getopt_long`: `-abc`, `-n5`, `-n 5`, `--long`, `--long=5`, options also after operands, `--` ends them.
+    /// `getopt_long`: `-abc`, `-n5`, `-n 5`, `--long`, `--long=5`, options also after operands,
+    /// `--` ends them.
     Bundled,
     /// Whole words (`-pm`, `--id=0`), anywhere.
     Words,
-    /// Whole words before the first operand only, a doubled dash means the same as a single one (`ip`).
+    /// Whole words before the first operand only, a doubled dash means the same as a single one
+    /// (`ip`).
     WordsFirst,
     /// Every argument is an operand (`echo`).
     Literal,
@@ -27,11 +30,13 @@ pub(crate) enum Value {
     None,
     /// A value, attached or as the next argument.
     Required(Kind),
-    /// A value; after a single-dash spelling only as the next argument (`ps`, for which `-uxe` has two meanings).
+    /// A value; after a single-dash spelling only as the next argument (`ps`, for which `-uxe` has
+    /// two meanings).
     Separate(Kind),
     /// Perhaps a value, attached only (`--color=never`, `-I10`).
     Attached(Kind),
-    /// Perhaps a value, attached or the next argument if it has the right shape (`journalctl -n 50`).
+    /// Perhaps a value, attached or the next argument if it has the right shape (`journalctl -n
+    /// 50`).
     Perhaps(Kind),
     /// Known and refused, for this reason.
     Refused(&'static str),
@@ -56,7 +61,8 @@ impl Opt {
 pub(crate) enum Operands {
     /// Between `min` and `max` operands of one kind.
     Each { kind: Kind, min: usize, max: usize },
-    /// One operand of kind `first` unless one of the options `unless` was given, then up to `max` of kind `rest` (`grep`).
+    /// One operand of kind `first` unless one of the options `unless` was given, then up to `max`
+    /// of kind `rest` (`grep`).
     Lead { first: Kind, unless: &'static [&'static str], rest: Kind, max: usize },
     /// A verb and what belongs to it; `or_nothing` when the program has a reading default.
     Verbs { verbs: Vec<Verb>, or_nothing: bool },
@@ -105,7 +111,8 @@ pub(crate) struct Command {
     pub(crate) effect: Effect,
     /// `-5` is an option of its own (`head`, `tail`, `grep`, `journalctl -b -1`).
     pub(crate) takes_bare_numbers: bool,
-    /// Options that make the program descend into directories: its file operands are then judged as trees.
+    /// Options that make the program descend into directories: its file operands are then judged as
+    /// trees.
     pub(crate) recursive: &'static [&'static str],
     /// First words with a grammar of their own (`nvidia-smi topo`).
     pub(crate) subcommands: Vec<Command>,
@@ -240,7 +247,7 @@ impl Command {
 
 /// No operands.
 pub(crate) fn none() -> Operands {
-    Operands::Each { kind: super::kinds::NAME, min: 0, max: 0 }
+    Operands::Each { kind: NAME, min: 0, max: 0 }
 }
 
 /// A verb that only reads.

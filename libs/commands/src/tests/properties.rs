@@ -1,14 +1,16 @@
-//! Generated command lines: nothing panics, and no argument that is opened as a file can be exchanged for a secret.
+//! Generated command lines: nothing panics, and no argument that is opened as a file can be
+//! exchanged for a secret.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use super::argv;
 use super::lines::{READING, lines};
-use super::{argv, node};
-use crate::whitelist::grammar::{Command, Value};
-use crate::whitelist::{FileRefusal, FileResolver, ResolvedFile, SystemFiles, Verdict, Whitelist};
+use super::recorded::{Recorded, node};
+use crate::grammar::{Command, Value};
+use crate::{FileRefusal, FileResolver, Files, ResolvedFile, Verdict, Whitelist, changes_state};
 
 const SECRETS: [&str; 6] = [
     "/etc/shadow",
@@ -21,7 +23,7 @@ const SECRETS: [&str; 6] = [
 
 /// Remembers which arguments were taken for files.
 struct Recording<'a> {
-    files: &'a SystemFiles,
+    files: &'a Files<Recorded>,
     asked: RefCell<Vec<String>>,
 }
 
@@ -46,15 +48,16 @@ impl FileResolver for Recording<'_> {
 }
 
 /// The files that an allowed line was taken to name.
-fn named_files(list: &Whitelist, line: &[String], files: &SystemFiles) -> Option<Vec<String>> {
+fn named_files(list: &Whitelist, line: &[String], files: &Files<Recorded>) -> Option<Vec<String>> {
     let recording = Recording { files, asked: RefCell::default() };
     let allowed = matches!(list.judge(line, &recording), Verdict::Allowed { .. });
     allowed.then(|| recording.asked.take())
 }
 
-/// Puts secrets in the place of every text that may be a file of an allowed line. The line must then be refused, or
-/// still name that file: the text exchanged was a pattern or the like then. Says how many were refused.
-fn exchange_files(list: &Whitelist, line: &[String], files: &SystemFiles) -> usize {
+/// Puts secrets in the place of every text that may be a file of an allowed line. The line must
+/// then be refused, or still name that file: the text exchanged was a pattern or the like then.
+/// Says how many were refused.
+fn exchange_files(list: &Whitelist, line: &[String], files: &Files<Recorded>) -> usize {
     let Some(named) = named_files(list, line, files) else { return 0 };
     let mut refused = 0;
     for name in &named {
@@ -79,7 +82,7 @@ fn exchange_files(list: &Whitelist, line: &[String], files: &SystemFiles) -> usi
 
 #[test]
 fn no_file_of_an_accepted_line_can_be_a_secret() {
-    let (_directory, files) = node();
+    let files = node();
     let list = Whitelist::builtin();
     let refused: usize =
         lines(READING).map(|line| exchange_files(&list, &argv(line), &files)).sum();
@@ -124,23 +127,23 @@ proptest! {
         words in prop::collection::vec((any::<prop::sample::Index>(), prop::option::weighted(0.1, ".{0,12}")), 0..6),
     ) {
         thread_local! {
-            static NODE: (tempfile::TempDir, SystemFiles, Whitelist) = {
-                let (directory, files) = node();
-                (directory, files, Whitelist::builtin())
-            };
+            static NODE: (Files<Recorded>, Whitelist) = (node(), Whitelist::builtin());
         }
-        NODE.with(|(_, files, list)| {
+        NODE.with(|(files, list)| {
             let commands: Vec<&Command> = list.commands.values().collect();
             let command = name.get(&commands);
             let vocabulary = vocabulary(command);
             let args = words.iter().map(|(word, any)| any.clone().unwrap_or_else(|| word.get(&vocabulary).clone()));
             let line: Vec<String> = std::iter::once(command.name.to_owned()).chain(args).collect();
             exchange_files(list, &line, files);
+            if let Verdict::Allowed { changes_state: changes, .. } = list.judge(&line, files) {
+                assert_eq!(changes_state(&line), changes, "{line:?}");
+            }
         });
     }
 
     #[test]
     fn any_words_are_judged(line in prop::collection::vec(any::<String>(), 0..6)) {
-        let _ = Whitelist::builtin().judge(&line, &SystemFiles::rooted("/nonexistent"));
+        let _ = Whitelist::builtin().judge(&line, &Files::new(Recorded::default()));
     }
 }

@@ -1,7 +1,8 @@
 //! What a single argument may look like.
 //!
-//! Only `Readable`, `NotADirectory`, `Metadata` and `MountPoint` name something in the file tree and are resolved. No
-//! other kind is ever opened by the program it is given to: `TEXT` is used for patterns, formats and echoed words only.
+//! Only `Readable`, `NotADirectory`, `Metadata` and `MountPoint` name something in the file tree
+//! and are resolved. No other kind is ever opened by the program it is given to: `TEXT` is used for
+//! patterns, formats and echoed words only.
 
 /// Most bytes of a shaped word; the longest honest ones are lists of column names.
 const MAX_WORD_BYTES: usize = 512;
@@ -28,7 +29,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether the text has this kind's form; kinds that are resolved in the file tree accept any form.
+    /// Whether the text has this kind's form; kinds that are resolved in the file tree accept any
+    /// form.
     pub(crate) fn fits(&self, text: &str) -> bool {
         match self {
             Self::Number { min, max } => {

@@ -1,7 +1,7 @@
 //! The node itself: names, time, memory, identity.
 
-use crate::whitelist::grammar::Command;
-use crate::whitelist::kinds::{Kind, NAME, NUMBER, SECONDS};
+use crate::grammar::Command;
+use crate::kinds::{Kind, NAME, NUMBER, SECONDS};
 
 const HELP: [&str; 2] = ["--help", "--version"];
 

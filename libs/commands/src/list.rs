@@ -1,44 +1,14 @@
-//! The command list: which command lines a node runs for somebody who is not in an emergency.
-//!
-//! A name says little about what a command does (`ip netns exec X sh`, `sysctl -w kernel.core_pattern=|…`,
-//! `date -f /etc/shadow`), and lists of forbidden arguments miss spellings (`cat etc/shadow`, `--fil=/etc/shadow`).
-//! So each command of the list has a grammar that covers its whole argument list; what it does not cover is off the list.
-//!
-//! Parts: `grammar` the vocabulary of descriptions, `kinds` the shapes of single arguments, `commands/` the descriptions,
-//! `parse` the matcher, `files` and `deny` the resolution of files against the readable tree, `refusal` the answers.
-//!
-//! Invariants, as absences: nothing here runs anything, reads a clock, looks at the network or keeps state. No command of
-//! the list can be given another program, a script, a pager or a file to write. No argument that is opened as a file
-//! escapes resolution. Abbreviated long options, though programs accept them, do not exist here.
-//!
-//! What the caller owes: run exactly the judged argv with `program`, with `environment` as the *whole* environment, in
-//! `WORKING_DIRECTORY`, without a terminal on standard output; and judge in a blocking task, because looking at files of
-//! a dead network mount can hang.
-//!
-//! What is weaker than it looks: a file is resolved here and opened later, so whoever can exchange a directory entry on
-//! the way can win a race (see `files`); `tail -F` opens names again on purpose; `systemctl show` and `journalctl -o
-//! verbose` print what units and core dumps carry, environments included, as systemd shows them to every local user.
-//! Programs that a site adds are taken with any arguments: that is what adding them means.
-
-mod commands;
-mod deny;
-mod files;
-mod grammar;
-mod kinds;
-mod parse;
-mod refusal;
-#[cfg(test)]
-mod tests;
+//! The built-in list and what a site adds to it: whether a command line runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::str::FromStr;
 
-pub use deny::PatternError;
-pub use files::{FileKind, FileResolver, ResolvedFile, SystemFiles, WORKING_DIRECTORY};
-use grammar::Command;
-use refusal::shown;
-pub use refusal::{Fault, FileRefusal, Refusal};
+use crate::commands;
+use crate::files::FileResolver;
+use crate::grammar::Command;
+use crate::mode::Mode;
+use crate::parse;
+use crate::refusal::{Fault, Refusal, shown};
 
 /// Arguments of one command line at most, the name included.
 const MAX_ARGUMENTS: usize = 256;
@@ -48,7 +18,8 @@ const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
 const MAX_ADDITIONS: usize = 256;
 /// Longest name of an added program.
 const MAX_NAME_BYTES: usize = 64;
-/// The whole environment of a listed command. Pagers are off, `TERM` keeps `top -b` content, `HOME` holds no settings.
+/// The whole environment of a listed command. Pagers are off, `TERM` keeps `top -b` content, `HOME`
+/// holds no settings.
 const ENVIRONMENT: [(&str, &str); 9] = [
     ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/"),
@@ -61,56 +32,13 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("LESSSECURE", "1"),
 ];
 
-/// How the agent uses the list (`[agent.shell] whitelist_mode`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Only what the list accepts runs.
-    Strict,
-    /// Everything runs; what is off the list comes with the refusal it would have met.
-    Learning,
-    /// Everything runs. Development only.
-    Bypass,
-}
-
-/// A mode that does not exist.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("whitelist mode {given:?} is not one of strict, learning, bypass")]
-pub struct UnknownMode {
-    /// The word given.
-    pub given: String,
-}
-
-impl FromStr for Mode {
-    type Err = UnknownMode;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "strict" => Ok(Self::Strict),
-            "learning" => Ok(Self::Learning),
-            "bypass" => Ok(Self::Bypass),
-            _ => Err(UnknownMode { given: text.to_owned() }),
-        }
-    }
-}
-
-impl Mode {
-    /// The word that `FromStr` reads.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Learning => "learning",
-            Self::Bypass => "bypass",
-        }
-    }
-}
-
 /// The judgement of one command line by the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// On the list.
     Allowed {
-        /// Absolute path of the program; its last component is the name, which some programs look at.
+        /// Absolute path of the program; its last component is the name, which some programs look
+        /// at.
         program: PathBuf,
         /// Whether running it changes the node.
         changes_state: bool,
@@ -154,7 +82,7 @@ pub enum AdditionError {
 /// The built-in list and a site's additions.
 #[derive(Debug, Clone)]
 pub struct Whitelist {
-    commands: BTreeMap<&'static str, Command>,
+    pub(crate) commands: BTreeMap<&'static str, Command>,
     additions: BTreeSet<String>,
 }
 
@@ -167,8 +95,8 @@ impl Whitelist {
         Self { commands, additions: BTreeSet::new() }
     }
 
-    /// Adds programs by bare name, with any arguments (a vCluster's `exec_whitelist`). Naming a command of the built-in
-    /// list changes nothing: its grammar stays.
+    /// Adds programs by bare name, with any arguments (a vCluster's `exec_whitelist`). Naming a
+    /// command of the built-in list changes nothing: its grammar stays.
     ///
     /// # Errors
     /// Names the first entry that is not a bare program name; nothing is added then.

@@ -1,15 +1,17 @@
 //! Reads an argument list by a command's description: the one matcher for all commands.
 //!
-//! It splits arguments exactly as the described program would (`Spelling`), because every difference between the two
-//! readings is a way round the list. It never guesses: an argument that no rule of the description covers is a fault.
+//! It splits arguments exactly as the described program would (`Spelling`), because every
+//! difference between the two readings is a way round the list. It never guesses: an argument that
+//! no rule of the description covers is a fault.
 
 use std::iter::Peekable;
 use std::slice::Iter;
 
-use super::files::{FileKind, FileResolver};
-use super::grammar::{Command, Effect, Operands, Opt, Rule, Spelling, Value, Verb};
-use super::kinds::Kind;
-use super::refusal::{Fault, FileRefusal, shown};
+use crate::disk::FileKind;
+use crate::files::FileResolver;
+use crate::grammar::{Command, Effect, Operands, Opt, Rule, Spelling, Value, Verb};
+use crate::kinds::Kind;
+use crate::refusal::{Fault, FileRefusal, shown};
 
 /// Digits of `-NUM` at most.
 const MAX_SHORTHAND_DIGITS: usize = 9;
@@ -144,7 +146,8 @@ impl Reader<'_> {
             Some((name, value)) => (name, Some(value)),
             None => (spelled, None),
         };
-        // `-w=5` means the value `=5` to getopt; whole words with one dash take no `=` except for `ip -c=…`.
+        // `-w=5` means the value `=5` to getopt; whole words with one dash take no `=` except for
+        // `ip -c=…`.
         let option =
             self.command.find(name).ok_or_else(|| Fault::UnknownOption { option: shown(arg) })?;
         if attached.is_some() && matches!(option.value, Value::None) {
@@ -338,7 +341,7 @@ impl Matcher<'_> {
         } else {
             self.files.resolve_file(text)?
         };
-        let harmless = HARMLESS_DEVICES.iter().any(|device| file.path.as_os_str() == *device);
+        let harmless = HARMLESS_DEVICES.contains(&file.path.as_str());
         match (kind, file.kind) {
             (Kind::NotADirectory, FileKind::Directory) => Err(FileRefusal::Directory),
             (Kind::Metadata, _)

@@ -1,11 +1,12 @@
 //! Units and their logs: `systemctl`, `journalctl`.
 
-use crate::whitelist::grammar::{Command, Operands, changes, none, reads};
-use crate::whitelist::kinds::{BOOT, JOURNAL_MATCH, Kind, LINES, NUMBER, TEXT, UNIT_PATTERN, WORD};
+use crate::grammar::{Command, Operands, changes, none, reads};
+use crate::kinds::{BOOT, JOURNAL_MATCH, Kind, LINES, NUMBER, TEXT, UNIT_PATTERN, WORD};
 
 /// Units of one command line at most.
 const MAX_UNITS: usize = 32;
-/// Units that end the node's work or open a console without login; targets and slices are left out as a whole.
+/// Units that end the node's work or open a console without login; targets and slices are left out
+/// as a whole.
 const OFF_LIMITS: [&str; 10] = [
     "debug-shell",
     "console-shell",
@@ -96,7 +97,7 @@ fn systemctl() -> Command {
         .operands(Operands::Verbs { verbs: verbs(), or_nothing: true })
 }
 
-fn verbs() -> Vec<crate::whitelist::grammar::Verb> {
+fn verbs() -> Vec<crate::grammar::Verb> {
     let units = || Operands::Each { kind: CHANGEABLE_UNIT, min: 1, max: MAX_UNITS };
     vec![
         reads(&["status"], UNIT_PATTERN, 0, MAX_UNITS),

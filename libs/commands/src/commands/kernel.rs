@@ -1,14 +1,15 @@
 //! The kernel: its log, its settings, its modules.
 
-use crate::whitelist::grammar::{Command, Effect, Rule};
-use crate::whitelist::kinds::{Kind, MODULE, NUMBER, TEXT};
-use crate::whitelist::parse::Parsed;
+use crate::grammar::{Command, Effect, Rule};
+use crate::kinds::{Kind, MODULE, NUMBER, TEXT};
+use crate::parse::Parsed;
 
 /// Arguments of one command line at most.
 const MAX_NAMES: usize = 32;
 
-/// Settings that may be written. A rule that ends in a dot covers everything below. What is not here is refused: many
-/// settings name programs that the kernel runs as root, or take protections away for good.
+/// Settings that may be written. A rule that ends in a dot covers everything below. What is not
+/// here is refused: many settings name programs that the kernel runs as root, or take protections
+/// away for good.
 const WRITABLE: [&str; 41] = [
     "vm.",
     "net.",
@@ -143,8 +144,9 @@ fn sysctl() -> Command {
         .effect(Effect::When(|parsed| parsed.operands.iter().any(|operand| operand.contains('='))))
 }
 
-/// `vm.swappiness`, `net/ipv4/conf/eth0.100/mtu`, `key=value`. Dots and slashes stand for each other depending on which
-/// comes first, so `..` can be spelled in many ways; two separators in a row are none of the honest ones.
+/// `vm.swappiness`, `net/ipv4/conf/eth0.100/mtu`, `key=value`. Dots and slashes stand for each
+/// other depending on which comes first, so `..` can be spelled in many ways; two separators in a
+/// row are none of the honest ones.
 const SETTING: Kind = Kind::Shape {
     says: "a kernel setting such as vm.swappiness, or setting=value",
     fits: |text| {

@@ -1,4 +1,5 @@
-//! The deny rules of the readable tree: path patterns, matched against paths that have already been resolved.
+//! The deny rules of the readable tree: path patterns, matched against paths that have already been
+//! resolved.
 
 use std::path::PathBuf;
 
@@ -7,11 +8,13 @@ const MAX_RULES: usize = 512;
 /// Longest pattern.
 const MAX_PATTERN_BYTES: usize = 512;
 
-/// What nobody reads through a listed command. `*` stays within a component, `**` is any number of components.
+/// What nobody reads through a listed command. `*` stays within a component, `**` is any number of
+/// components.
 ///
-/// Keys, credentials and password hashes anywhere (an image or container root below another path has them too); the
-/// parts of `/proc` that show memory and environments or lead into another process's files; kernel memory; files
-/// whose mere reading takes something away from others (`kmsg`, `trace_pipe`) or may hang the node.
+/// Keys, credentials and password hashes anywhere (an image or container root below another path
+/// has them too); the parts of `/proc` that show memory and environments or lead into another
+/// process's files; kernel memory; files whose mere reading takes something away from others
+/// (`kmsg`, `trace_pipe`) or may hang the node.
 const DEFAULT_RULES: &[&str] = &[
     "**/etc/shadow*",
     "**/etc/gshadow*",
@@ -180,14 +183,16 @@ impl DenyRules {
             .map(|(pattern, _)| pattern.as_str())
     }
 
-    /// An anchored rule that can deny something below this directory, with the place it points at. Floating rules
-    /// (`**/…`) can deny something below any directory; whether they do takes a look at the entries.
+    /// An anchored rule that can deny something below this directory, with the place it points at.
+    /// Floating rules (`**/…`) can deny something below any directory; whether they do takes a look
+    /// at the entries.
     pub(crate) fn reaches_below(&self, directory: &str) -> Option<(PathBuf, &str)> {
         let parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
         let hit = self.rules.iter().find(|(_, rule)| {
             rule.first().is_some_and(|first| first != "**") && leads_into(rule, &parts)
         });
-        // `/etc` and `/` hold what the floating rules are about on every system, readable to this process or not.
+        // `/etc` and `/` hold what the floating rules are about on every system, readable to this
+        // process or not.
         let known =
             matches!(parts.as_slice(), [] | ["etc" | "root" | "home" | "dev" | "proc" | "run"]);
         hit.map(|(pattern, _)| (PathBuf::from(pattern), pattern.as_str()))

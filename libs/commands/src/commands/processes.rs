@@ -1,13 +1,13 @@
 //! Processes: `ps`, `top`, `htop`.
 //!
-//! `ps` reads its arguments in two dialects and, when the first fails, starts over in the other, in which `-e` means
-//! "show environments". The description therefore lets `-e` go only with options that cannot fail, and the BSD letters
-//! stand alone and have no `e`. The tests run the installed `ps` on generated command lines to see that none shows a
-//! process's environment.
+//! `ps` reads its arguments in two dialects and, when the first fails, starts over in the other, in
+//! which `-e` means "show environments". The description therefore lets `-e` go only with options
+//! that cannot fail, and the BSD letters stand alone and have no `e`. The tests run the installed
+//! `ps` on generated command lines to see that none shows a process's environment.
 
-use crate::whitelist::grammar::{Command, Rule};
-use crate::whitelist::kinds::{Kind, NAME, NUMBER, SECONDS, WORD};
-use crate::whitelist::parse::Parsed;
+use crate::grammar::{Command, Rule};
+use crate::kinds::{Kind, NAME, NUMBER, SECONDS, WORD};
+use crate::parse::Parsed;
 
 /// Letters of the BSD dialect that take no value and show no environment.
 const BSD_LETTERS: &str = "acfhHjlmnrsSTuvwx";
@@ -161,7 +161,8 @@ fn is_bsd(text: &str) -> bool {
     (1..=16).contains(&text.len()) && text.chars().all(|letter| BSD_LETTERS.contains(letter))
 }
 
-/// Whatever clashes with another option is an error of the first dialect and, with `-e`, an environment in the second.
+/// Whatever clashes with another option is an error of the first dialect and, with `-e`, an
+/// environment in the second.
 fn no_clash(parsed: &Parsed) -> Option<String> {
     let count = |keys: &[&str]| keys.iter().filter(|key| parsed.has(&[**key])).count();
     let known = [

@@ -1,10 +1,11 @@
 //! Links, addresses, routes, sockets, reachability.
 //!
-//! `ip` matches its keywords by prefix, so that a word which is no keyword here could be one there. Its changing verbs
-//! therefore take only words of the tables below, and a bare interface name only with a digit in it, as no keyword has.
+//! `ip` matches its keywords by prefix, so that a word which is no keyword here could be one there.
+//! Its changing verbs therefore take only words of the tables below, and a bare interface name only
+//! with a digit in it, as no keyword has.
 
-use crate::whitelist::grammar::{Command, Operands, Rule, Spelling, Verb, changes, reads};
-use crate::whitelist::kinds::{
+use crate::grammar::{Command, Operands, Rule, Spelling, Verb, changes, reads};
+use crate::kinds::{
     DESTINATION, HOST, IP_WORD, Kind, NAME, NUMBER, NUMBERED_INTERFACE, PREFIX, SECONDS,
     SOCKET_FILTER, WORD,
 };
