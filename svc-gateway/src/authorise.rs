@@ -9,8 +9,8 @@ use pact_schemas::operation::{Effect, Operation, Rpc};
 use pact_schemas::v1::{NodeRecord, NodeState, VclusterPolicy};
 use pact_schemas::{ErrorCode, NodeId, VclusterId, v1};
 
-use crate::auth::Caller;
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply};
 use crate::targets::Targets;
 
@@ -86,6 +86,12 @@ impl<'a> Asked<'a> {
             None => self.vclusters.iter().map(|v| format!("vc:{v}")).collect::<Vec<_>>().join(","),
         }
     }
+}
+
+/// The row of the operations table; its absence is a defect that the tests of the table rule out.
+pub(crate) fn operation(name: &str) -> Answer<&'static Operation> {
+    Operation::find(name)
+        .ok_or_else(|| ErrorCode::Internal.error(format!("{name} is not in the operations table")))
 }
 
 /// The right to do what was asked, as it is attested.

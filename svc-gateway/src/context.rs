@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_bus::Bus;
-use pact_identity::{Signer, TokenVerifier};
+use pact_identity::Signer;
 use pact_journal_client::{Journal, Patience};
 use pact_policy::Evaluator;
-use pact_runtime::{CancellationToken, Clock};
+use pact_runtime::Clock;
 use pact_schemas::{ErrorCode, NodeId, ServiceName, Subject};
-use tokio::sync::Semaphore;
 
 use crate::access::Records;
 use crate::config::ExecSettings;
+use crate::door::tokens::Tokens;
 use crate::error::Answer;
 use crate::plans::Plans;
-use crate::sessions::Sessions;
+use crate::stream::Streams;
 
 /// How long the journal is asked again. A read: two elections. A proposal: writes are accepted again within 5 s of a leader's
 /// death. With a node's part it stays under the 30 s that clients wait (contracts §3).
@@ -32,17 +32,13 @@ pub(crate) struct Gateway {
     pub(crate) bus: Bus,
     pub(crate) journal: Journal,
     pub(crate) policy: Evaluator,
-    pub(crate) tokens: Arc<TokenVerifier>,
+    pub(crate) tokens: Tokens,
     pub(crate) signer: Arc<Signer>,
     pub(crate) records: Records,
-    pub(crate) sessions: Sessions,
     pub(crate) exec: ExecSettings,
-    /// Room for streams from nodes, of all commands together.
-    pub(crate) node_streams: Arc<Semaphore>,
+    pub(crate) streams: Streams,
     /// Room for plans of rollbacks and promotions.
     pub(crate) plans: Plans,
-    /// Cancelled when the drain begins.
-    pub(crate) draining: CancellationToken,
 }
 
 /// The subject of a service's method.

@@ -30,11 +30,10 @@ use pact_schemas::v1::{self, EntryRecord, ExecInput, ExecOutput, ReadOutputReply
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::auth::Caller;
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::Answer;
-use crate::exec::operation;
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -82,7 +81,7 @@ macro_rules! api {
 
                 async fn $stream(&self, request: Request<$takes>) -> Result<Response<Self::$kind>, Status> {
                     let started = self.clock.monotonic();
-                    let answer = match self.authenticate(request.metadata()) {
+                    let answer = match self.tokens.authenticate(request.metadata()) {
                         Ok(caller) => Box::pin(Gateway::$stream(self, caller, request.into_inner())).await,
                         Err(error) => Err(error),
                     };
@@ -93,7 +92,7 @@ macro_rules! api {
             $(
                 async fn $method(&self, request: Request<$request>) -> Result<Response<$reply>, Status> {
                     let started = self.clock.monotonic();
-                    let answer = match self.authenticate(request.metadata()) {
+                    let answer = match self.tokens.authenticate(request.metadata()) {
                         Ok(caller) => Box::pin(Gateway::$method(self, caller, request.into_inner())).await,
                         Err(error) => Err(error),
                     };

@@ -19,7 +19,7 @@ use pact_schemas::FILE_DESCRIPTOR_SET;
 use pact_schemas::v1::enrollment_server::EnrollmentServer;
 use pact_schemas::v1::pact_server::PactServer;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
@@ -27,12 +27,12 @@ use tonic_health::server::HealthReporter;
 use crate::access::{Inbox, Records};
 use crate::config::{Config, KeyFiles, OidcSettings, SCHEMA, Settings};
 use crate::context::{Gateway, PATIENCE};
+use crate::door::tokens::Tokens;
 use crate::enrollment::Door;
 use crate::error::StartError;
-use crate::exec::{DRAIN_GRACE, MAX_NODE_STREAMS};
 use crate::listener::{self, Acceptor, Socket};
 use crate::plans::Plans;
-use crate::sessions::Sessions;
+use crate::stream::{DRAIN_GRACE, Streams};
 
 /// What the binary is.
 pub static SERVICE: Service = Service {
@@ -83,7 +83,8 @@ pub async fn serve(
     let clock = context.clock.clone();
     let tls = listener::tls_config(&settings.tls)?;
     let signer = Arc::new(signer(&settings)?);
-    let tokens = Arc::new(TokenVerifier::new(oidc(&settings.oidc))?);
+    let verifier = Arc::new(TokenVerifier::new(oidc(&settings.oidc))?);
+    let tokens = Tokens::new(Arc::clone(&verifier), clock.clone());
     let policy =
         Evaluator::start(settings.policy.site_bundle.clone(), Limits::default(), clock.clone())?;
     let bus = connect(&settings, &signer, &context).await?;
@@ -93,16 +94,20 @@ pub async fn serve(
         bus: bus.clone(),
         journal: Journal::new(bus.clone(), clock.clone(), PATIENCE),
         policy: policy.clone(),
-        tokens: Arc::clone(&tokens),
+        streams: Streams::new(
+            bus.clone(),
+            tokens.clone(),
+            clock.clone(),
+            settings.exec.streams_per_user,
+            context.supervisor.token(),
+        ),
+        tokens,
         signer,
         records,
-        sessions: Sessions::new(settings.exec.streams_per_user),
         exec: settings.exec,
-        node_streams: Arc::new(Semaphore::new(MAX_NODE_STREAMS)),
         plans: Plans::new(clock.clone()),
-        draining: context.supervisor.token(),
     };
-    watch_reloads(&context.supervisor, context.reload.clone(), tokens, policy);
+    watch_reloads(&context.supervisor, context.reload.clone(), verifier, policy);
     let door = Door::new(bus, clock.clone(), settings.enrollment);
     let (acceptor, sockets) = Acceptor::new(socket, tls, settings.allow_plaintext_loopback, clock);
     context.supervisor.spawn_owned("listener", |stop| acceptor.run(stop));

@@ -23,12 +23,11 @@ use super::nodes::request_id;
 use super::settle::by_presence;
 use crate::access::attest;
 use crate::ask::{Until, parted};
-use crate::auth::Caller;
-use crate::authorise::{Asked, Permit};
+use crate::authorise::{Asked, Permit, operation};
 use crate::changes::shown;
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::Answer;
-use crate::exec::operation;
 use crate::targets::{Condition, targets_of};
 use draft::Draft;
 

@@ -7,11 +7,10 @@ use pact_schemas::{ErrorCode, VclusterId};
 
 use super::nodes::request_id;
 use crate::access::attest;
-use crate::auth::Caller;
-use crate::authorise::{Asked, Permit};
+use crate::authorise::{Asked, Permit, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply, bad_request};
-use crate::exec::operation;
 use crate::targets::Targets;
 
 /// A node with its record, or a vCluster.

@@ -3,11 +3,10 @@
 use pact_schemas::v1::{self, NodeCapability, NodeRecord, NodeState};
 use pact_schemas::{ErrorCode, convert};
 
-use crate::auth::Caller;
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply};
-use crate::exec::operation;
 use crate::fanout;
 
 /// Largest report that is handed on: a node with many devices has some ten kilobytes.

@@ -6,11 +6,10 @@ use pact_schemas::v1::{
 
 use super::nodes::request_id;
 use crate::access::attest;
-use crate::auth::Caller;
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::Answer;
-use crate::exec::operation;
 
 impl Gateway {
     pub(super) async fn cluster_add(

@@ -18,12 +18,11 @@ use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId};
 use super::nodes::request_id;
 use crate::access::attest;
 use crate::ask::{Until, parted};
-use crate::auth::Caller;
-use crate::authorise::{Asked, Permit};
+use crate::authorise::{Asked, Permit, operation};
 use crate::changes::shown;
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
-use crate::exec::operation;
 use crate::fanout;
 use crate::request::for_node;
 

@@ -10,11 +10,10 @@ use pact_schemas::{ErrorCode, NodeId};
 use prost::Message as _;
 
 use crate::ask::{Until, parted};
-use crate::auth::Caller;
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply};
-use crate::exec::operation;
 use crate::fanout;
 
 /// One page of a node: the agent answers from a snapshot in its memory.

@@ -13,11 +13,10 @@ use super::nodes::request_id;
 use super::settle::subset;
 use crate::access::attest;
 use crate::ask::{Until, parted};
-use crate::auth::Caller;
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply};
-use crate::exec::operation;
 use crate::fanout;
 
 /// Longest extension: a day (authority.proto).

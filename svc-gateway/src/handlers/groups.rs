@@ -4,11 +4,10 @@ use pact_schemas::v1::{self, VclusterRecord, VclustersReply, VclustersRequest};
 use pact_schemas::{ErrorCode, VclusterId, convert};
 use prost::Message as _;
 
-use crate::auth::{Caller, sight};
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_request};
-use crate::exec::operation;
 use crate::targets::Condition;
 
 /// vClusters in one answer: beyond it gRPC clients refuse the message.

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use pact_schemas::v1::{self, ClusterReply, HealthItem, HealthState, NodeState};
 
-use crate::auth::Caller;
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::{Gateway, service_subject};
+use crate::door::tokens::Caller;
 use crate::error::Answer;
-use crate::exec::operation;
 use crate::targets::Condition;
 
 /// A health question is answered at once, or that is the answer.

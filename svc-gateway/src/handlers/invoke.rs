@@ -8,9 +8,9 @@ use pact_schemas::v1::{InvokeReply, InvokeRequest};
 use pact_schemas::{ErrorCode, NodeId, Subject, VclusterId, convert};
 
 use super::nodes::request_id;
-use crate::auth::Caller;
 use crate::authorise::Asked;
 use crate::context::{Gateway, node_subject, service_subject};
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
 use crate::fanout;
 use crate::targets::Targets;

@@ -9,12 +9,11 @@ use pact_schemas::v1::{
 use pact_schemas::{ErrorCode, NodeId, VclusterId};
 use prost::Message as _;
 
-use crate::auth::{Caller, Sight, sight};
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::changes::MAX_CHUNKS;
 use crate::context::Gateway;
+use crate::door::tokens::{Caller, Sight, sight};
 use crate::error::{Answer, bad_reply, bad_request};
-use crate::exec::operation;
 use crate::targets::Targets;
 
 /// Most entries of one `log` (gateway.proto).

@@ -12,11 +12,10 @@ use pact_schemas::v1::{ProposalResult, action::Action as Act};
 use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId, convert};
 
 use crate::access::attest;
-use crate::auth::{Caller, is_ops_anywhere, sight};
-use crate::authorise::{Asked, Permit};
+use crate::authorise::{Asked, Permit, operation};
 use crate::context::{Gateway, NOBODY, service_subject};
+use crate::door::tokens::{Caller, is_ops_anywhere, sight};
 use crate::error::{Answer, bad_request};
-use crate::exec::operation;
 use crate::targets::keyed;
 
 /// How long svc-enroll may take: it proposes, for at most as long as the gateway itself would.

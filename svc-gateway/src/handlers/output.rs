@@ -4,20 +4,17 @@ use pact_schemas::v1::{self, BlobReply, BlobRequest, ReadOutputReply, entry::Pay
 use pact_schemas::{ErrorCode, NodeId};
 
 use super::log::{decode, node_of};
-use crate::auth::{Caller, sight};
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_reply};
-use crate::exec::{operation, stopping};
-use crate::outlet::{self, Outflow};
+use crate::stream::{Drain, Outflow, Outlet};
 
 /// Pieces between the journal and the client; each is at most a chunk.
 const QUEUE: usize = 4;
 
 /// Largest chunk, uncompressed (docs/formats.md §1).
 const MAX_CHUNK_BYTES: usize = 256 * 1024;
-
-type Pieces = outlet::Outlet<ReadOutputReply>;
 
 impl Gateway {
     pub(super) async fn read_output(
@@ -26,7 +23,7 @@ impl Gateway {
         request: v1::ReadOutputRequest,
     ) -> Answer<Outflow<ReadOutputReply>> {
         self.authorise(&caller, Asked::of(operation("log.show")?)).await?;
-        let session = self.sessions.open(&caller.principal)?;
+        let session = self.streams.open(&caller)?;
         let shown = self.visible_entry(&sight(&caller.principal), request.seq).await?;
         let mut recorded = Vec::new();
         for record in shown.entry.iter().chain(&shown.outcomes) {
@@ -42,26 +39,16 @@ impl Gateway {
                 .error(format!("entry {} has no recorded output", request.seq))
                 .because("it is not the request or the outcome of a command, or the command has not ended"));
         }
-        let (pieces, last, receiver) = outlet::outlet(QUEUE, Some(session));
         let gateway = self.clone();
-        // Ends with the output or its client; its failure is said on the stream.
-        tokio::spawn(async move {
-            let work = gateway.send_output(recorded, pieces.clone());
-            let stop = async {
-                tokio::select! {
-                    error = gateway.until_refused(&caller) => error, // holds nothing
-                    () = gateway.until_drained() => stopping(), // holds nothing
-                }
-            };
-            Box::pin(outlet::serve(&gateway.clock, pieces, last, work, stop)).await;
-        });
-        Ok(receiver)
+        Ok(self.streams.start((caller, session), QUEUE, Drain::Finish, move |pieces| async move {
+            gateway.send_output(recorded, pieces).await
+        }))
     }
 
     async fn send_output(
         &self,
         recorded: Vec<(NodeId, Vec<v1::OutputSegment>)>,
-        pieces: Pieces,
+        pieces: Outlet<ReadOutputReply>,
     ) -> Option<v1::Error> {
         for (node, segments) in recorded {
             for segment in segments {

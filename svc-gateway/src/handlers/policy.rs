@@ -7,11 +7,10 @@ use pact_schemas::{VclusterId, convert};
 use super::apply::file_name;
 use super::nodes::request_id;
 use crate::access::attest;
-use crate::auth::Caller;
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
-use crate::exec::operation;
 
 impl Gateway {
     pub(super) async fn set_policy(

@@ -17,11 +17,10 @@ use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId};
 
 use super::apply::draft::Draft;
 use crate::ask::Until;
-use crate::auth::Caller;
-use crate::authorise::{Asked, Permit};
+use crate::authorise::{Asked, Permit, operation};
 use crate::context::Gateway;
+use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply, bad_request};
-use crate::exec::operation;
 use crate::fanout;
 
 /// What errors in the exported specification are named after; they would be defects.

@@ -21,11 +21,10 @@ use ring::digest::{Context, SHA256};
 use super::log::decode;
 use super::nodes::request_id;
 use crate::ask::Until;
-use crate::auth::{Caller, sight};
-use crate::authorise::{Asked, Permit};
+use crate::authorise::{Asked, Permit, operation};
 use crate::context::Gateway;
+use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_reply, bad_request};
-use crate::exec::operation;
 use crate::targets::Targets;
 use plan::Planned;
 

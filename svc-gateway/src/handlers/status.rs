@@ -10,11 +10,10 @@ use pact_schemas::v1::{
 use pact_schemas::{NodeId, VclusterId, convert};
 
 use super::log::decode;
-use crate::auth::{Caller, sight};
-use crate::authorise::Asked;
+use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
+use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_request};
-use crate::exec::operation;
 use crate::fanout;
 use crate::targets::Condition;
 

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord};
 
-use crate::auth::{Caller, sight};
 use crate::context::Gateway;
+use crate::door::tokens::{Caller, sight};
 use crate::error::Answer;
-use crate::exec::stopping;
-use crate::outlet::{self, LastWord, Outflow};
+use crate::stream::{Drain, Outflow, Outlet};
 
 /// Entries between the journal and the client; a slow client is behind, it is not disconnected.
 const QUEUE: usize = 64;
@@ -19,8 +18,6 @@ const POLL: Duration = Duration::from_secs(15);
 /// The wait and the way there and back.
 const POLL_ATTEMPT: Duration = Duration::from_secs(20);
 
-type Entries = outlet::Outlet<EntryRecord>;
-
 impl Gateway {
     pub(super) async fn watch(
         &self,
@@ -28,7 +25,7 @@ impl Gateway {
         request: v1::WatchRequest,
     ) -> Answer<Outflow<EntryRecord>> {
         self.authorise_scope(&caller, "watch", request.scope.as_ref()).await?;
-        let session = self.sessions.open(&caller.principal)?;
+        let session = self.streams.open(&caller)?;
         let after = match request.after {
             Some(after) => after,
             None => self.head().await?,
@@ -40,13 +37,10 @@ impl Gateway {
             visible: sight(&caller.principal).filter(),
             ..EntriesRequest::default()
         };
-        let (entries, last, receiver) = outlet::outlet(QUEUE, Some(session));
         let gateway = self.clone();
-        // Ends with its client; its failure is said on the stream.
-        tokio::spawn(
-            async move { Box::pin(gateway.run_watch(caller, first, entries, last)).await },
-        );
-        Ok(receiver)
+        Ok(self.streams.start((caller, session), QUEUE, Drain::AtOnce, move |entries| async move {
+            gateway.follow(first, entries).await
+        }))
     }
 
     async fn head(&self) -> Answer<u64> {
@@ -55,24 +49,11 @@ impl Gateway {
         Ok(reply.head_seq)
     }
 
-    async fn run_watch(
+    async fn follow(
         &self,
-        caller: Caller,
-        first: EntriesRequest,
-        entries: Entries,
-        last: LastWord<EntryRecord>,
-    ) {
-        let work = self.follow(first, entries.clone());
-        let stop = async {
-            tokio::select! {
-                error = self.until_refused(&caller) => error, // holds nothing
-                () = self.draining.cancelled() => stopping(), // cancel-safe: a token
-            }
-        };
-        outlet::serve(&self.clock, entries, last, work, stop).await;
-    }
-
-    async fn follow(&self, mut request: EntriesRequest, entries: Entries) -> Option<v1::Error> {
+        mut request: EntriesRequest,
+        entries: Outlet<EntryRecord>,
+    ) -> Option<v1::Error> {
         loop {
             let reply: EntriesReply =
                 match self.journal.read_for("entries", &request, POLL_ATTEMPT).await {

@@ -1,10 +1,12 @@
 //! From a bearer token to a principal, and what a principal may see.
 
-use pact_identity::{Principal, Role};
+use std::sync::Arc;
+
+use pact_identity::{Principal, Role, TokenVerifier};
+use pact_runtime::Clock;
 use pact_schemas::{ErrorCode, VclusterId, v1};
 use tonic::metadata::MetadataMap;
 
-use crate::context::Gateway;
 use crate::error::Answer;
 
 /// A verified caller. The token is kept to be checked again while a stream is open; it is never shown.
@@ -29,7 +31,18 @@ pub(crate) enum Sight {
     Vclusters(Vec<VclusterId>),
 }
 
-impl Gateway {
+/// Knows whose token is good. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    verifier: Arc<TokenVerifier>,
+    clock: Clock,
+}
+
+impl Tokens {
+    pub(crate) fn new(verifier: Arc<TokenVerifier>, clock: Clock) -> Self {
+        Self { verifier, clock }
+    }
+
     /// The caller behind this request.
     pub(crate) fn authenticate(&self, metadata: &MetadataMap) -> Answer<Caller> {
         let token = bearer(metadata)?;
@@ -44,7 +57,7 @@ impl Gateway {
     }
 
     fn verify(&self, token: &str) -> Answer<Principal> {
-        self.tokens.verify(token, self.clock.now()).map_err(|refusal| {
+        self.verifier.verify(token, self.clock.now()).map_err(|refusal| {
             tracing::info!(reason = %refusal.reason(), "token refused");
             metrics::counter!("pact_gateway_tokens_refused_total").increment(1);
             refused()

@@ -1,8 +1,8 @@
-//! Which node of a command is asked when.
+//! Which node of a stream is asked when.
 //!
 //! Two bounds, for two different things. A *start* is a signature that an agent checks and a write that it syncs: so
-//! many are under way for one command, each only until the agent has answered, so that a set of any size is asked while
-//! its one grant is good. A *stream* is open as long as the command runs and may hold the credit window in memory: so
+//! many are under way for one client, each only until the agent has answered, so that a set of any size is asked while
+//! its one grant is good. A *stream* is open as long as what was started runs and may hold the credit window in memory: so
 //! many are open in this process. What finds no room before the grant ends is told so; nothing is sent too late.
 
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::fanout::AT_ONCE;
 
 /// Streams from nodes that are open in this process: with a credit window of 256 KiB each, 1 GiB at the most.
-pub(crate) const MAX_NODE_STREAMS: usize = 4_096;
+pub(super) const MAX_NODE_STREAMS: usize = 4_096;
 
 /// What a grant still has to live when a node is asked: the way there, and the agent's check of it.
-pub(super) const GRANT_RESERVE: Duration = Duration::from_secs(5);
+pub(crate) const GRANT_RESERVE: Duration = Duration::from_secs(5);
 
-/// The rooms of one command.
+/// The rooms of one client's stream.
 pub(super) struct Admission {
     clock: Clock,
     starts: Arc<Semaphore>,

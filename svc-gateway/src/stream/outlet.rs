@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::sessions::Session;
+use super::sessions::Session;
 
 /// A client that takes nothing for so long is given up: longer than people leave a pager, short enough that forgotten
 /// ones do not add up.

@@ -1,33 +1,35 @@
-//! One node's part of a command.
+//! One node's part of a stream.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_bus::CallError;
 use pact_bus::stream::{StreamError, StreamReceiver};
-use pact_schemas::v1::stream_frame::Body;
-use pact_schemas::v1::{self, ExecOutput, NodeState, exec_output::Output};
+use pact_bus::{Bus, CallError};
+use pact_runtime::Clock;
+use pact_schemas::v1::{self, NodeState};
 use pact_schemas::{ErrorCode, NodeId, StreamId};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::admission::Place;
 use super::input::{self, Source};
-use super::{Outlet, node_error};
-use crate::context::{Gateway, node_subject};
+use super::kind::{Frame, Streamed};
+use super::outlet::Outlet;
+use crate::context::node_subject;
 use crate::error::Answer;
 
 /// How long an agent may take to accept: it checks a signature and syncs a nonce to disk.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is needed to run a granted command on one node.
-pub(super) struct NodeRun {
-    pub(super) gateway: Gateway,
+/// What is needed to start a granted request on one node.
+pub(super) struct NodeStream<S: Streamed> {
+    pub(super) bus: Bus,
+    pub(super) clock: Clock,
     pub(super) node: NodeId,
     /// As on the wire; says why when nobody answers.
     pub(super) state: i32,
-    pub(super) grant: Arc<v1::SignedGrant>,
-    pub(super) outlet: Outlet,
-    pub(super) input: Option<Source>,
+    pub(super) what: Arc<S>,
+    pub(super) outlet: Outlet<S::Item>,
+    pub(super) input: Option<Source<S::Input>>,
 }
 
 /// The node's last word.
@@ -38,8 +40,8 @@ enum End {
     Failed(v1::Error),
 }
 
-impl NodeRun {
-    /// Starts the command and hands on its output. The room to start is free again once the agent has answered.
+impl<S: Streamed> NodeStream<S> {
+    /// Starts it and hands on its frames. The room to start is free again once the agent has answered.
     pub(super) async fn run(mut self, place: Place) {
         let Place { start, stream: _stream } = place;
         let started = self.start().await;
@@ -49,35 +51,31 @@ impl NodeRun {
             Err(error) => End::Failed(error),
         };
         if let End::Failed(error) = end {
-            tracing::info!(node = %self.node, %error, "exec failed");
-            let _gone = self.outlet.send(Ok(node_error(&self.node, error))).await;
+            let error = error.on(&self.node);
+            tracing::info!(node = %self.node, method = S::METHOD, %error, "a node's stream failed");
+            let _gone = self.outlet.send(Ok(S::failed(&self.node, error))).await;
         }
     }
 
     /// Subscribes, then sends the grant.
     async fn start(&self) -> Answer<StreamReceiver> {
         let stream = self.new_stream_id()?;
-        let receiver = StreamReceiver::open(&self.gateway.bus, &self.node, &stream).await.map_err(
-            |error| {
+        let receiver =
+            StreamReceiver::open(&self.bus, &self.node, &stream).await.map_err(|error| {
                 ErrorCode::Unreachable
                     .error("the gateway is not connected to the bus")
                     .because(error.to_string())
-            },
-        )?;
-        let start = v1::ExecStart {
-            grant: Some(self.grant.as_ref().clone()),
-            stream_id: stream.to_string(),
-            initial_credit_bytes: StreamReceiver::initial_credit_bytes(),
-        };
-        let subject = node_subject(&self.node, "exec")?;
-        let asked = self.gateway.bus.request(&subject, &start, ACCEPT_LIMIT).await;
+            })?;
+        let start = self.what.request(&stream, StreamReceiver::initial_credit_bytes());
+        let subject = node_subject(&self.node, S::METHOD)?;
+        let asked = self.bus.request(&subject, &start, ACCEPT_LIMIT).await;
         // After a failure the receiver is dropped, which tells an agent that did start to cancel.
-        let _accepted: v1::ExecAccepted = asked.map_err(|error| self.not_accepted(error))?;
+        let _accepted: S::Accepted = asked.map_err(|error| self.not_accepted(error))?;
         Ok(receiver)
     }
 
     fn new_stream_id(&self) -> Answer<StreamId> {
-        let bytes: [u8; 16] = self.gateway.clock.random_bytes();
+        let bytes: [u8; 16] = self.clock.random_bytes();
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         StreamId::new(&text).map_err(|error| ErrorCode::Internal.error(error.to_string()))
     }
@@ -108,20 +106,19 @@ impl NodeRun {
     async fn forward(&mut self, mut stream: StreamReceiver) -> End {
         // The task ends with the stream, or is aborted with this one.
         let _input = self.input.take().map(|source| {
-            AbortOnDropHandle::new(tokio::spawn(input::deliver(source, stream.controls())))
+            AbortOnDropHandle::new(tokio::spawn(input::deliver::<S>(source, stream.controls())))
         });
         loop {
-            let (output, is_last) = match stream.recv().await {
-                Ok(Some(Body::Output(output))) => {
-                    let bytes = v1::ExecBytes { stream: output.stream, data: output.data };
-                    (Output::Bytes(bytes), false)
-                }
-                Ok(Some(Body::Finished(finished))) => (Output::Finished(finished), true),
+            let frame = match stream.recv().await {
+                Ok(Some(body)) => S::frame(&self.node, body),
                 Ok(None) => return End::Failed(self.lost(&StreamError::Ended)),
                 Err(error) => return End::Failed(self.lost(&error)),
             };
-            let output = ExecOutput { node: self.node.to_string(), output: Some(output) };
-            let is_gone = self.outlet.send(Ok(output)).await.is_err();
+            let (item, is_last) = match frame {
+                Frame::More(item) => (item, false),
+                Frame::Last(item) => (item, true),
+            };
+            let is_gone = self.outlet.send(Ok(item)).await.is_err();
             // A client that is gone: dropping the stream cancels. The last frame: its confirmation is the stream's
             // own business.
             if is_gone || is_last {

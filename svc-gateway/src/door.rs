@@ -1,0 +1,3 @@
+//! Who comes in: tokens of callers.
+
+pub(crate) mod tokens;
