@@ -20,8 +20,6 @@ mod settle;
 mod status;
 mod watch;
 
-pub(crate) use log::decode;
-
 use std::pin::Pin;
 use std::time::Duration;
 

@@ -4,17 +4,13 @@
 //! a retry meets the same ids. The drift of a node is gone once it is committed; so a retry first looks whether its
 //! entry is there.
 
+use pact_journal_client::Journal;
 use pact_schemas::convert::Scope;
-use pact_schemas::v1::{self, EntriesReply, EntriesRequest, Entry};
+use pact_schemas::v1::{self, Entry};
 use pact_schemas::{ErrorCode, NodeId, RequestId};
 use ring::digest::{Context, SHA256};
 
-use crate::context::Gateway;
 use crate::error::Answer;
-use crate::handlers::decode;
-
-/// Newest entries of a scope among which a retry finds its own: more than a node makes within a client's patience.
-const LOOK_BACK: u32 = 64;
 
 /// What the digest of a derived id begins with.
 const DOMAIN: &[u8] = b"pact.v1.derived-request\0";
@@ -49,24 +45,27 @@ pub(crate) fn for_node(id: RequestId, targets: &str, node: &NodeId) -> Answer<Re
     if targets == node.as_str() { Ok(id) } else { derived(id, node.as_str()) }
 }
 
-impl Gateway {
-    /// The entry that this request made in this scope already.
-    pub(crate) async fn entry_of(&self, scope: &Scope, id: RequestId) -> Answer<Option<Entry>> {
-        let request = EntriesRequest {
-            scope: Some(v1::Scope::from(scope)),
-            last: Some(LOOK_BACK),
-            ..EntriesRequest::default()
-        };
-        let reply: EntriesReply = self.journal.read("entries", &request).await?;
-        let id = id.to_string();
-        for record in reply.entries.iter().rev() {
-            let entry = decode(record)?;
-            if entry.request_id.as_deref() == Some(id.as_str()) {
-                return Ok(Some(entry));
-            }
-        }
-        Ok(None)
-    }
+/// The entry that this request made in this scope already.
+///
+/// # Errors
+/// `PACT_REQUEST_ID_REFUSED` when the request is longer ago than the journal remembers.
+pub(crate) async fn entry_of(
+    journal: &Journal,
+    scope: &Scope,
+    id: RequestId,
+) -> Answer<Option<Entry>> {
+    let scope = Some(v1::Scope::from(scope));
+    let entries = entries_of(journal, id).await?;
+    Ok(entries.into_iter().find(|entry| entry.scope == scope))
+}
+
+/// All entries that this request made already; none where it was not committed.
+///
+/// # Errors
+/// As [`entry_of`].
+pub(crate) async fn entries_of(journal: &Journal, id: RequestId) -> Answer<Vec<Entry>> {
+    let recalled = journal.recall(id).await?;
+    Ok(recalled.map(|recalled| recalled.entries).unwrap_or_default())
 }
 
 #[cfg(test)]

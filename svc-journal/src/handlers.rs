@@ -25,6 +25,7 @@ mod health;
 mod nodes;
 mod propose;
 pub(crate) mod quota;
+mod recall;
 mod time;
 
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub use events::{event, recording};
 pub use health::health;
 pub use nodes::{nodes, vclusters};
 pub use propose::propose;
+pub use recall::recall;
 pub use time::time;
 
 pub(crate) use config::documents::Documents;
@@ -101,8 +103,12 @@ pub fn service(context: &Context, instance: &str) -> Service {
             let context = h.clone();
             async move { health(&context, request).await }
         });
-    let (a, b) = (c(), c());
+    let (a, b, r) = (c(), c(), c());
     let reads = reads
+        .method("recall", move |_, request| {
+            let context = r.clone();
+            async move { recall(&context, request).await }
+        })
         .method("declared", move |_, request| {
             let context = a.clone();
             async move { declared(&context, request).await }

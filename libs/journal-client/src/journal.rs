@@ -6,7 +6,8 @@ use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
 use pact_schemas::id::IdError;
 use pact_schemas::v1::{self, outcome::Outcome};
-use pact_schemas::{ErrorCode, MemberId, MethodName, ServiceName, Subject};
+use pact_schemas::{ErrorCode, MemberId, MethodName, RequestId, ServiceName, Subject};
+use prost::Message as _;
 
 use crate::leader::Leader;
 use crate::verdict::{Verdict, bad_reply, judge, no_leader, outward};
@@ -50,6 +51,15 @@ pub struct Journal {
     leader: Leader,
 }
 
+/// What the journal remembers of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recalled {
+    /// Its first outcome.
+    pub committed: v1::Committed,
+    /// The entries that it made, in order.
+    pub entries: Vec<v1::Entry>,
+}
+
 impl Journal {
     /// A client on a connection to the bus.
     #[must_use]
@@ -91,6 +101,31 @@ impl Journal {
         let subject = read_subject(method)?;
         let patience = self.patience.read.max(attempt);
         self.patiently(patience, || self.bus.request(&subject, request, attempt)).await
+    }
+
+    /// What became of a request; `None`: nothing was committed under this id so far.
+    ///
+    /// # Errors
+    /// `PACT_REQUEST_ID_REFUSED` for an id that is longer ago than the journal remembers ids; else as [`Journal::read`].
+    pub async fn recall(&self, id: RequestId) -> Result<Option<Recalled>, v1::Error> {
+        let mut request = v1::RecallRequest { request_id: id.to_string(), after: 0 };
+        let mut entries = Vec::new();
+        loop {
+            let reply: v1::RecallReply = self.read("recall", &request).await?;
+            for record in &reply.entries {
+                let entry = v1::Entry::decode(record.entry.as_slice());
+                entries.push(entry.map_err(|_| bad_reply("an entry does not decode"))?);
+            }
+            match (reply.committed, entries.last()) {
+                // Pages ascend, so the loop ends.
+                (Some(_), Some(last)) if reply.more && last.seq > request.after => {
+                    request.after = last.seq;
+                }
+                (committed, _) => {
+                    return Ok(committed.map(|committed| Recalled { committed, entries }));
+                }
+            }
+        }
     }
 
     /// Proposes, again until the journal has decided or the patience for proposals ends.

@@ -1,6 +1,7 @@
 //! The journal as other services see it: reads from any member, proposals to the leader.
 //!
 //! - [`Journal`]: reads and proposals, each tried again until it is decided or its [`Patience`] ends.
+//!   A request whose answer was lost is found by its id: [`Journal::recall`].
 //! - `leader`: who leads, as far as is known, and how that is found out. It is configured nowhere: any member tells who leads,
 //!   and one that does not lead often knows who does.
 //! - `verdict`: what another attempt could change, and what it could not.
@@ -12,4 +13,4 @@ mod journal;
 mod leader;
 mod verdict;
 
-pub use journal::{Journal, MAX_PROPOSALS, PAUSE, Patience, committed};
+pub use journal::{Journal, MAX_PROPOSALS, PAUSE, Patience, Recalled, committed};

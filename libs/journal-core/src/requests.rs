@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use crate::record::{RequestHorizon, RequestMemory, sha256};
 use crate::refusal::Refusal;
+use crate::view::StateView;
 use crate::working::Working;
 
 /// Ids are remembered this long, unless there are more than [`MAX_REMEMBERED`].
@@ -58,16 +59,37 @@ pub(crate) fn admit(
         }));
     }
     let now = now_milliseconds(time_nanos);
-    let horizon =
-        work.horizon().unix_milliseconds.max(now.saturating_sub(milliseconds(REMEMBERED_FOR)));
+    not_forgotten(work.horizon(), id, now)?;
     let made = id.unix_milliseconds();
-    if made < horizon {
-        return Err(Refusal::RequestIdOld { id, behind_seconds: now.saturating_sub(made) / 1000 });
-    }
     if made > now.saturating_add(milliseconds(MAX_AHEAD)) {
         return Err(Refusal::RequestIdAhead { id, ahead_seconds: made.saturating_sub(now) / 1000 });
     }
     Ok(Admission::New { id, digest })
+}
+
+/// What is remembered of a request; `None`: nothing was committed under this id.
+///
+/// # Errors
+/// For an id that may have been forgotten.
+pub fn recall(
+    view: &dyn StateView,
+    id: RequestId,
+) -> Result<Option<RequestMemory>, v1::Error> {
+    let memory = view.request(&id);
+    if memory.is_none() {
+        not_forgotten(view.horizon(), id, now_milliseconds(view.head().time_nanos))?;
+    }
+    Ok(memory)
+}
+
+/// Whether an id that is not remembered was never committed: an older one may be forgotten.
+fn not_forgotten(horizon: RequestHorizon, id: RequestId, now: u64) -> Result<(), Refusal> {
+    let oldest = now.saturating_sub(milliseconds(REMEMBERED_FOR));
+    let made = id.unix_milliseconds();
+    if made < horizon.unix_milliseconds.max(oldest) {
+        return Err(Refusal::RequestIdOld { id, behind_seconds: now.saturating_sub(made) / 1000 });
+    }
+    Ok(())
 }
 
 /// Who asks for what, without the time at which it arrived. `asked` is the command's action without

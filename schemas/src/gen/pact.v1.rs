@@ -2082,6 +2082,27 @@ pub struct EntryReply {
     #[prost(message, repeated, tag = "2")]
     pub outcomes: ::prost::alloc::vec::Vec<EntryRecord>,
 }
+/// `recall`: what became of a request, by its id. An id that is longer ago than ids are
+/// remembered is refused with PACT_REQUEST_ID_REFUSED: nobody can say what became of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecallRequest {
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Page: entries with seq > after.
+    #[prost(uint64, tag = "2")]
+    pub after: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecallReply {
+    /// As it was answered the first time; absent: nothing was committed under this id.
+    #[prost(message, optional, tag = "1")]
+    pub committed: ::core::option::Option<Committed>,
+    /// The entries that it made, ascending, at most 512 KiB.
+    #[prost(message, repeated, tag = "2")]
+    pub entries: ::prost::alloc::vec::Vec<EntryRecord>,
+    #[prost(bool, tag = "3")]
+    pub more: bool,
+}
 /// `nodes`
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodesRequest {

@@ -27,7 +27,8 @@ use crate::authorise::{Asked, Permit, operation};
 use crate::changes::shown;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
-use crate::error::Answer;
+use crate::error::{Answer, bad_reply};
+use crate::request::entries_of;
 use crate::targets::{Condition, targets_of};
 use draft::Draft;
 
@@ -184,15 +185,18 @@ impl Gateway {
         Ok(())
     }
 
-    /// What a retry is told: the entries of the first attempt. It was all or nothing, so one of them says that all are there.
+    /// What a retry is told: the entries of the first attempt, which was all or nothing.
     async fn applied_before(&self, spec: &Spec, id: RequestId) -> Answer<Option<ApplyReply>> {
         let mut reply = ApplyReply::default();
-        for vcluster in spec.vclusters.keys() {
-            let scope = Scope::Vcluster(vcluster.clone());
-            let Some(entry) = self.entry_of(&scope, id).await? else { continue };
-            let seq = entry.seq;
-            reply.last_seq = reply.last_seq.max(seq);
-            reply.first_seq = if reply.first_seq == 0 { seq } else { reply.first_seq.min(seq) };
+        for entry in entries_of(&self.journal, id).await? {
+            let scope = entry.scope.as_ref().map(Scope::try_from).transpose();
+            let scope = scope.map_err(|error| bad_reply("pact-journal", error))?;
+            let Some(Scope::Vcluster(vcluster)) = scope else { continue };
+            if !spec.vclusters.contains_key(&vcluster) {
+                continue; // of another request, whatever its id
+            }
+            reply.last_seq = entry.seq;
+            reply.first_seq = if reply.first_seq == 0 { entry.seq } else { reply.first_seq };
             match (entry.kind(), entry.payload) {
                 (EntryKind::PolicyUpdate, Some(Payload::PolicyUpdate(update))) => {
                     reply.policies.push(update);

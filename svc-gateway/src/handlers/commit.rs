@@ -24,7 +24,7 @@ use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
 use crate::fanout;
-use crate::request::for_node;
+use crate::request::{entry_of, for_node};
 
 /// How long a node may take to capture: it reads files and hands their contents to the journal.
 const CAPTURE: Duration = Duration::from_secs(15);
@@ -130,7 +130,7 @@ impl Gateway {
         let (node, _) = target;
         let id = for_node(wanted.id, &wanted.targets, node)?;
         let scope = Scope::Node(node.clone());
-        if let Some(entry) = self.entry_of(&scope, id).await.map_err(|e| e.on(node))? {
+        if let Some(entry) = entry_of(&self.journal, &scope, id).await.map_err(|e| e.on(node))? {
             return Ok(self.committed_before(entry, target, until).await);
         }
         let drift = self.drift_summary(target, until).await?;

@@ -9,13 +9,15 @@ use pact_journal_core::action::origin;
 use pact_journal_core::apply::COMMAND_VERSION;
 use pact_journal_core::memory::Memory;
 use pact_journal_core::plan::plan;
+use pact_journal_core::record::RequestMemory;
+use pact_journal_core::requests::recall;
 use pact_journal_core::view::StateView as _;
 use pact_runtime::Clock;
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{
     self, Action, Command, NodeRecord, NodeState, PrincipalKind, VclusterRecord, action, outcome,
 };
-use pact_schemas::{ErrorCode, MemberId, convert};
+use pact_schemas::{ErrorCode, MemberId, RequestId, convert};
 use prost::Message as _;
 
 use crate::declared;
@@ -115,6 +117,7 @@ impl Journal {
     pub(crate) async fn serve(&self, bus: &Bus) {
         let (cluster, nodes, vclusters, entries) =
             (self.clone(), self.clone(), self.clone(), self.clone());
+        let recall = self.clone();
         let (entry, keys, plans, blob) = (self.clone(), self.clone(), self.clone(), self.clone());
         let mut service = Service::new("journal", "0.1.0", "journal-1")
             .method("cluster", move |_, _: v1::ClusterRequest| {
@@ -142,6 +145,10 @@ impl Journal {
             })
             .method("entry", move |_, request: v1::EntryRequest| {
                 let reply = entry.entry(request.seq);
+                async move { reply }
+            })
+            .method("recall", move |_, request: v1::RecallRequest| {
+                let reply = recall.recall(&request.request_id);
                 async move { reply }
             })
             .method("declared", move |_, request: v1::DeclaredRequest| {
@@ -227,6 +234,26 @@ impl Journal {
         let after: Option<ResourceKey> = (!after.is_empty()).then(|| after.parse().unwrap());
         let now = Clock::system().now().unix_nanos();
         self.with(|s| plan(&s.journal, action, now).page(after.as_ref(), PAGE_BYTES))
+    }
+
+    fn recall(&self, id: &str) -> Result<v1::RecallReply, v1::Error> {
+        let id: RequestId = id.parse().unwrap();
+        let remembered = self.with(|s| {
+            let memory = recall(&s.journal, id)?;
+            let own = |memory: &RequestMemory| {
+                let made = (memory.first_seq.max(1)..=memory.last_seq).filter_map(|seq| s.journal.entry(seq));
+                made.map(|entry| record(&entry)).collect()
+            };
+            Ok::<_, v1::Error>(memory.map(|memory| (own(&memory), memory)))
+        })?;
+        let Some((entries, memory)) = remembered else { return Ok(v1::RecallReply::default()) };
+        let committed = v1::Committed {
+            first_seq: memory.first_seq,
+            last_seq: memory.last_seq,
+            time: Some(convert::timestamp(memory.time_nanos)),
+            repeated_request: true,
+        };
+        Ok(v1::RecallReply { committed: Some(committed), entries, more: false })
     }
 
     fn declared(&self, request: &v1::DeclaredRequest) -> v1::DeclaredReply {

@@ -1,10 +1,11 @@
 //! Drift is shown, committed node by node, once for each request; windows are extended; patterns are listed.
 
-use pact_schemas::ErrorCode;
 use pact_schemas::v1::{self, CommitRequest, EntryKind, WindowState, action::Action};
 use prost::Message as _;
 
-use crate::declared::node_scope;
+use pact_schemas::{ErrorCode, RequestId};
+
+use crate::declared::{apply, node_scope};
 use crate::node::{Node, item};
 use crate::world::{World, code, request_id};
 
@@ -98,6 +99,32 @@ async fn t09_a_retry_finds_the_first_attempt() {
     assert_eq!(commits(&world), 2, "one for each node, once");
     assert_eq!(other.with(|m| m.drift.len()), 0);
     assert_eq!(node.with(|m| m.drift.len()), 1, "what came later is still drift");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t09_a_retry_finds_the_first_attempt_however_much_came_since() {
+    let world = World::start().await;
+    let node = Node::start(&world, "n1", two()).await;
+    let mut client = world.client().await;
+    let request = commit("n1");
+    let first = client.commit(world.by(OPS, request.clone())).await.unwrap().into_inner();
+    world.journal.with(|s| {
+        for number in 0..200 {
+            let key = (format!("sysctl/net.other{number}"), Value::Integer(number));
+            apply(s, std::iter::once(key));
+        }
+    });
+    node.with(|m| m.drift = vec![item("sysctl/vm.new", "1", "2")]);
+    let second = client.commit(world.by(OPS, request.clone())).await.unwrap().into_inner();
+    assert_eq!((second.nodes[0].seq, &second.nodes[0].changes), (1, &first.nodes[0].changes));
+    assert_eq!(commits(&world), 1, "what came later is still drift");
+
+    // Nobody can say what became of a request that may be forgotten: nothing is done.
+    let made = request.request_id.parse::<RequestId>().unwrap().unix_milliseconds();
+    world.journal.with(|s| s.journal.horizon.unix_milliseconds = made + 3_600_000);
+    let reply = client.commit(world.by(OPS, commit("n1"))).await.unwrap().into_inner();
+    assert_eq!(reply.errors[0].known_code(), ErrorCode::RequestIdRefused);
+    assert_eq!((commits(&world), node.with(|m| m.drift.len())), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,11 +125,11 @@ async fn read(context: &Context, reading: Reading) -> Result<EntriesReply, v1::E
     .await
 }
 
-fn record(entry: StoredEntry) -> EntryRecord {
+pub(super) fn record(entry: StoredEntry) -> EntryRecord {
     EntryRecord { entry: entry.entry.to_vec(), hash: entry.hash.to_vec() }
 }
 
-fn cost(entry: &StoredEntry) -> usize {
+pub(super) fn cost(entry: &StoredEntry) -> usize {
     entry.entry.len() + entry.hash.len() + RECORD_OVERHEAD_BYTES
 }
 

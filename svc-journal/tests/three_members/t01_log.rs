@@ -87,6 +87,18 @@ async fn a_retry_of_an_exec_gets_the_same_grant_which_a_node_believes() {
     let grant = first.grant.clone().unwrap();
     assert_eq!(grant.payload, again.grant.unwrap().payload);
 
+    // Any member says what became of it, by its id alone.
+    for running in cluster.running.values() {
+        let request = v1::RecallRequest { request_id: id.to_string(), after: 0 };
+        let reply = handlers::recall(&running.context, request).await.unwrap();
+        assert_eq!(reply.committed.unwrap().first_seq, committed(&first).first_seq);
+        let entry = v1::Entry::decode(reply.entries[0].entry.as_slice()).unwrap();
+        assert_eq!((entry.request_id, reply.entries.len()), (Some(id.to_string()), 1));
+    }
+    let unknown = v1::RecallRequest { request_id: cluster.id().to_string(), after: 0 };
+    let reply = handlers::recall(&cluster.running[&1].context, unknown).await.unwrap();
+    assert_eq!(reply, v1::RecallReply::default());
+
     let verifier = Verifier::from_pem(cluster.root.certificate_pem()).unwrap();
     let issued = v1::GrantPayload::decode(grant.payload.as_slice()).unwrap().issued.unwrap();
     let issued = pact_schemas::convert::unix_nanos(Some(&issued), "issued").unwrap();

@@ -33,6 +33,8 @@ fn ids_beyond_the_horizon_and_from_the_future_are_refused() {
     commands.now_nanos += i64::try_from(REMEMBERED_FOR.as_nanos()).unwrap() + 5_000_000;
     let ahead = commands.make(exec("a", &["id"]));
     committed(&one(&mut state, commands.make(exec("a", &["id"]))));
+    let first: RequestId = old.request_id.as_deref().unwrap().parse().unwrap();
+    assert_eq!(recall(&state, first).unwrap_err().known_code(), ErrorCode::RequestIdRefused);
     assert_eq!(code(&one(&mut state, old)), ErrorCode::RequestIdRefused);
     // Its id is from now, the leader says it is more than five minutes earlier; entry time holds it
     // to the last entry's.
@@ -49,4 +51,18 @@ fn ids_beyond_the_horizon_and_from_the_future_are_refused() {
     assert_eq!((before.remembered, state.horizon.remembered), (2, 1));
     assert!(state.horizon.unix_milliseconds > before.unix_milliseconds);
     assert_eq!(state.requests.len(), 1);
+}
+
+#[test]
+fn what_became_of_a_request_is_told_by_its_id_alone() {
+    let (mut state, mut commands) = with_nodes(&["a"]);
+    let asked = state.judging(commands.make(exec("a", &["id"])));
+    let id: RequestId = asked.request_id.as_deref().unwrap().parse().unwrap();
+    assert_eq!(recall(&state, id).unwrap(), None);
+    let (first_seq, last_seq, _) = committed(&one(&mut state, asked));
+    for node in 0..100 {
+        committed(&one(&mut state, commands.make(register(&format!("b{node}"), node))));
+    }
+    let memory = recall(&state, id).unwrap().unwrap();
+    assert_eq!((memory.first_seq, memory.last_seq), (first_seq, last_seq));
 }

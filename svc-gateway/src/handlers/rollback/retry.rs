@@ -24,7 +24,7 @@ use crate::error::Answer;
 use crate::fanout;
 use crate::handlers::log::node_of as entry_node;
 use crate::handlers::settle::subset;
-use crate::request::for_node;
+use crate::request::{entry_of, for_node};
 use crate::targets::one_judged;
 
 impl Gateway {
@@ -41,7 +41,7 @@ impl Gateway {
             Whose::Nodes(targets) => targets,
             Whose::Vcluster(vcluster) => {
                 let scope = Scope::Vcluster(vcluster.clone());
-                let Some(entry) = self.entry_of(&scope, wanted.id).await? else {
+                let Some(entry) = entry_of(&self.journal, &scope, wanted.id).await? else {
                     return Ok((reply, Some(Whose::Vcluster(vcluster))));
                 };
                 self.settle_rollback(&vcluster, entry.seq, until, &mut reply).await?;
@@ -77,7 +77,7 @@ impl Gateway {
     ) -> Answer<Option<(Entry, Answer<NodeRollback>)>> {
         let id = for_node(wanted.id, &wanted.targets, target.0)?;
         let scope = Scope::Node(target.0.clone());
-        let Some(entry) = self.entry_of(&scope, id).await? else { return Ok(None) };
+        let Some(entry) = entry_of(&self.journal, &scope, id).await? else { return Ok(None) };
         let outcome = match &entry.payload {
             Some(Payload::RollbackDone(done)) if done.to_seq.is_none() => {
                 let first = First { id, seq: entry.seq, drift_digest: &done.drift_digest };
