@@ -3,11 +3,9 @@
 //! - `contact`: first contact of a machine, through a gateway.
 //! - `renew`: a live node's next certificate and bus user.
 //! - `hello`: signs of life, and who was heard of.
-//! - `forward`: proposals and reads that the journal carries out.
 //! - `health`: how this service is.
 
 mod contact;
-mod forward;
 mod health;
 mod hello;
 mod renew;
@@ -40,9 +38,6 @@ const MAX_NKEY_BYTES: usize = 56;
 pub(crate) fn service(shared: &Shared, instance: &str) -> Service {
     let service = Service::new("enroll", env!("CARGO_PKG_VERSION"), instance);
     let service = service
-        .method("register", bind(shared, forward::register))
-        .method("assign", bind(shared, forward::assign))
-        .method("nodes", bind(shared, forward::nodes))
         .method("liveness", bind(shared, hello::report))
         .method("health", bind(shared, health::health))
         .limits(CONTACTS)

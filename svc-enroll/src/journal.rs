@@ -1,9 +1,9 @@
-//! The journal as svc-enroll sees it: nodes, what it proposes by itself, and what it passes on.
+//! The journal as svc-enroll sees it: nodes, and what it proposes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pact_bus::{Bus, Deadline};
+use pact_bus::Bus;
 use pact_identity::attestation::{Attestation, Statement};
 use pact_identity::{Principal, Signer};
 use pact_journal_client::{self as client, Patience};
@@ -64,19 +64,6 @@ impl Journal {
     ) -> Result<v1::Committed, v1::Error> {
         let (committed, _grant) = self.client.propose_one(self.sign(action)?).await?;
         Ok(committed)
-    }
-
-    /// Passes a proposal on to the leader, unchanged.
-    pub(crate) async fn forward(
-        &self,
-        proposal: v1::Proposal,
-        deadline: &Deadline,
-    ) -> Result<v1::ProposalResult, v1::Error> {
-        let results = self.client.propose_within(deadline.remaining(), vec![proposal]).await?;
-        results
-            .into_iter()
-            .next()
-            .ok_or_else(|| ErrorCode::Malformed.error("the journal gave no outcome for a proposal"))
     }
 
     fn sign(&self, action: v1::action::Action) -> Result<v1::Proposal, v1::Error> {

@@ -3,7 +3,7 @@
 //! - [`bootstrap`]: `pact-enroll bootstrap`, which makes a site's keys and certificates.
 //! - [`config`]: the keys of `/etc/pact/enroll.toml`.
 //! - [`service`]: reads its keys, goes on the bus, answers and sweeps.
-//! - `handlers`: what is answered: `enroll`, `register`, `assign`, `nodes`, `liveness`, `health`; to nodes `hello`, `renew`.
+//! - `handlers`: what is answered: `enroll`, `liveness`, `health`; to nodes `hello`, `renew`.
 //! - `core`: the rules, pure: who is recognised and enrolled, who is silent, how many refusals are recorded.
 //! - `authority`: certificates and bus users for nodes.
 //! - `journal`: reads, and proposals to the leader.

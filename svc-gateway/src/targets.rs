@@ -152,7 +152,11 @@ impl Gateway {
         self.pages(request).await
     }
 
-    async fn pages(&self, mut request: NodesRequest) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+    /// All nodes of a request, page by page.
+    pub(crate) async fn pages(
+        &self,
+        mut request: NodesRequest,
+    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
         let mut records = BTreeMap::new();
         loop {
             let reply: NodesReply = self.journal.read("nodes", &request).await?;
@@ -169,7 +173,7 @@ impl Gateway {
 }
 
 /// Records by their checked ids.
-pub(crate) fn keyed(records: Vec<NodeRecord>) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+fn keyed(records: Vec<NodeRecord>) -> Answer<BTreeMap<NodeId, NodeRecord>> {
     let keyed = records.into_iter().map(|record| {
         let node = NodeId::new(&record.node).map_err(|e| bad_reply("pact-journal", e))?;
         Ok((node, record))

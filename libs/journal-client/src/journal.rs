@@ -137,19 +137,6 @@ impl Journal {
         &self,
         proposals: Vec<v1::Proposal>,
     ) -> Result<Vec<v1::ProposalResult>, v1::Error> {
-        self.propose_within(self.patience.propose, proposals).await
-    }
-
-    /// As [`Journal::propose`], with less patience where the caller has less.
-    ///
-    /// # Errors
-    /// As [`Journal::propose`].
-    pub async fn propose_within(
-        &self,
-        limit: Duration,
-        proposals: Vec<v1::Proposal>,
-    ) -> Result<Vec<v1::ProposalResult>, v1::Error> {
-        let patience = self.patience.propose.min(limit);
         let request = v1::ProposeRequest { proposals };
         let started = self.clock.monotonic();
         let mut hints_followed = 0_u32;
@@ -158,7 +145,7 @@ impl Journal {
                 Ok(results) => return Ok(results),
                 Err(verdict) => verdict,
             };
-            let error = self.unless_over(verdict, started, patience)?;
+            let error = self.unless_over(verdict, started, self.patience.propose)?;
             metrics::counter!("pact_journal_proposal_retries_total").increment(1);
             // A hint is followed at once.
             let has_hint = error.known_code() == ErrorCode::NotLeader && error.leader.is_some();

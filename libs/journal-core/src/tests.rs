@@ -12,12 +12,12 @@ mod requests;
 use pact_schemas::v1::{
     self, AssignMode, EntryKind, NodeState, VclusterPolicy, action::Action, entry::Payload,
 };
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::{ErrorCode, NodeId, RequestId};
 use prost::Message as _;
 
 use super::memory::Memory;
 use super::record::{Posting, leaf_hash, sha256};
-use super::requests::{MAX_AHEAD, REMEMBERED_FOR};
+use super::requests::{MAX_AHEAD, REMEMBERED_FOR, recall};
 use super::samples::{
     Commands, START_NANOS, assign, committed, ended, exec, judged, policy, refused, register,
 };

@@ -1,31 +1,15 @@
 //! `node enroll|assign|unassign|move|list|inspect`.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use pact_bus::CallError;
-use pact_journal_client::{PAUSE, committed};
 use pact_schemas::v1::{
-    self, AssignMode, AssignOperation, NodeRecord, NodeState, NodesReply, NodesRequest,
+    self, AssignMode, AssignOperation, NodeRecord, NodeState, NodesRequest, action::Action as Act,
 };
-use pact_schemas::v1::{ProposalResult, action::Action as Act};
 use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId, convert};
 
 use crate::access::attest;
 use crate::authorise::{Asked, Permit, operation};
-use crate::context::{Gateway, NOBODY, service_subject};
+use crate::context::Gateway;
 use crate::door::tokens::{Caller, is_ops_anywhere, sight};
 use crate::error::{Answer, bad_request};
-use crate::targets::keyed;
-
-/// How long svc-enroll may take: it proposes, for at most as long as the gateway itself would.
-const ENROLL_PROPOSES: Duration = Duration::from_secs(15);
-
-/// What svc-enroll has not answered by then may be lost, with an instance that was killed or that was leaving the bus.
-const ENROLL_AGAIN: Duration = Duration::from_secs(1);
-
-/// How long svc-enroll may take to read.
-const ENROLL_READS: Duration = Duration::from_secs(8);
 
 impl Gateway {
     pub(super) async fn enroll_node(
@@ -97,62 +81,15 @@ impl Gateway {
         })
     }
 
-    /// Through svc-enroll, which checks it and passes it on unchanged.
     async fn propose_node(
         &self,
         permit: &Permit,
         request_id: RequestId,
         act: Act,
     ) -> Answer<v1::Committed> {
-        let method = permit.operation.method;
         let action = v1::Action { action: Some(act) };
         let proposal = attest(&self.signer, &self.clock, permit, request_id, &action)?;
-        let result: ProposalResult = self
-            .ask_enroll(method, &v1::NodeProposal { proposal: Some(proposal) }, ENROLL_PROPOSES)
-            .await?;
-        committed(result).map(|(committed, _)| committed)
-    }
-
-    /// One call to svc-enroll, sent again when it may be lost, and while nobody takes it at all, or the bus went away: it may be
-    /// starting, as may the gateway itself.
-    /// What it is asked either changes nothing or carries its request id.
-    pub(super) async fn ask_enroll<Req, Rep>(
-        &self,
-        method: &'static str,
-        request: &Req,
-        limit: Duration,
-    ) -> Answer<Rep>
-    where
-        Req: prost::Message,
-        Rep: prost::Message + Default,
-    {
-        let subject = service_subject("enroll", method)?;
-        let started = self.clock.monotonic();
-        loop {
-            let asked = self.bus.request_any(&subject, request, ENROLL_AGAIN, limit).await;
-            let error = match asked {
-                Ok(reply) => return Ok(reply),
-                Err(error) => error,
-            };
-            let waited = self.clock.monotonic().saturating_sub(started);
-            match error {
-                CallError::Service(error) => return Err(error),
-                CallError::NoResponders { .. }
-                | CallError::Gone { .. }
-                | CallError::Disconnected
-                | CallError::Interrupted { .. }
-                    if waited < NOBODY =>
-                {
-                    self.clock.sleep(PAUSE).await;
-                }
-                error => {
-                    return Err(ErrorCode::Unreachable
-                        .error("the enrolment service does not answer")
-                        .because(error.to_string())
-                        .next("check that pact-enroll runs: `pact health`"));
-                }
-            }
-        }
+        self.journal.propose_one(proposal).await.map(|(committed, _)| committed)
     }
 
     pub(super) async fn list_nodes(
@@ -170,30 +107,12 @@ impl Gateway {
             unassigned: request.unassigned,
             ..NodesRequest::default()
         };
-        let records = self.enroll_nodes(request).await?;
+        let records = self.pages(request).await?;
         let (sight, ops) = (sight(&caller.principal), is_ops_anywhere(&caller.principal));
         let seen = |record: &NodeRecord| {
             sight.sees(record.vcluster.as_deref()) || (ops && record.vcluster.is_none())
         };
         Ok(v1::ListNodesReply { nodes: records.into_values().filter(seen).collect() })
-    }
-
-    async fn enroll_nodes(
-        &self,
-        mut request: NodesRequest,
-    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
-        let mut records = BTreeMap::new();
-        loop {
-            let reply: NodesReply = self.ask_enroll("nodes", &request, ENROLL_READS).await?;
-            let page = keyed(reply.nodes)?;
-            let last = page.last_key_value().map(|(node, _)| node.to_string());
-            records.extend(page);
-            match last {
-                // Pages ascend, so each is shorter than what is left: the loop ends.
-                Some(last) if reply.more && last > request.after => request.after = last,
-                _ => return Ok(records),
-            }
-        }
     }
 
     pub(super) async fn inspect_node(

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use pact_bus::CallError;
+use pact_journal_client::PAUSE;
 use pact_schemas::v1::{
     self, EntriesReply, EntriesRequest, LivenessReply, LivenessRequest, NodeRecord, NodeSeen,
     NodeStatus,
 };
-use pact_schemas::{NodeId, VclusterId, convert};
+use pact_schemas::{ErrorCode, NodeId, VclusterId, convert};
 
 use super::log::decode;
 use crate::authorise::{Asked, operation};
-use crate::context::Gateway;
+use crate::context::{Gateway, NOBODY, service_subject};
 use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_request};
 use crate::fanout;
@@ -22,6 +24,9 @@ const MAX_LATEST: usize = 64;
 
 /// Liveness is in the memory of svc-enroll: it answers at once or is away.
 const LIVENESS: Duration = Duration::from_secs(2);
+
+/// What svc-enroll has not answered by then may be lost, with an instance that was killed or that was leaving the bus.
+const ENROLL_AGAIN: Duration = Duration::from_secs(1);
 
 impl Gateway {
     pub(super) async fn status(
@@ -80,14 +85,41 @@ impl Gateway {
         (rows.collect(), errors)
     }
 
+    /// Who was heard of. Asked again when the question may be lost, and while nobody takes it at all, or the bus went away:
+    /// svc-enroll may be starting, as may the gateway itself.
     async fn liveness(&self, records: &[NodeRecord]) -> Answer<BTreeMap<String, NodeSeen>> {
         if records.is_empty() {
             return Ok(BTreeMap::new());
         }
         let nodes = records.iter().map(|record| record.node.clone()).collect();
-        let reply: LivenessReply =
-            self.ask_enroll("liveness", &LivenessRequest { nodes }, LIVENESS).await?;
-        Ok(reply.nodes.into_iter().map(|seen| (seen.node.clone(), seen)).collect())
+        let (subject, request) =
+            (service_subject("enroll", "liveness")?, LivenessRequest { nodes });
+        let started = self.clock.monotonic();
+        loop {
+            let asked = self.bus.request_any(&subject, &request, ENROLL_AGAIN, LIVENESS).await;
+            let error = match asked {
+                Ok(reply) => return Ok(by_node(reply)),
+                Err(error) => error,
+            };
+            let waited = self.clock.monotonic().saturating_sub(started);
+            match error {
+                CallError::Service(error) => return Err(error),
+                CallError::NoResponders { .. }
+                | CallError::Gone { .. }
+                | CallError::Disconnected
+                | CallError::Interrupted { .. }
+                    if waited < NOBODY =>
+                {
+                    self.clock.sleep(PAUSE).await;
+                }
+                error => {
+                    return Err(ErrorCode::Unreachable
+                        .error("the enrolment service does not answer")
+                        .because(error.to_string())
+                        .next("check that pact-enroll runs: `pact health`"));
+                }
+            }
+        }
     }
 
     /// Sequence of a node's newest entry; what cannot be read now is left out of the row.
@@ -106,4 +138,8 @@ impl Gateway {
     ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
         self.named(nodes, false).await
     }
+}
+
+fn by_node(reply: LivenessReply) -> BTreeMap<String, NodeSeen> {
+    reply.nodes.into_iter().map(|seen| (seen.node.clone(), seen)).collect()
 }

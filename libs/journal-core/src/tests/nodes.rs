@@ -139,3 +139,50 @@ fn assignments_are_all_or_nothing_and_counted() {
     let ml = &state.postings[&Posting::Vcluster("ml".parse().unwrap())];
     assert_eq!(ml.as_slice(), [4, 6, 7, 8, 9], "both sides of a move see it");
 }
+
+#[test]
+fn registrations_have_a_node_and_something_to_recognise_it_by() {
+    let (mut state, mut commands) = with_nodes(&["a"]);
+    let with = |node: &str, identity: Option<&[&str]>, replace| {
+        let identity = identity.map(|macs| v1::HardwareIdentity {
+            macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
+            ..v1::HardwareIdentity::default()
+        });
+        Action::RegisterNode(v1::RegisterNode { node: node.to_owned(), identity, replace })
+    };
+    let mac = "0c:42:a1:00:00:09";
+    for (action, wanted) in [
+        (with("*", Some(&[mac]), false), ErrorCode::Malformed),
+        (with("b", Some(&["0c:42"]), false), ErrorCode::InvalidArgument),
+        (with("b", Some(&[]), false), ErrorCode::InvalidArgument),
+        (with("b", None, false), ErrorCode::Malformed),
+    ] {
+        assert_eq!(code(&one(&mut state, commands.make(action.clone()))), wanted, "{action:?}");
+    }
+    // The ids of a node that exists may be replaced one by one.
+    committed(&one(&mut state, commands.make(with("a", Some(&[]), true))));
+    committed(&one(&mut state, commands.make(with("b", Some(&[mac]), false))));
+}
+
+#[test]
+fn assignments_name_a_vcluster_exactly_when_they_need_one() {
+    use AssignMode as Mode;
+    let (mut state, mut commands) = with_nodes(&["a"]);
+    committed(&one(&mut state, commands.make(policy("ml", VclusterPolicy::default()))));
+    for (mode, vcluster) in [
+        (Mode::Assign, None),
+        (Mode::Unassign, Some("ml")),
+        (Mode::Move, Some("M L")),
+        (Mode::Unspecified, Some("ml")),
+    ] {
+        let outcome = one(&mut state, commands.make(assign("a", vcluster, mode)));
+        let refusal = code(&outcome);
+        assert!(
+            matches!(refusal, ErrorCode::InvalidArgument | ErrorCode::Malformed),
+            "{mode:?} {vcluster:?}: {refusal:?}"
+        );
+    }
+    let nobody = commands.make(assign("", None, Mode::Unassign));
+    assert_eq!(code(&state.apply(&[nobody])[0]), ErrorCode::InvalidArgument);
+    committed(&one(&mut state, commands.make(assign("a", Some("ml"), Mode::Assign))));
+}
