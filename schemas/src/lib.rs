@@ -12,6 +12,7 @@
 //! - [`operation`]: the operations table, from which commands, policy data and the
 //!   authorisation matrix follow.
 //! - [`error_code`]: symbolic error codes and the exit code of each.
+//! - [`ttl`], [`minutes`], [`message`]: one newtype each, with its limit. Edges take these and know no limit themselves.
 //! - [`nodeset`]: `node[001-128]` expressions, parsed and folded.
 //! - [`judged`]: in which vCluster the right to act on nodes was judged.
 //! - [`resource`]: keys, values, changes: what is declared and what is found.
@@ -30,19 +31,25 @@ pub mod convert;
 pub mod error_code;
 pub mod id;
 pub mod judged;
+pub mod message;
+pub mod minutes;
 pub mod nodeset;
 pub mod operation;
 pub mod resource;
 pub mod spec;
 pub mod subject;
+pub mod ttl;
 
 pub use error_code::ErrorCode;
 pub use id::{
     EventKind, MemberId, MethodName, NodeId, RequestId, Seq, ServiceName, SiteName, SpoolId,
     StreamId, VclusterId,
 };
+pub use message::Message;
+pub use minutes::Minutes;
 pub use nodeset::NodeSet;
 pub use subject::Subject;
+pub use ttl::Ttl;
 
 /// Generated from `schemas/proto/pact/v1/*.proto`; see the files there for the
 /// meaning of every message.

@@ -15,7 +15,7 @@ use pact_runtime::Timestamp;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::nodeset::NodeSetError;
 use pact_schemas::operation::Operation;
-use pact_schemas::{ErrorCode, NodeId, NodeSet, RequestId, Seq, v1};
+use pact_schemas::{ErrorCode, Minutes, NodeId, NodeSet, RequestId, Seq, v1};
 use prost::Message;
 
 use crate::principal::{Principal, PrincipalFault, PrincipalKind};
@@ -37,9 +37,6 @@ pub const LEEWAY: Duration = Duration::from_secs(5);
 /// How much older than this boot's first time fix a grant may be: the command of somebody who was quicker than the agent's
 /// first answers. Far less than any machine takes to boot, so nothing that an earlier boot ran is let in.
 pub const FIRST_FIX_LEEWAY: Duration = Duration::from_secs(2);
-
-/// Longest extension of a commit window at once: a day.
-pub const MAX_EXTEND_MINUTES: u32 = 1_440;
 
 /// Most arguments of a command.
 pub const MAX_ARGUMENTS: usize = 1024;
@@ -174,8 +171,8 @@ pub enum GrantedAction {
     },
     /// More time before the commit window of each target ends.
     Extend {
-        /// 1 to 1,440.
-        minutes: u32,
+        /// How much more.
+        minutes: Minutes,
     },
 }
 
@@ -443,13 +440,7 @@ impl TryFrom<v1::grant_payload::Action> for GrantedAction {
                 Ok(Self::Plan { sha256: convert::bytes(&plan.sha256, "PlanAction.sha256")? })
             }
             v1::grant_payload::Action::Extend(extend) => {
-                if !(1..=MAX_EXTEND_MINUTES).contains(&extend.minutes) {
-                    return Err(WireError::Bounds {
-                        field: "ExtendAction.minutes",
-                        rule: "is not 1 to 1,440",
-                    });
-                }
-                Ok(Self::Extend { minutes: extend.minutes })
+                Ok(Self::Extend { minutes: extend.minutes.try_into()? })
             }
         }
     }

@@ -3,6 +3,7 @@
 use pact_schemas::convert::{WireError, required, text};
 use pact_schemas::resource::{Change, ResourceKey, Value, change_set};
 use pact_schemas::v1;
+use pact_schemas::Message;
 use prost::Message as _;
 
 use crate::declared::{Held, MAX_VALUE_BYTES};
@@ -12,8 +13,6 @@ use crate::working::Working;
 
 /// Longest text of a policy, and of what is recorded of a refusal.
 pub(crate) const MAX_TEXT_BYTES: usize = 1_024;
-/// Longest message of a person.
-const MAX_MESSAGE_BYTES: usize = 1_024;
 /// Keys that a payload names beside the changes; the changes have all of them.
 const MAX_NAMED_KEYS: usize = 1_024;
 /// Bytes of such names.
@@ -62,15 +61,10 @@ pub(crate) fn declarable(
     }
 }
 
-/// The line of a person, or what is said in its place. Control characters could forge another line.
-pub(crate) fn message(given: &str, otherwise: String) -> Result<String, Refusal> {
-    if given.len() > MAX_MESSAGE_BYTES {
-        return Err(Refusal::Argument { field: "message", rule: "may have 1,024 bytes" });
-    }
-    if given.trim().is_empty() {
-        return Ok(otherwise);
-    }
-    Ok(given.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+/// The line of a person, or what is said in its place.
+pub(crate) fn message(text: &str, otherwise: String) -> Result<String, Refusal> {
+    let said = Message::flattened(text).map_err(Refusal::argument)?;
+    Ok(said.map_or(otherwise, String::from))
 }
 
 /// As many names as a payload takes.

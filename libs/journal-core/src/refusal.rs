@@ -115,6 +115,16 @@ impl From<WireError> for Refusal {
     }
 }
 
+impl Refusal {
+    /// What a person may have given wrongly, and not another version of pact.
+    pub(crate) fn argument(error: WireError) -> Self {
+        match error {
+            WireError::Bounds { field, rule } => Self::Argument { field, rule },
+            other => Self::Wire(other),
+        }
+    }
+}
+
 impl From<NodeSetError> for Refusal {
     fn from(error: NodeSetError) -> Self {
         Self::Targets(error)

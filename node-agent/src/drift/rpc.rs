@@ -273,7 +273,7 @@ impl Drift {
             return Err(WireError::Missing { field: "GrantPayload.extend" }.into());
         };
         let (seq, minutes) = (grant.seq(), *minutes);
-        tracing::info!(%seq, principal = grant.principal().subject(), minutes, "extend");
+        tracing::info!(%seq, principal = grant.principal().subject(), %minutes, "extend");
         self.call(move |engine| engine.extend(minutes)).await?
     }
 

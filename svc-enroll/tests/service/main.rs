@@ -39,7 +39,7 @@ fn up(node: &str, method: &str) -> Subject {
 #[tokio::test]
 async fn a_registered_machine_becomes_the_node_and_no_other_does() {
     let site = Site::start(300).await;
-    site.ledger.lock().unwrap().add("n1", v1::NodeState::Registered);
+    site.ledger.lock().unwrap().register("n1");
 
     let key = Arc::new(KeyPair::new_user());
     assert_eq!(code(site.enroll("n2", &mac_of("n2"), &key).await), "PACT_NODE_NOT_ENROLLED");

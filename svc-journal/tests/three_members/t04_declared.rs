@@ -400,5 +400,8 @@ async fn a_plan_is_what_is_then_rolled_back_with_a_grant() {
         judged: judged(Some("ml"), "node-1"),
     });
     let result = cluster.propose(cluster.proposal("extend", extend, cluster.id())).await;
-    assert_eq!(*granted(&result.grant.unwrap()).action(), GrantedAction::Extend { minutes: 15 });
+    assert_eq!(
+        *granted(&result.grant.unwrap()).action(),
+        GrantedAction::Extend { minutes: 15.try_into().unwrap() }
+    );
 }

@@ -3,7 +3,7 @@
 use pact_schemas::convert::{Scope, bytes, id};
 use pact_schemas::resource::{Change, FileKind, Value, change_set};
 use pact_schemas::v1::{self, CommitDelta, EntryKind, entry};
-use pact_schemas::{NodeId, VclusterId};
+use pact_schemas::{NodeId, Ttl, VclusterId};
 
 use super::{Asked, Origin, Rules, Terms};
 use crate::checks::{SHOWN_KEYS, declarable, message, named, read_changes, shown};
@@ -13,10 +13,6 @@ use crate::record::Uploader;
 use crate::refusal::Refusal;
 use crate::rights::one_person_suffices;
 use crate::working::{Draft, Working};
-
-/// Shortest and longest life of a delta that ends by itself, in seconds: a quarter of an hour, ten
-/// days.
-const TTL_SECONDS: std::ops::RangeInclusive<u64> = 900..=864_000;
 
 impl Rules for CommitDelta {
     fn origin(&self) -> Origin {
@@ -74,10 +70,9 @@ fn plan(work: &Working<'_>, commit: &CommitDelta, time_nanos: i64) -> Result<Pla
 }
 
 fn end_of(ttl_seconds: u64, time_nanos: i64) -> Result<i64, Refusal> {
-    let nanos = i64::try_from(ttl_seconds).ok().and_then(|ttl| ttl.checked_mul(1_000_000_000));
-    let end = nanos.and_then(|ttl| time_nanos.checked_add(ttl));
-    end.filter(|_| TTL_SECONDS.contains(&ttl_seconds))
-        .ok_or(Refusal::Argument { field: "ttl_seconds", rule: "must be between 900 and 864,000" })
+    let ttl = Ttl::try_from(ttl_seconds).map_err(Refusal::argument)?;
+    ttl.end(time_nanos)
+        .ok_or(Refusal::Argument { field: "ttl_seconds", rule: "ends after all time" })
 }
 
 /// Compare and set, key by key: whoever changed another key meanwhile is in nobody's way.

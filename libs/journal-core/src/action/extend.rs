@@ -1,20 +1,17 @@
 //! `extend`: more time before the commit windows of some nodes end. The nodes know their windows;
 //! the grant tells them.
 
-use pact_schemas::NodeSet;
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::entry::Payload;
 use pact_schemas::v1::{
     EntryKind, ExtendAction, ExtendWindow, JudgedScope, WindowExtended, grant_payload,
 };
+use pact_schemas::{Minutes, NodeSet};
 
 use super::{Asked, Granted, Origin, Rules, Terms};
 use crate::refusal::Refusal;
 use crate::rights;
 use crate::working::{Draft, Working};
-
-/// Longest extension at once: a day, as grants have it.
-const MAX_MINUTES: u32 = 1_440;
 
 impl Rules for ExtendWindow {
     fn origin(&self) -> Origin {
@@ -23,21 +20,16 @@ impl Rules for ExtendWindow {
 
     fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
         asked.once()?;
-        if !(1..=MAX_MINUTES).contains(&self.minutes) {
-            return Err(Refusal::Argument {
-                field: "minutes",
-                rule: "must be between 1 and 1,440",
-            });
-        }
+        let minutes = Minutes::try_from(self.minutes).map_err(Refusal::argument)?;
         let targets = NodeSet::parse(&self.targets)?;
         let placed = rights::placed(work, &targets, &self.judged)?;
-        let (folded, minutes) = (targets.fold(), self.minutes);
+        let folded = targets.fold();
         work.draft(Draft::on_nodes(
             EntryKind::WindowExtended,
             &targets,
             placed.into_values().collect(),
             format!("commit window of {folded} extended by {minutes} minutes"),
-            Payload::WindowExtended(WindowExtended { targets: folded, minutes }),
+            Payload::WindowExtended(WindowExtended { targets: folded, minutes: minutes.get() }),
         ));
         Ok(Terms::NONE)
     }
