@@ -165,7 +165,7 @@ async fn open(
     let launcher = Launcher::new(clock.clone()).map_err(io(&state))?;
     let cache = Arc::new(Cache::open(&state.join("declared"))?);
     let (declarations, watching) = declared::begin(cache.load(&verifier, &config.node_id), &plane);
-    let (sessions, mode) = (Sessions::new(clock.clone()), file.mode.as_str());
+    let (sessions, mode) = (Sessions::new(clock.clone()), file.mode);
     let opening = Opening {
         state: &state,
         own: vec![config.run_dir.clone(), config.certificate_path.clone()],

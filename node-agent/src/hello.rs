@@ -8,7 +8,7 @@ use std::time::Duration;
 use pact_bus::CallError;
 use pact_runtime::{CancellationToken, Clock};
 use pact_schemas::id::IdError;
-use pact_schemas::v1;
+use pact_schemas::{Mode, v1};
 use tokio::sync::watch;
 
 use crate::boot::BootId;
@@ -34,7 +34,7 @@ pub(crate) struct Greeting {
     pub(crate) boot: BootId,
     pub(crate) version: &'static str,
     /// The mode that is in force: the vCluster's policy wins over the agent's file.
-    pub(crate) enforcement_mode: watch::Receiver<&'static str>,
+    pub(crate) enforcement_mode: watch::Receiver<Mode>,
     pub(crate) live: watch::Receiver<Live>,
 }
 
@@ -97,7 +97,7 @@ async fn say(greeting: &Greeting, uplink: &Uplink, spool: &Spool) -> Result<(), 
         spool_id: spool.id().to_string(),
         spool_head: spool.progress().head,
         agent_version: greeting.version.to_owned(),
-        enforcement_mode: (*greeting.enforcement_mode.borrow()).to_owned(),
+        enforcement_mode: greeting.enforcement_mode.borrow().to_string(),
         whitelist_mode: live.whitelist_mode.as_str().to_owned(),
     };
     let _heard: v1::HelloReply = uplink.call(names::method("hello")?, &hello, CALL_LIMIT).await?;

@@ -113,7 +113,7 @@ impl Reloader {
         let live = Live::of(config);
         tracing::info!(
             whitelist_mode = live.whitelist_mode.as_str(),
-            enforcement_mode = config.agent.enforcement_mode,
+            enforcement_mode = %config.agent.enforcement_mode,
             "the configuration was read again"
         );
         self.live.send_if_modified(|present| {

@@ -12,7 +12,8 @@
 //! - [`operation`]: the operations table, from which commands, policy data and the
 //!   authorisation matrix follow.
 //! - [`error_code`]: symbolic error codes and the exit code of each.
-//! - [`ttl`], [`minutes`], [`message`]: one newtype each, with its limit. Edges take these and know no limit themselves.
+//! - [`ttl`], [`minutes`], [`message`], [`digest`], [`hardware`], [`node_state`], [`mode`]: one newtype each, with its limit.
+//!   Edges take these and know no limit themselves.
 //! - [`nodeset`]: `node[001-128]` expressions, parsed and folded.
 //! - [`judged`]: in which vCluster the right to act on nodes was judged.
 //! - [`resource`]: keys, values, changes: what is declared and what is found.
@@ -28,11 +29,15 @@
 )]
 
 pub mod convert;
+pub mod digest;
 pub mod error_code;
+pub mod hardware;
 pub mod id;
 pub mod judged;
 pub mod message;
 pub mod minutes;
+pub mod mode;
+pub mod node_state;
 pub mod nodeset;
 pub mod operation;
 pub mod resource;
@@ -40,13 +45,17 @@ pub mod spec;
 pub mod subject;
 pub mod ttl;
 
+pub use digest::Digest;
 pub use error_code::ErrorCode;
+pub use hardware::HardwareIdentity;
 pub use id::{
     EventKind, MemberId, MethodName, NodeId, RequestId, Seq, ServiceName, SiteName, SpoolId,
     StreamId, VclusterId,
 };
 pub use message::Message;
 pub use minutes::Minutes;
+pub use mode::Mode;
+pub use node_state::NodeState;
 pub use nodeset::NodeSet;
 pub use subject::Subject;
 pub use ttl::Ttl;

@@ -1,6 +1,6 @@
 //! `pact commit`
 
-use pact_schemas::{Ttl, v1};
+use pact_schemas::{Digest, Ttl, v1};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -39,10 +39,6 @@ pub(crate) struct Args {
     exclude: ExcludeArg,
 }
 
-/// SHA-256 of a node's drift.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Digest([u8; 32]);
-
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let named = written_node(session, self.node.node.as_deref()).await?;
@@ -54,7 +50,7 @@ impl Args {
             vcluster: session.vcluster(),
             message: self.message,
             ttl_seconds: self.ttl.map(Ttl::seconds),
-            expect_digest: self.expect.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            expect_digest: self.expect.map(|digest| digest.to_vec()).unwrap_or_default(),
         };
         let reply = gateway::unary(session, |mut client| {
             let request = request.clone();
@@ -126,10 +122,7 @@ fn parse_ttl(text: &str) -> Result<Ttl, String> {
 }
 
 fn parse_digest(text: &str) -> Result<Digest, String> {
-    let refuse = || "expected the 64 hex digits that `pact diff` prints".to_owned();
-    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes());
-    let bytes = bytes.map_err(|_| refuse())?;
-    bytes.try_into().map(Digest).map_err(|_| refuse())
+    text.parse().map_err(|_| "expected the 64 hex digits that `pact diff` prints".to_owned())
 }
 
 #[cfg(test)]
@@ -150,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_64_hex_digits() {
-        assert_eq!(parse_digest(&"aB".repeat(32)), Ok(Digest([0xab; 32])));
+        assert_eq!(parse_digest(&"aB".repeat(32)), Ok(Digest::from([0xab; 32])));
         for bad in ["", "ab", &"a".repeat(63), &"ab".repeat(33), &"zz".repeat(32)] {
             assert!(parse_digest(bad).is_err(), "{bad:?}");
         }

@@ -15,7 +15,7 @@ use pact_runtime::Timestamp;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::nodeset::NodeSetError;
 use pact_schemas::operation::Operation;
-use pact_schemas::{ErrorCode, Minutes, NodeId, NodeSet, RequestId, Seq, v1};
+use pact_schemas::{Digest, ErrorCode, Minutes, NodeId, NodeSet, RequestId, Seq, v1};
 use prost::Message;
 
 use crate::principal::{Principal, PrincipalFault, PrincipalKind};
@@ -167,7 +167,7 @@ pub enum GrantedAction {
     /// Carry out the plan with this SHA-256, which travels beside the grant.
     Plan {
         /// SHA-256 of the encoded plan.
-        sha256: [u8; 32],
+        sha256: Digest,
     },
     /// More time before the commit window of each target ends.
     Extend {
@@ -437,7 +437,8 @@ impl TryFrom<v1::grant_payload::Action> for GrantedAction {
         match wire {
             v1::grant_payload::Action::Exec(exec) => exec.try_into().map(Self::Exec),
             v1::grant_payload::Action::Plan(plan) => {
-                Ok(Self::Plan { sha256: convert::bytes(&plan.sha256, "PlanAction.sha256")? })
+                Digest::from_wire(&plan.sha256, "PlanAction.sha256")
+                    .map(|sha256| Self::Plan { sha256 })
             }
             v1::grant_payload::Action::Extend(extend) => {
                 Ok(Self::Extend { minutes: extend.minutes.try_into()? })

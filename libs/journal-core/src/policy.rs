@@ -1,8 +1,8 @@
 //! Policies of vClusters: how given keys are merged into them, and how large a vCluster may be.
 
-use pact_schemas::VclusterId;
 use pact_schemas::convert::{Scope, id, required};
 use pact_schemas::v1::{EntryKind, PolicyUpdate, VclusterPolicy, VclusterRecord, entry};
+use pact_schemas::{Mode, VclusterId};
 use prost::Message as _;
 
 use crate::checks::MAX_TEXT_BYTES;
@@ -145,8 +145,8 @@ fn cleared(mut old: VclusterPolicy, new: &VclusterPolicy) -> Result<VclusterPoli
 
 fn check_policy(policy: &VclusterPolicy) -> Result<(), Refusal> {
     let argument = |field, rule| Err(Refusal::Argument { field, rule });
-    if policy.enforcement_mode.as_deref().is_some_and(|m| !["observe", "enforce"].contains(&m)) {
-        return argument("enforcement_mode", "must be observe or enforce");
+    if let Some(mode) = &policy.enforcement_mode {
+        Mode::from_wire(mode, "enforcement_mode").map_err(Refusal::argument)?;
     }
     if policy.drift_sensitivity.is_some_and(|s| !s.is_finite() || s < 0.0) {
         return argument("drift_sensitivity", "must be a number from 0");

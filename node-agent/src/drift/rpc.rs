@@ -14,7 +14,7 @@ use pact_identity::GrantedAction;
 use pact_runtime::Clock;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, Value, change_set};
-use pact_schemas::{ErrorCode, NodeId, Seq, v1};
+use pact_schemas::{ErrorCode, Mode, NodeId, Seq, v1};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -68,7 +68,7 @@ pub(crate) struct Drift {
     /// The engine did something: its next moment may be another.
     pub(super) poked: Arc<Notify>,
     /// The enforcement mode that is in force.
-    pub(super) mode: Arc<watch::Sender<&'static str>>,
+    pub(super) mode: Arc<watch::Sender<Mode>>,
 }
 
 impl Drift {
@@ -78,7 +78,7 @@ impl Drift {
         engine: Owner<Engine>,
         watching: Watching,
         clock: Clock,
-        mode: &'static str,
+        mode: Mode,
     ) -> Self {
         let mode = Arc::new(watch::Sender::new(mode));
         let (chunks, poked) = (Chunks::default(), Arc::default());
@@ -86,7 +86,7 @@ impl Drift {
     }
 
     /// The enforcement mode that is in force, now and later.
-    pub(crate) fn mode(&self) -> watch::Receiver<&'static str> {
+    pub(crate) fn mode(&self) -> watch::Receiver<Mode> {
         self.mode.subscribe()
     }
 
@@ -242,7 +242,7 @@ impl Drift {
         let plan = self.chunks.whole(plan, self.clock.monotonic())?;
         let grant = commands
             .take_grant(&signed, |action| match action {
-                GrantedAction::Plan { sha256: granted } if *granted == sha256 => Ok(()),
+                GrantedAction::Plan { sha256: granted } if *granted == sha256.into() => Ok(()),
                 GrantedAction::Plan { .. } => Err(ErrorCode::BadSignature
                     .error("the plan is not the one that was granted")
                     .next("ask for the rollback again")),

@@ -13,7 +13,7 @@ use pact_schemas::v1::{
     self, CaptureReply, CaptureRequest, CommitDelta, NodeCommit, NodeRecord, NodeSettled,
     action::Action as Act,
 };
-use pact_schemas::{ErrorCode, Message, NodeId, RequestId, Ttl, VclusterId};
+use pact_schemas::{Digest, ErrorCode, Message, NodeId, RequestId, Ttl, VclusterId};
 
 use super::nodes::request_id;
 use crate::access::attest;
@@ -36,7 +36,7 @@ struct Wanted {
     vcluster: Option<VclusterId>,
     message: Message,
     ttl: Option<Ttl>,
-    expect: Option<[u8; 32]>,
+    expect: Option<Digest>,
 }
 
 impl Wanted {
@@ -54,9 +54,9 @@ impl Wanted {
         let vcluster = vcluster.map(|name| convert::id(name, "CommitRequest.vcluster"));
         let expect = match request.expect_digest.as_slice() {
             [] => None,
-            digest => {
-                Some(convert::bytes(digest, "CommitRequest.expect_digest").map_err(bad_request)?)
-            }
+            digest => Some(
+                Digest::from_wire(digest, "CommitRequest.expect_digest").map_err(bad_request)?,
+            ),
         };
         Ok(Self {
             id: request_id(&request.request_id)?,
@@ -126,7 +126,7 @@ impl Gateway {
         }
         let drift = self.drift_summary(target, until).await?;
         if let Some(expected) = wanted.expect
-            && drift.digest.as_slice() != expected.as_slice()
+            && drift.digest.as_slice() != expected.as_bytes()
         {
             return Err(other_drift(node));
         }
