@@ -30,7 +30,7 @@ fn revoke(work: &mut Working<'_>, revoke: &RevokeNode, time_nanos: i64) -> Resul
         return Ok(());
     }
     let from = vcluster_of(&record);
-    hardware::release(work, &record.identity.clone().unwrap_or_default());
+    hardware::release(work, &record.identity.clone().unwrap_or_default())?;
     move_count(work, from.as_ref(), None);
     let seq = work.next_seq();
     let mut live_bus_users = record.live_bus_users.clone();

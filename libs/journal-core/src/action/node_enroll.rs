@@ -36,9 +36,10 @@ fn register(
         return Err(Refusal::Exists { node });
     }
     let before = existing.as_ref().and_then(|r| r.identity.clone()).unwrap_or_default();
-    let identity = hardware::merged(before.clone(), given);
-    hardware::check(&identity)?;
-    for key in hardware::keys(&identity) {
+    let identity = hardware::merged(&before, given)?;
+    let keys = identity.keys();
+    let identity = v1::HardwareIdentity::from(&identity);
+    for key in keys.clone() {
         match work.holder(&key) {
             Some(holder) if holder != node => {
                 return Err(Refusal::HardwareTaken { node, hardware: key, holder });
@@ -46,8 +47,8 @@ fn register(
             _ => {}
         }
     }
-    hardware::release(work, &before);
-    for key in hardware::keys(&identity) {
+    hardware::release(work, &before)?;
+    for key in keys {
         work.staged.hardware.insert(key, Some(node.clone()));
     }
     let seq = work.next_seq();
