@@ -16,7 +16,7 @@ use crate::exit_codes;
 use crate::failure::Failure;
 use crate::help;
 use crate::local::Local;
-use crate::output::{Format, Screen};
+use crate::output::{Format, Screen, print_failure};
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
 
@@ -116,7 +116,7 @@ pub fn main_entry() -> ExitCode {
         // The reader of our output went away: it has what it wanted.
         Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.print(format, screen);
+            print_failure(&failure, format, screen);
             ExitCode::from(failure.exit_code())
         }
     }
@@ -164,9 +164,9 @@ fn usage_exit(
     if Format::in_raw_arguments(arguments, environment) == Format::Json {
         let text = error.render().to_string();
         let what = text.lines().next().unwrap_or_default();
-        Failure::new(ErrorCode::InvalidArgument, what.trim_start_matches("error: "))
-            .next("run the command with --help")
-            .print(Format::Json, screen);
+        let failure = Failure::argument(what.trim_start_matches("error: "))
+            .next("run the command with --help");
+        print_failure(&failure, Format::Json, screen);
     } else {
         let _closed = error.print();
     }

@@ -37,6 +37,7 @@ mod app;
 mod commands;
 mod completion;
 mod confirm;
+mod endpoint;
 mod entry;
 mod environment;
 mod exit_codes;

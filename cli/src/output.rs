@@ -1,5 +1,6 @@
 //! What the user sees: data on stdout, the rest on stderr.
 
+mod failed;
 mod json;
 mod sanitize;
 mod stream;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
+pub(crate) use failed::{error_text, print_failure};
 pub(crate) use json::{Envelope, Line, Summary, bytes_as_json, code_of};
 pub(crate) use sanitize::{Sanitizer, clean_line};
 pub(crate) use stream::StreamWriter;

@@ -15,8 +15,8 @@ use pact_runtime::{Clock, Timestamp};
 use pact_schemas::error_code::ErrorCode;
 use serde::Deserialize;
 
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::gateway::Endpoint;
 use crate::settings::Settings;
 
 /// Tokens are a few KiB; a file beyond this is not one.

@@ -12,6 +12,7 @@ use pact_schemas::error_code::ErrorCode;
 
 use crate::confirm::{self, YesArg};
 use crate::failure::Failure;
+use crate::output;
 use crate::session::{Exit, Session};
 use crate::target::{ExcludeArg, Targets};
 
@@ -70,7 +71,7 @@ impl Args {
             Err(failure @ Failure::Reported(_))
                 if own_status && failure.code() != Some(ErrorCode::Interrupted) =>
             {
-                failure.print(session.format(), session.screen);
+                output::print_failure(&failure, session.format(), session.screen);
                 Err(Failure::Shown(OWN_FAILURE))
             }
             other => other,

@@ -8,7 +8,8 @@ use pact_runtime::causes::chain;
 use pact_schemas::error_code::ErrorCode;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 
-use super::{Bearer, Client, Endpoint, client};
+use super::{Bearer, Client, client};
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::token;

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::fold::{Fold, Group, heading};
 use super::verdict::{Ended, Verdict, error_of};
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::output::{
-    Format, Line, Sanitizer, Screen, StreamWriter, Summary, bytes_as_json, clean_line,
+    self, Format, Line, Sanitizer, Screen, StreamWriter, Summary, bytes_as_json, clean_line,
 };
 use crate::view::entry_detail;
 
@@ -195,7 +195,7 @@ impl ExecScreen {
             }
         }
         if let Some(error) = error_of(node, ended) {
-            text.push_str(&failure::text(&error, self.screen));
+            text.push_str(&output::error_text(&error, self.screen));
         }
         if is_held {
             self.endings.push_str(&text);
