@@ -16,7 +16,7 @@ use crate::exit_codes;
 use crate::failure::Failure;
 use crate::help;
 use crate::local::Local;
-use crate::output::{Format, Screen, print_failure};
+use crate::output::{Choice, Format, Screen, print_failure};
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
 
@@ -105,7 +105,7 @@ pub fn main_entry() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return usage_exit(&error, &arguments, &environment, screen),
     };
-    let format = Format::of(flags.output, &environment);
+    let format = Choice::of(flags.output, &environment).format();
     let result = match asked {
         Asked::Help(words) => help::explain(&words, lattice_configured).map(|()| 0),
         Asked::Line(Line::Local(local)) => local.run(environment).map(|()| 0),
@@ -161,7 +161,7 @@ fn usage_exit(
         let _closed = error.print();
         return ExitCode::SUCCESS;
     }
-    if Format::in_raw_arguments(arguments, environment) == Format::Json {
+    if Choice::in_raw_arguments(arguments, environment).format() == Format::Json {
         let text = error.render().to_string();
         let what = text.lines().next().unwrap_or_default();
         let failure = Failure::argument(what.trim_start_matches("error: "))

@@ -1,5 +1,6 @@
 //! What the user sees: data on stdout, the rest on stderr.
 
+mod columns;
 mod failed;
 mod json;
 mod sanitize;
@@ -20,27 +21,47 @@ use crate::environment;
 use crate::failure::Failure;
 
 /// How data is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For people.
-    #[default]
     Text,
     /// For programs.
     Json,
 }
 
-impl Format {
+/// What `--output` takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Choice {
+    /// For people; tables fit a terminal
+    #[default]
+    Text,
+    /// For people, with every column
+    Wide,
+    /// For programs
+    Json,
+}
+
+impl Choice {
     /// The name, as in flags and files.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
+            Self::Wide => "wide",
             Self::Json => "json",
         }
     }
 
-    /// The format of this name.
+    /// The choice of this name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        [Self::Text, Self::Json].into_iter().find(|f| f.name() == name)
+        [Self::Text, Self::Wide, Self::Json].into_iter().find(|choice| choice.name() == name)
+    }
+
+    /// Text or JSON.
+    pub(crate) const fn format(self) -> Format {
+        match self {
+            Self::Text | Self::Wide => Format::Text,
+            Self::Json => Format::Json,
+        }
     }
 
     /// What flag and environment say, for errors that come before the settings are known.
@@ -56,9 +77,18 @@ impl Format {
     ) -> Self {
         let own = arguments.iter().take_while(|a| *a != "--").map(|a| a.to_string_lossy());
         let words: Vec<_> = own.collect();
-        let separate = words.iter().skip_while(|w| *w != "--output").nth(1).map(AsRef::as_ref);
-        let joined = words.iter().find_map(|w| w.strip_prefix("--output="));
-        Self::of(separate.or(joined).and_then(Self::parse), environment)
+        let named = (0..words.len()).filter_map(|at| {
+            let (word, next) = (words.get(at)?.as_ref(), words.get(at + 1).map(AsRef::as_ref));
+            match word.strip_prefix("--output") {
+                Some("") => next,
+                Some(rest) => rest.strip_prefix('='),
+                None => match word.strip_prefix("-o")? {
+                    "" => next,
+                    rest => Some(rest.strip_prefix('=').unwrap_or(rest)),
+                },
+            }
+        });
+        Self::of(named.filter_map(Self::parse).last(), environment)
     }
 }
 
@@ -70,12 +100,22 @@ pub(crate) struct Screen {
     pub(crate) stderr_is_terminal: bool,
     may_colour: bool,
     is_silent: bool,
+    is_wide: bool,
 }
 
 impl Screen {
     /// Files and pipes all around.
     #[cfg(test)]
     pub(crate) const NOT_A_TERMINAL: Self = Self { is_silent: false, ..Self::SILENT };
+
+    /// A terminal all around, without colour.
+    #[cfg(test)]
+    pub(crate) const TERMINAL: Self = Self {
+        stdin_is_terminal: true,
+        stdout_is_terminal: true,
+        stderr_is_terminal: true,
+        ..Self::NOT_A_TERMINAL
+    };
 
     /// Says nothing: for what nobody asked for by a command.
     pub(crate) const SILENT: Self = Self {
@@ -84,6 +124,7 @@ impl Screen {
         stderr_is_terminal: false,
         may_colour: false,
         is_silent: true,
+        is_wide: false,
     };
 
     /// Looks at the standard streams, `NO_COLOR` and `TERM`.
@@ -95,7 +136,23 @@ impl Screen {
             stderr_is_terminal: std::io::stderr().is_terminal(),
             may_colour: environment::NO_COLOR.of(environment).is_none() && !dumb,
             is_silent: false,
+            is_wide: false,
         }
+    }
+
+    /// With every column of a table, or with those that fit.
+    pub(crate) const fn wide(self, is_wide: bool) -> Self {
+        Self { is_wide, ..self }
+    }
+
+    /// Whether every column is shown.
+    pub(crate) const fn is_wide(&self) -> bool {
+        self.is_wide
+    }
+
+    /// Whether tables have to fit the width of a terminal. Where programs read, lines stay whole.
+    pub(crate) const fn fits_tables(&self) -> bool {
+        self.stdout_is_terminal && !self.is_wide
     }
 
     /// Whether this stream is a terminal.
@@ -103,9 +160,9 @@ impl Screen {
         if is_stderr { self.stderr_is_terminal } else { self.stdout_is_terminal }
     }
 
-    /// The same without colour, for data that goes to stderr.
-    pub(crate) const fn uncoloured(self) -> Self {
-        Self { may_colour: false, ..self }
+    /// For data that goes to stderr, without colour.
+    pub(crate) const fn for_stderr(self) -> Self {
+        Self { may_colour: false, stdout_is_terminal: self.stderr_is_terminal, ..self }
     }
 
     /// Lines on stderr.
@@ -171,12 +228,19 @@ mod tests {
             let environment = variable
                 .map(|v| BTreeMap::from([("PACT_OUTPUT".to_owned(), v.to_owned())]))
                 .unwrap_or_default();
-            Format::in_raw_arguments(&arguments, &environment)
+            Choice::in_raw_arguments(&arguments, &environment)
         };
-        assert_eq!(format(&["pact", "--output", "json", "nonsense"], None), Format::Json);
-        assert_eq!(format(&["pact", "log", "--output=json"], None), Format::Json);
-        assert_eq!(format(&["pact", "log"], Some("json")), Format::Json);
-        assert_eq!(format(&["pact", "--output=text"], Some("json")), Format::Text);
-        assert_eq!(format(&["pact", "exec", "n", "--", "--output", "json"], None), Format::Text);
+        assert_eq!(format(&["pact", "--output", "json", "nonsense"], None), Choice::Json);
+        assert_eq!(format(&["pact", "log", "--output=json"], None), Choice::Json);
+        for short in [&["-o", "json"][..], &["-ojson"], &["-o=json"]] {
+            assert_eq!(
+                format(&[&["pact", "x"], short, &["nonsense"]].concat(), None),
+                Choice::Json
+            );
+        }
+        assert_eq!(format(&["pact", "-o", "wide", "nonsense"], Some("json")), Choice::Wide);
+        assert_eq!(format(&["pact", "log"], Some("json")), Choice::Json);
+        assert_eq!(format(&["pact", "--output=text"], Some("json")), Choice::Text);
+        assert_eq!(format(&["pact", "exec", "n", "--", "--output", "json"], None), Choice::Text);
     }
 }

@@ -17,7 +17,7 @@ use self::schema::{NODE_FILE, SCHEMA, SITE_FILE};
 use crate::endpoint::Endpoint;
 use crate::environment::{self, Variable};
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::Choice;
 
 /// Where nothing else says where the gateway is.
 const DEFAULT_ENDPOINT: &str = "http://localhost:9443";
@@ -36,8 +36,8 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "NAME")]
     vcluster: Option<String>,
     /// Output format
-    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
-    pub(crate) output: Option<Format>,
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum)]
+    pub(crate) output: Option<Choice>,
     /// Lattice endpoint to pass to the bridge (overrides PACT_LATTICE_ENDPOINT)
     #[arg(long, global = true, value_name = "URL")]
     lattice_endpoint: Option<String>,
@@ -55,7 +55,7 @@ pub(crate) struct Settings {
     pub(crate) vcluster: Option<VclusterId>,
     /// From the flag alone.
     pub(crate) vcluster_flag: Option<VclusterId>,
-    pub(crate) output: Format,
+    pub(crate) output: Choice,
     pub(crate) timeout: Duration,
     /// Given by `--token` or `PACT_TOKEN`.
     pub(crate) token: Option<String>,
@@ -129,7 +129,7 @@ impl Settings {
             endpoints: endpoints.iter().map(|e| Endpoint::parse(e)).collect::<Result<_, _>>()?,
             vcluster: layered.default_vcluster.as_deref().map(vcluster).transpose()?,
             vcluster_flag: flags.vcluster.as_deref().map(vcluster).transpose()?,
-            output: Format::parse(&layered.output_format).unwrap_or_default(),
+            output: Choice::parse(&layered.output_format).unwrap_or_default(),
             timeout: Duration::from_secs(layered.timeout_seconds),
             token: flags.token.filter(|t| !t.is_empty()).or(own.0),
             token_path: layered.token_path.map(|p| expand_home(&p, files.home.as_deref())),
@@ -266,7 +266,7 @@ mod tests {
         machine.write("home/.config/pact/cli.toml", home);
         let settings = machine.load().unwrap();
         assert_eq!(settings.endpoints.len(), 2);
-        assert_eq!(settings.output, Format::Json);
+        assert_eq!(settings.output, Choice::Json);
         assert_eq!(settings.timeout, Duration::from_secs(7));
         assert_eq!(settings.vcluster.unwrap().as_str(), "site");
         assert_eq!(settings.vcluster_flag, None);
@@ -277,7 +277,7 @@ mod tests {
         machine.environment.insert("PACT_OUTPUT".into(), "text".into());
         let settings = machine.load().unwrap();
         assert_eq!(first_endpoint(&settings), "https://j-env:9443");
-        assert_eq!(settings.output, Format::Text);
+        assert_eq!(settings.output, Choice::Text);
 
         let mut machine = Machine::new();
         machine.environment.insert("PACT_ENDPOINT".into(), "https://j-env:9443".into());

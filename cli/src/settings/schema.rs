@@ -33,9 +33,9 @@ pub(crate) static SCHEMA: Schema = Schema {
         .example("\"ml-training\""),
         Key::new(
             "output_format",
-            KeyKind::Enum(&["text", "json"]),
+            KeyKind::Enum(&["text", "wide", "json"]),
             KeyDefault::Value("\"text\""),
-            "Text for people or JSON for programs.",
+            "Text for people, the same with all columns of tables, or JSON for programs.",
         )
         .env("PACT_OUTPUT"),
         Key::new(

@@ -189,7 +189,8 @@ pub(crate) fn diff_text(diff: &v1::NodeDiff, committed: bool, screen: Screen) ->
         ],
         screen,
     );
-    let mut table = Table::new(&["KEY", "DECLARED", "ACTUAL", "SINCE", "SESSION", "NOTE"]);
+    let mut table = Table::new(&["KEY", "DECLARED", "ACTUAL", "SINCE", "SESSION", "NOTE"])
+        .wide_only(&["SESSION"]);
     for item in &diff.items {
         let change = item.change.clone().unwrap_or_default();
         table.row(vec![

@@ -97,7 +97,8 @@ pub(crate) fn scope(scope: Option<&v1::Scope>) -> Result<String, Failure> {
 /// The entries as a table, oldest first.
 pub(crate) fn table(entries: &[VerifiedEntry], screen: Screen) -> Result<String, Failure> {
     let mut table =
-        Table::new(&["SEQ", "TIME", "KIND", "SCOPE", "AUTHOR", "ROLE", "OUTCOME", "MESSAGE"]);
+        Table::new(&["SEQ", "TIME", "KIND", "SCOPE", "AUTHOR", "ROLE", "OUTCOME", "MESSAGE"])
+            .wide_only(&["ROLE", "OUTCOME"]);
     for entry in entries {
         table.row(cells(entry)?);
     }

@@ -75,7 +75,8 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
         "LAST HELLO",
         "LAST ENTRY",
         "AGENT",
-    ]);
+    ])
+    .wide_only(&["MODE", "WHITELIST", "LAST HELLO", "LAST ENTRY", "AGENT"]);
     for status in nodes {
         let record = record(status)?;
         let window = record.drift.as_ref().and_then(|d| d.window.as_ref());
@@ -112,7 +113,8 @@ fn drift_cell(drift: Option<&v1::NodeDrift>) -> Cell {
 
 /// `pact node list`.
 pub(crate) fn record_table(nodes: &[v1::NodeRecord], screen: Screen) -> String {
-    let mut table = Table::new(&["NODE", "STATE", "VCLUSTER", "SINCE", "MAC", "AGENT"]);
+    let mut table =
+        Table::new(&["NODE", "STATE", "VCLUSTER", "SINCE", "MAC", "AGENT"]).wide_only(&["AGENT"]);
     for record in nodes {
         let macs = record.identity.as_ref().map(|i| i.macs.join(",")).unwrap_or_default();
         table.row(vec![
