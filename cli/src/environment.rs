@@ -43,6 +43,7 @@ variables! {
     LOG = "RUST_LOG", "Level of debug output on standard error, e.g. debug. Without it there is none.";
     NO_COLOR = "NO_COLOR", "Set to anything: no colours on a terminal.";
     TERM = "TERM", "Type of the terminal; none, or dumb, means no colours.";
+    TZ = "TZ", "Time zone of times on a terminal, before the one of the machine; --utc does without.";
     HOME = "HOME", "Where the files below ~ are.";
     SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH",
         "Seconds since 1970: the date that `pact man` puts on its pages, for packages that are built twice alike.";

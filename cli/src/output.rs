@@ -6,6 +6,7 @@ mod json;
 mod sanitize;
 mod stream;
 mod table;
+mod when;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,6 +17,10 @@ pub(crate) use json::{Envelope, Line, Summary, bytes_as_json, code_of};
 pub(crate) use sanitize::{Sanitizer, clean_line};
 pub(crate) use stream::StreamWriter;
 pub(crate) use table::{Cell, Hue, Table, fields};
+pub(crate) use when::Times;
+use when::Zone;
+
+use pact_runtime::Timestamp;
 
 use crate::environment;
 use crate::failure::Failure;
@@ -101,6 +106,8 @@ pub(crate) struct Screen {
     may_colour: bool,
     is_silent: bool,
     is_wide: bool,
+    /// How times are written.
+    pub(crate) times: Times,
 }
 
 impl Screen {
@@ -125,6 +132,7 @@ impl Screen {
         may_colour: false,
         is_silent: true,
         is_wide: false,
+        times: Times::Utc,
     };
 
     /// Looks at the standard streams, `NO_COLOR` and `TERM`.
@@ -137,7 +145,15 @@ impl Screen {
             may_colour: environment::NO_COLOR.of(environment).is_none() && !dumb,
             is_silent: false,
             is_wide: false,
+            times: Times::Utc,
         }
+    }
+
+    /// With times for a person who reads `now`, where one does and does not ask for UTC.
+    pub(crate) const fn at(self, now: Timestamp, wants_utc: bool) -> Self {
+        let is_local = self.stdout_is_terminal && !wants_utc;
+        let times = if is_local { Times::Local(now, Zone::OfMachine) } else { Times::Utc };
+        Self { times, ..self }
     }
 
     /// With every column of a table, or with those that fit.

@@ -36,7 +36,7 @@ impl Exit {
 
 impl Session {
     pub(crate) fn new(settings: Settings, clock: Clock, screen: Screen) -> Self {
-        let screen = screen.wide(settings.output == Choice::Wide);
+        let screen = screen.wide(settings.output == Choice::Wide).at(clock.now(), settings.utc);
         Self { settings, clock, screen }
     }
 

@@ -38,6 +38,9 @@ pub(crate) struct GlobalArgs {
     /// Output format
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum)]
     pub(crate) output: Option<Choice>,
+    /// Show times as RFC 3339 in UTC, on a terminal too
+    #[arg(long, global = true)]
+    utc: bool,
     /// Lattice endpoint to pass to the bridge (overrides PACT_LATTICE_ENDPOINT)
     #[arg(long, global = true, value_name = "URL")]
     lattice_endpoint: Option<String>,
@@ -56,6 +59,8 @@ pub(crate) struct Settings {
     /// From the flag alone.
     pub(crate) vcluster_flag: Option<VclusterId>,
     pub(crate) output: Choice,
+    /// Times in UTC, on a terminal too.
+    pub(crate) utc: bool,
     pub(crate) timeout: Duration,
     /// Given by `--token` or `PACT_TOKEN`.
     pub(crate) token: Option<String>,
@@ -130,6 +135,7 @@ impl Settings {
             vcluster: layered.default_vcluster.as_deref().map(vcluster).transpose()?,
             vcluster_flag: flags.vcluster.as_deref().map(vcluster).transpose()?,
             output: Choice::parse(&layered.output_format).unwrap_or_default(),
+            utc: flags.utc,
             timeout: Duration::from_secs(layered.timeout_seconds),
             token: flags.token.filter(|t| !t.is_empty()).or(own.0),
             token_path: layered.token_path.map(|p| expand_home(&p, files.home.as_deref())),

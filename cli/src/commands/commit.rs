@@ -95,7 +95,7 @@ fn as_text(node: &v1::NodeCommit, screen: Screen) -> String {
     }
     let left = node.settled.as_ref().map_or_else(
         || "recorded; the node has not confirmed it yet".to_owned(),
-        drift::settled_text,
+        |settled| drift::settled_text(settled, screen),
     );
     text.push_str(&drift::node_line(&node.node, &left));
     text

@@ -49,7 +49,10 @@ impl Args {
             })
         };
         let as_text = |node: &v1::NodeWindow| {
-            let window = node.window.as_ref().map_or_else(String::new, drift::window_text);
+            let window = node
+                .window
+                .as_ref()
+                .map_or_else(String::new, |w| drift::window_text(w, session.screen));
             drift::node_line(&node.node, &format!("window {window} (entry {})", reply.first_seq))
         };
         Answered {

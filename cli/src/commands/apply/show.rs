@@ -58,7 +58,7 @@ pub(super) fn as_text(reply: &v1::ApplyReply, dry_run: bool, screen: Screen) -> 
         (false, first, last) => format!("applied: {what} (entries {first} to {last})\n"),
     });
     for settled in &reply.nodes {
-        text.push_str(&drift::node_line(&settled.node, &drift::settled_text(settled)));
+        text.push_str(&drift::node_line(&settled.node, &drift::settled_text(settled, screen)));
     }
     if !reply.away.is_empty() {
         text.push_str(&drift::node_line(&reply.away, "away; they take it when they are back"));
