@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use pact_runtime::Clock;
 use pact_runtime::telemetry::{self, LogFormat};
@@ -19,6 +20,7 @@ use crate::local::Local;
 use crate::output::{Choice, Format, Screen, print_failure};
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
+use crate::usage;
 
 const ABOUT: &str = "Configuration and administration of an HPC/AI cluster";
 
@@ -103,23 +105,24 @@ pub fn main_entry() -> ExitCode {
     let lattice_configured = environment::LATTICE_ENDPOINT.of(&environment).is_some();
     let (asked, flags) = match parse(&arguments, lattice_configured) {
         Ok(parsed) => parsed,
-        Err(error) => return usage_exit(&error, &arguments, &environment, screen),
+        Err(error) => {
+            let format = Choice::in_raw_arguments(&arguments, &environment).format();
+            return usage_exit(&error, screen.writing(format));
+        }
     };
-    let format = Choice::of(flags.output, &environment).format();
+    let screen = screen.writing(Choice::of(flags.output, &environment).format());
     let result = match asked {
         Asked::Help(words) => help::explain(&words, lattice_configured).map(|()| 0),
         Asked::Line(Line::Local(local)) => local.run(environment).map(|()| 0),
         Asked::Line(Line::Gateway(command)) => run(*command, flags, environment, screen),
     };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        // The reader of our output went away: it has what it wanted.
-        Err(Failure::OutputClosed) => ExitCode::SUCCESS,
-        Err(failure) => {
-            print_failure(&failure, format, screen);
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    ExitCode::from(result.unwrap_or_else(|failure| ended(&failure, screen)))
+}
+
+/// Reports a failure; its exit code.
+fn ended(failure: &Failure, screen: Screen) -> u8 {
+    print_failure(failure, screen);
+    failure.exit_code()
 }
 
 /// What was said before and between the words of a command line that may be unfinished.
@@ -138,39 +141,34 @@ fn run(
     start_tracing(&environment, screen);
     let settings = Settings::load(flags, environment)?;
     let session = Session::new(settings, Clock::system(), screen);
+    // From here on the settings say how it is reported.
+    Ok(carry_out(command, &session).unwrap_or_else(|failure| ended(&failure, session.screen)))
+}
+
+fn carry_out(command: Command, session: &Session) -> Result<u8, Failure> {
     // One thread: a command waits for one answer at a time, and threads cost start-up time.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             Failure::new(ErrorCode::Internal, "the event loop cannot start")
                 .because(error.to_string())
         })?;
-    let result = runtime.block_on(command.run(&session));
+    let result = runtime.block_on(command.run(session));
     // A read of standard input may still block a thread of the runtime; do not wait for it.
     runtime.shutdown_background();
     result.map(|exit| exit.code())
 }
 
 /// Prints what clap has to say. Usage errors exit with 1; clap's own choice, 2, means "not authenticated" here.
-fn usage_exit(
-    error: &clap::Error,
-    arguments: &[OsString],
-    environment: &BTreeMap<String, String>,
-    screen: Screen,
-) -> ExitCode {
+fn usage_exit(error: &clap::Error, screen: Screen) -> ExitCode {
     if !error.use_stderr() {
         let _closed = error.print();
         return ExitCode::SUCCESS;
     }
-    if Choice::in_raw_arguments(arguments, environment).format() == Format::Json {
-        let text = error.render().to_string();
-        let what = text.lines().next().unwrap_or_default();
-        let failure = Failure::argument(what.trim_start_matches("error: "))
-            .next("run the command with --help");
-        print_failure(&failure, Format::Json, screen);
-    } else {
+    let shows_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if shows_help && screen.format() == Format::Text {
         let _closed = error.print();
     }
-    ExitCode::from(ErrorCode::InvalidArgument.exit_code())
+    ExitCode::from(ended(&usage::failure(error), screen))
 }
 
 /// Debug output on stderr, only when `RUST_LOG` asks for it: without it nothing is set up.

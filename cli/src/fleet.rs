@@ -40,7 +40,7 @@ impl Answered {
             Format::Text => output::write_out(&self.text)?,
         }
         for error in errors {
-            output::print_failure(&Failure::from(error), session.format(), session.screen);
+            output::print_failure(&Failure::from(error), session.screen);
         }
         Ok(Exit::with(code))
     }

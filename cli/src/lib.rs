@@ -13,6 +13,7 @@
 //! - `gateway`: connections, TLS, deadlines, retries.
 //! - `failure`: every way to fail, its code, its words and its exit code; `fleet`:
 //!   the same for several nodes.
+//! - `usage`: a command line that does not parse, as such a failure.
 //! - `entry`: entries whose hash was checked, the only kind that is shown.
 //! - `local`: commands about pact itself; `completion`: what a shell offers after Tab; `manual`, `topics`: pages
 //!   and explanations, made from the tree, the key table, `environment` and `exit_codes`.
@@ -54,6 +55,7 @@ mod settings;
 mod target;
 mod token;
 mod topics;
+mod usage;
 mod view;
 
 pub use app::{command, main_entry};

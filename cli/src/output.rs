@@ -106,6 +106,7 @@ pub(crate) struct Screen {
     may_colour: bool,
     is_silent: bool,
     is_wide: bool,
+    format: Format,
     /// How times are written.
     pub(crate) times: Times,
 }
@@ -132,6 +133,7 @@ impl Screen {
         may_colour: false,
         is_silent: true,
         is_wide: false,
+        format: Format::Text,
         times: Times::Utc,
     };
 
@@ -145,6 +147,7 @@ impl Screen {
             may_colour: environment::NO_COLOR.of(environment).is_none() && !dumb,
             is_silent: false,
             is_wide: false,
+            format: Format::Text,
             times: Times::Utc,
         }
     }
@@ -154,6 +157,16 @@ impl Screen {
         let is_local = self.stdout_is_terminal && !wants_utc;
         let times = if is_local { Times::Local(now, Zone::OfMachine) } else { Times::Utc };
         Self { times, ..self }
+    }
+
+    /// For people or for programs.
+    pub(crate) const fn writing(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
+    /// For people or for programs.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
     }
 
     /// With every column of a table, or with those that fit.
@@ -181,9 +194,13 @@ impl Screen {
         Self { may_colour: false, stdout_is_terminal: self.stderr_is_terminal, ..self }
     }
 
-    /// Lines on stderr.
+    /// Lines on stderr; one object for programs.
     pub(crate) fn notes(&self, text: &str) {
-        text.lines().for_each(|line| self.note(line));
+        match self.format {
+            Format::Text => text.lines().for_each(|line| self.note(line)),
+            Format::Json if text.is_empty() => {}
+            Format::Json => self.note(text.trim_end()),
+        }
     }
 
     /// Colours data, on a terminal.
@@ -202,16 +219,25 @@ impl Screen {
 
     /// One line on stderr.
     pub(crate) fn note(&self, text: &str) {
-        if self.is_silent {
-            return;
-        }
-        // Nobody is left to tell when stderr is closed.
-        let _closed = writeln!(std::io::stderr().lock(), "{}", clean_line(text));
+        self.say("note", text);
     }
 
     /// One line on stderr that begins with `warning:`.
     pub(crate) fn warn(&self, text: &str) {
-        self.note(&format!("warning: {text}"));
+        self.say("warning", text);
+    }
+
+    fn say(&self, level: &'static str, text: &str) {
+        if self.is_silent {
+            return;
+        }
+        let line = match self.format {
+            Format::Json => json::note(level, text),
+            Format::Text if level == "warning" => format!("warning: {}\n", clean_line(text)),
+            Format::Text => format!("{}\n", clean_line(text)),
+        };
+        // Nobody is left to tell when stderr is closed.
+        let _closed = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }
 

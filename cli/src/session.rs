@@ -36,7 +36,10 @@ impl Exit {
 
 impl Session {
     pub(crate) fn new(settings: Settings, clock: Clock, screen: Screen) -> Self {
-        let screen = screen.wide(settings.output == Choice::Wide).at(clock.now(), settings.utc);
+        let screen = screen
+            .writing(settings.output.format())
+            .wide(settings.output == Choice::Wide)
+            .at(clock.now(), settings.utc);
         Self { settings, clock, screen }
     }
 

@@ -71,7 +71,7 @@ impl Args {
             Err(failure @ Failure::Reported(_))
                 if own_status && failure.code() != Some(ErrorCode::Interrupted) =>
             {
-                output::print_failure(&failure, session.format(), session.screen);
+                output::print_failure(&failure, session.screen);
                 Err(Failure::Shown(OWN_FAILURE))
             }
             other => other,

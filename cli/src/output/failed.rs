@@ -9,9 +9,9 @@ use super::{Format, Screen, clean_line};
 use crate::failure::Failure;
 
 /// Prints the failure, as text or as one JSON object. One that was shown already prints nothing.
-pub(crate) fn print_failure(failure: &Failure, format: Format, screen: Screen) {
+pub(crate) fn print_failure(failure: &Failure, screen: Screen) {
     let Failure::Reported(error) = failure else { return };
-    let text = match format {
+    let text = match screen.format() {
         Format::Text => error_text(error, screen),
         Format::Json => json(error, failure.exit_code()),
     };
