@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use pact_runtime::Clock;
 use pact_runtime::telemetry::{self, LogFormat};
 use pact_schemas::error_code::ErrorCode;
@@ -56,16 +56,33 @@ enum Asked {
     Help(Vec<String>),
 }
 
-fn parse(
-    arguments: &[OsString],
-    lattice_configured: bool,
-) -> Result<(Asked, GlobalArgs), clap::Error> {
+/// A command line that parses.
+struct Parsed {
+    asked: Asked,
+    /// The words of the command, where it is an operation.
+    command: &'static [&'static str],
+    flags: GlobalArgs,
+}
+
+fn parse(arguments: &[OsString], lattice_configured: bool) -> Result<Parsed, clap::Error> {
     let matches = command(lattice_configured).try_get_matches_from(arguments)?;
+    let command = words(&matches);
     if let Some(words) = help::asked(&matches) {
-        return Ok((Asked::Help(words), GlobalArgs::from_arg_matches(&matches)?));
+        let flags = GlobalArgs::from_arg_matches(&matches)?;
+        return Ok(Parsed { asked: Asked::Help(words), command, flags });
     }
     let app = App::from_arg_matches(&matches)?;
-    Ok((Asked::Line(app.line), app.global))
+    Ok(Parsed { asked: Asked::Line(app.line), command, flags: app.global })
+}
+
+/// The words of the operation that is asked for; none for what is about `pact` itself.
+fn words(matches: &ArgMatches) -> &'static [&'static str] {
+    let (mut path, mut matches) = (Vec::new(), matches);
+    while let Some((name, below)) = matches.subcommand() {
+        path.push(name);
+        matches = below;
+    }
+    OPERATIONS.iter().map(|operation| operation.command).find(|c| *c == path).unwrap_or_default()
 }
 
 /// What `pact --help` ends with.
@@ -92,7 +109,7 @@ pub fn command(lattice_configured: bool) -> clap::Command {
             }
         }
     }
-    help::grouped(help::explained(tree))
+    help::with_global_line(help::grouped(help::explained(tree)), lattice_configured)
 }
 
 /// Runs `pact` with this process' arguments and environment.
@@ -103,14 +120,15 @@ pub fn main_entry() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let screen = Screen::detect(&environment);
     let lattice_configured = environment::LATTICE_ENDPOINT.of(&environment).is_some();
-    let (asked, flags) = match parse(&arguments, lattice_configured) {
+    let Parsed { asked, command, flags } = match parse(&arguments, lattice_configured) {
         Ok(parsed) => parsed,
         Err(error) => {
             let format = Choice::in_raw_arguments(&arguments, &environment).format();
             return usage_exit(&error, screen.writing(format));
         }
     };
-    let screen = screen.writing(Choice::of(flags.output, &environment).format());
+    let screen =
+        Screen { command, ..screen.writing(Choice::of(flags.output, &environment).format()) };
     let result = match asked {
         Asked::Help(words) => help::explain(&words, lattice_configured).map(|()| 0),
         Asked::Line(Line::Local(local)) => local.run(environment).map(|()| 0),

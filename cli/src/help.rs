@@ -66,6 +66,26 @@ fn groups(tree: &Command) -> String {
     text
 }
 
+/// The tree with the options of every command in one line of `-h`, by their names; `--help` has them in full.
+pub(crate) fn with_global_line(tree: Command, has_lattice: bool) -> Command {
+    let is_shown = |argument: &&Arg| {
+        argument.is_global_set() && (has_lattice || argument.get_id() != "lattice_endpoint")
+    };
+    let name = |argument: &Arg| match argument.get_short() {
+        Some(short) => format!("-{short}"),
+        None => format!("--{}", argument.get_long().unwrap_or_default()),
+    };
+    let names: Vec<String> = tree.get_arguments().filter(is_shown).map(name).collect();
+    ending_with(tree, &format!("Global options: {}", names.join(" ")))
+}
+
+fn ending_with(command: Command, line: &str) -> Command {
+    let own = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let short = if own.is_empty() { line.to_owned() } else { format!("{line}\n\n{own}") };
+    let command = command.after_long_help(own).after_help(short);
+    command.mut_subcommands(|below| ending_with(below, line))
+}
+
 /// The word that explains.
 pub(crate) const HELP: &str = "help";
 const WORDS: &str = "words";

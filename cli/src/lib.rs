@@ -13,6 +13,7 @@
 //! - `gateway`: connections, TLS, deadlines, retries.
 //! - `failure`: every way to fail, its code, its words and its exit code; `fleet`:
 //!   the same for several nodes.
+//! - `advice`: what an error says to do next.
 //! - `usage`: a command line that does not parse, as such a failure.
 //! - `entry`: entries whose hash was checked, the only kind that is shown.
 //! - `local`: commands about pact itself; `completion`: what a shell offers after Tab; `manual`, `topics`: pages
@@ -34,6 +35,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod advice;
 mod app;
 mod commands;
 mod completion;

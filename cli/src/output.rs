@@ -107,6 +107,8 @@ pub(crate) struct Screen {
     is_silent: bool,
     is_wide: bool,
     format: Format,
+    /// The words of the command below `pact`; none before they are known.
+    pub(crate) command: &'static [&'static str],
     /// How times are written.
     pub(crate) times: Times,
 }
@@ -134,6 +136,7 @@ impl Screen {
         is_silent: true,
         is_wide: false,
         format: Format::Text,
+        command: &[],
         times: Times::Utc,
     };
 
@@ -148,6 +151,7 @@ impl Screen {
             is_silent: false,
             is_wide: false,
             format: Format::Text,
+            command: &[],
             times: Times::Utc,
         }
     }
@@ -238,6 +242,14 @@ impl Screen {
         };
         // Nobody is left to tell when stderr is closed.
         let _closed = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// `1 key`, `2 keys`: of things whose plural has an s.
+pub(crate) fn counted(count: impl TryInto<u64>, what: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
     }
 }
 

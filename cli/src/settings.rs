@@ -27,25 +27,25 @@ const DEFAULT_ENDPOINT: &str = "http://localhost:9443";
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Gateway to talk to; several with commas (overrides PACT_ENDPOINT and the config file)
-    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL", value_delimiter = ',')]
     endpoint: Vec<String>,
     /// Bearer token, visible to other users of this machine; prefer PACT_TOKEN or a file
-    #[arg(long, global = true, value_name = "TOKEN")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "TOKEN")]
     token: Option<String>,
     /// vCluster scope (overrides PACT_VCLUSTER and the config file)
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME")]
     vcluster: Option<String>,
     /// Output format
-    #[arg(short, long, global = true, value_name = "FORMAT", value_enum)]
+    #[arg(short, long, global = true, hide_short_help = true, value_name = "FORMAT", value_enum)]
     pub(crate) output: Option<Choice>,
     /// Show times as RFC 3339 in UTC, on a terminal too
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     utc: bool,
     /// Lattice endpoint to pass to the bridge (overrides PACT_LATTICE_ENDPOINT)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     lattice_endpoint: Option<String>,
     /// Certificate authority file (overrides PACT_TLS_CA and the config file)
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "PATH")]
     tls_ca: Option<PathBuf>,
 }
 

@@ -6,14 +6,16 @@ use pact_schemas::v1;
 use serde::Serialize;
 
 use super::{Format, Screen, clean_line};
+use crate::advice;
 use crate::failure::Failure;
 
 /// Prints the failure, as text or as one JSON object. One that was shown already prints nothing.
 pub(crate) fn print_failure(failure: &Failure, screen: Screen) {
     let Failure::Reported(error) = failure else { return };
+    let error = advice::after(screen.command, v1::Error::clone(error));
     let text = match screen.format() {
-        Format::Text => error_text(error, screen),
-        Format::Json => json(error, failure.exit_code()),
+        Format::Text => error_text(&error, screen),
+        Format::Json => json(&error, failure.exit_code()),
     };
     // Nobody is left to tell when stderr is closed.
     let _closed = std::io::stderr().lock().write_all(text.as_bytes());

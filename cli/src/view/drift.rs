@@ -225,6 +225,7 @@ fn totals(diff: &v1::NodeDiff) -> String {
     };
     match diff.report_only_total {
         0 => keys,
+        1 => format!("{keys}, 1 more is only reported"),
         reported => format!("{keys}, {reported} more are only reported"),
     }
 }

@@ -7,7 +7,7 @@ use pact_schemas::v1::entry::Payload;
 use serde_json::{Value, json};
 
 use super::{at, time};
-use crate::output::{Hue, Screen, code_of};
+use crate::output::{Hue, Screen, code_of, counted};
 
 /// The `detail` of an entry's JSON: its payload, and `parent` where it is an outcome.
 pub(crate) fn as_json(entry: &v1::Entry) -> Option<Value> {
@@ -198,8 +198,8 @@ pub(crate) fn omitted_changes(entry: &v1::Entry) -> u32 {
 
 fn output_size(e: &v1::ExecFinished) -> String {
     match e.discarded_bytes {
-        0 => format!("{} bytes", e.output_bytes),
-        discarded => format!("{} bytes, {discarded} of them discarded", e.output_bytes),
+        0 => counted(e.output_bytes, "byte"),
+        discarded => format!("{}, {discarded} of them discarded", counted(e.output_bytes, "byte")),
     }
 }
 

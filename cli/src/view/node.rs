@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{at, drift, entry_detail, time};
 use crate::failure::Failure;
-use crate::output::{Cell, Hue, Screen, Table, code_of, fields};
+use crate::output::{Cell, Hue, Screen, Table, code_of, counted, fields};
 
 /// `registered`, `active`, `inactive` or `revoked`.
 pub(crate) fn state_name(state: v1::NodeState) -> String {
@@ -103,7 +103,7 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
 fn drift_cell(drift: Option<&v1::NodeDrift>) -> Cell {
     match drift {
         Some(drift) if drift.conflicts > 0 => {
-            let text = format!("{} ({} conflicts)", drift.keys, drift.conflicts);
+            let text = format!("{} ({})", drift.keys, counted(drift.conflicts, "conflict"));
             Cell::from(text).hue(Some(Hue::Red))
         }
         Some(drift) => {
@@ -157,7 +157,7 @@ pub(crate) fn full(status: &v1::NodeStatus, screen: Screen) -> Result<String, Fa
         ("whitelist", status.whitelist_mode.clone()),
         ("last hello", exact(status.last_hello.as_ref())),
         ("last entry", status.last_seq.map(|seq| seq.to_string())),
-        ("drift", record.drift.as_ref().map(|d| format!("{} keys", d.keys))),
+        ("drift", record.drift.as_ref().map(|d| counted(d.keys, "key"))),
         ("window", window.map(|window| drift::window_text(window, screen))),
     ];
     Ok(fields(&pairs, screen))

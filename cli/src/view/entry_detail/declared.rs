@@ -4,7 +4,7 @@ use pact_schemas::v1;
 use pact_schemas::v1::entry::Payload;
 use serde_json::{Value, json};
 
-use crate::output::{Hue, Screen, code_of};
+use crate::output::{Hue, Screen, code_of, counted};
 use crate::view::{change, drift};
 
 /// The payload as JSON; `None` for payloads about something else.
@@ -67,10 +67,10 @@ pub(super) fn outcome(payload: &Payload) -> Option<(String, Option<Hue>)> {
             let hue = if drift.keys == 0 { Hue::Green } else { Hue::Yellow };
             let window = drift.window.as_ref().map(drift::window_name);
             let window = window.map(|w| format!(", window {w}")).unwrap_or_default();
-            Some((format!("{} keys{window}", drift.keys), Some(hue)))
+            Some((format!("{}{window}", counted(drift.keys, "key")), Some(hue)))
         }
         Payload::RollbackDeferred(e) => {
-            Some((format!("deferred, {} holders", e.holders.len()), Some(Hue::Red)))
+            Some((format!("deferred, {}", counted(e.holders.len(), "holder")), Some(Hue::Red)))
         }
         Payload::AutoConverged(e) => Some((reason(e), None)),
         Payload::MergeConflict(e) => Some((decision(e), None)),
@@ -121,11 +121,11 @@ pub(super) fn fields(payload: &Payload, screen: Screen) -> Vec<(&'static str, Op
 
 fn drift_fields(report: &v1::DriftReport, screen: Screen) -> Vec<(&'static str, Option<String>)> {
     let Some(known) = &report.drift else { return Vec::new() };
-    let counted = |count: u32| (count > 0).then(|| count.to_string());
+    let some = |count: u32| (count > 0).then(|| count.to_string());
     vec![
         ("keys", Some(known.keys.to_string())),
-        ("only reported", counted(known.report_only_keys)),
-        ("conflicts", counted(known.conflicts)),
+        ("only reported", some(known.report_only_keys)),
+        ("conflicts", some(known.conflicts)),
         ("window", known.window.as_ref().map(|window| drift::past_window_text(window, screen))),
         ("digest", Some(drift::hex(&known.digest)).filter(|d| !d.is_empty())),
     ]
