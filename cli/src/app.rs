@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -17,7 +18,7 @@ use crate::exit_codes;
 use crate::failure::Failure;
 use crate::help;
 use crate::local::Local;
-use crate::output::{Choice, Format, Screen, print_failure};
+use crate::output::{self, Choice, Format, Screen, print_failure};
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
 use crate::usage;
@@ -130,7 +131,7 @@ pub fn main_entry() -> ExitCode {
     let screen =
         Screen { command, ..screen.writing(Choice::of(flags.output, &environment).format()) };
     let result = match asked {
-        Asked::Help(words) => help::explain(&words, lattice_configured).map(|()| 0),
+        Asked::Help(words) => help::explain(&words, lattice_configured, screen).map(|()| 0),
         Asked::Line(Line::Local(local)) => local.run(environment).map(|()| 0),
         Asked::Line(Line::Gateway(command)) => run(*command, flags, environment, screen),
     };
@@ -178,13 +179,15 @@ fn carry_out(command: Command, session: &Session) -> Result<u8, Failure> {
 
 /// Prints what clap has to say. Usage errors exit with 1; clap's own choice, 2, means "not authenticated" here.
 fn usage_exit(error: &clap::Error, screen: Screen) -> ExitCode {
+    // Nobody is left to tell when a stream is closed.
     if !error.use_stderr() {
-        let _closed = error.print();
+        let _closed = output::write_out(&screen.styled(&error.render(), false));
         return ExitCode::SUCCESS;
     }
     let shows_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if shows_help && screen.format() == Format::Text {
-        let _closed = error.print();
+        let help = screen.styled(&error.render(), true);
+        let _closed = std::io::stderr().lock().write_all(help.as_bytes());
     }
     ExitCode::from(ended(&usage::failure(error), screen))
 }

@@ -41,7 +41,8 @@ variables! {
     CLIENT_ID = "PACT_CLIENT_ID", "Who logs in with `pact login --service-account`.";
     CLIENT_SECRET = "PACT_CLIENT_SECRET", "The secret of that client.";
     LOG = "RUST_LOG", "Level of debug output on standard error, e.g. debug. Without it there is none.";
-    NO_COLOR = "NO_COLOR", "Set to anything: no colours on a terminal.";
+    NO_COLOR = "NO_COLOR", "Set to anything: no colours.";
+    CLICOLOR_FORCE = "CLICOLOR_FORCE", "Set to anything but 0: colours even where there is no terminal. NO_COLOR counts before it.";
     TERM = "TERM", "Type of the terminal; none, or dumb, means no colours.";
     TZ = "TZ", "Time zone of times on a terminal, before the one of the machine; --utc does without.";
     HOME = "HOME", "Where the files below ~ are.";

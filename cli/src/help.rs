@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Screen};
 use crate::topics;
 
 /// The groups, and the commands of each in order. Every command is in one of them.
@@ -135,7 +135,7 @@ pub(crate) fn asked(matches: &ArgMatches) -> Option<Vec<String>> {
 }
 
 /// Shows what these words are about.
-pub(crate) fn explain(words: &[String], has_lattice: bool) -> Result<(), Failure> {
+pub(crate) fn explain(words: &[String], has_lattice: bool, screen: Screen) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if let [topics::LIST] = words.as_slice() {
         return output::write_out(&topics::list());
@@ -150,7 +150,7 @@ pub(crate) fn explain(words: &[String], has_lattice: bool) -> Result<(), Failure
         Failure::argument(format!("there is no command or topic `{}`", words.join(" ")))
             .next("`pact --help` lists the commands, `pact help topics` the topics")
     })?;
-    command.print_long_help().map_err(|error| output::write_failure(&error))
+    output::write_out(&screen.styled(&command.render_long_help(), false))
 }
 
 /// The command with these words below its root, ready to show its help; the root itself for none.

@@ -20,6 +20,7 @@ pub(crate) use table::{Cell, Hue, Table, fields};
 pub(crate) use when::Times;
 use when::Zone;
 
+use clap::builder::StyledStr;
 use pact_runtime::Timestamp;
 
 use crate::environment;
@@ -103,7 +104,8 @@ pub(crate) struct Screen {
     pub(crate) stdin_is_terminal: bool,
     pub(crate) stdout_is_terminal: bool,
     pub(crate) stderr_is_terminal: bool,
-    may_colour: bool,
+    colours_stdout: bool,
+    colours_stderr: bool,
     is_silent: bool,
     is_wide: bool,
     format: Format,
@@ -132,7 +134,8 @@ impl Screen {
         stdin_is_terminal: false,
         stdout_is_terminal: false,
         stderr_is_terminal: false,
-        may_colour: false,
+        colours_stdout: false,
+        colours_stderr: false,
         is_silent: true,
         is_wide: false,
         format: Format::Text,
@@ -140,14 +143,16 @@ impl Screen {
         times: Times::Utc,
     };
 
-    /// Looks at the standard streams, `NO_COLOR` and `TERM`.
+    /// Looks at the standard streams and at the variables about colours.
     pub(crate) fn detect(environment: &BTreeMap<String, String>) -> Self {
-        let dumb = environment::TERM.of(environment).is_none_or(|term| term == "dumb");
+        let stdout_is_terminal = std::io::stdout().is_terminal();
+        let stderr_is_terminal = std::io::stderr().is_terminal();
         Self {
             stdin_is_terminal: std::io::stdin().is_terminal(),
-            stdout_is_terminal: std::io::stdout().is_terminal(),
-            stderr_is_terminal: std::io::stderr().is_terminal(),
-            may_colour: environment::NO_COLOR.of(environment).is_none() && !dumb,
+            stdout_is_terminal,
+            stderr_is_terminal,
+            colours_stdout: wants_colour(environment, stdout_is_terminal),
+            colours_stderr: wants_colour(environment, stderr_is_terminal),
             is_silent: false,
             is_wide: false,
             format: Format::Text,
@@ -195,7 +200,7 @@ impl Screen {
 
     /// For data that goes to stderr, without colour.
     pub(crate) const fn for_stderr(self) -> Self {
-        Self { may_colour: false, stdout_is_terminal: self.stderr_is_terminal, ..self }
+        Self { colours_stdout: false, stdout_is_terminal: self.stderr_is_terminal, ..self }
     }
 
     /// Lines on stderr; one object for programs.
@@ -207,18 +212,20 @@ impl Screen {
         }
     }
 
-    /// Colours data, on a terminal.
+    /// Colours data, where that is wanted.
     pub(crate) fn paint(&self, text: &str, hue: Hue) -> String {
-        if self.stdout_is_terminal && self.may_colour { hue.paint(text) } else { text.to_owned() }
+        if self.colours_stdout { hue.paint(text) } else { text.to_owned() }
     }
 
-    /// Colours the head of an error, on a terminal.
+    /// Colours the head of an error, where that is wanted.
     pub(crate) fn paint_error(&self, text: &str) -> String {
-        if self.stderr_is_terminal && self.may_colour {
-            Hue::Red.paint(text)
-        } else {
-            text.to_owned()
-        }
+        if self.colours_stderr { Hue::Red.paint(text) } else { text.to_owned() }
+    }
+
+    /// Help for people, with its colours where they are wanted.
+    pub(crate) fn styled(&self, text: &StyledStr, is_stderr: bool) -> String {
+        let colours = if is_stderr { self.colours_stderr } else { self.colours_stdout };
+        if colours { text.ansi().to_string() } else { text.to_string() }
     }
 
     /// One line on stderr.
@@ -242,6 +249,18 @@ impl Screen {
         };
         // Nobody is left to tell when stderr is closed.
         let _closed = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Whether a stream is coloured: never with `NO_COLOR`, always with `CLICOLOR_FORCE`, else on terminals that can.
+fn wants_colour(environment: &BTreeMap<String, String>, is_terminal: bool) -> bool {
+    let is_dumb = || environment::TERM.of(environment).is_none_or(|term| term == "dumb");
+    if environment::NO_COLOR.of(environment).is_some() {
+        return false;
+    }
+    match environment::CLICOLOR_FORCE.of(environment) {
+        None | Some("0") => is_terminal && !is_dumb(),
+        Some(_) => true,
     }
 }
 
@@ -296,5 +315,20 @@ mod tests {
         assert_eq!(format(&["pact", "log"], Some("json")), Choice::Json);
         assert_eq!(format(&["pact", "--output=text"], Some("json")), Choice::Text);
         assert_eq!(format(&["pact", "exec", "n", "--", "--output", "json"], None), Choice::Text);
+    }
+
+    #[test]
+    fn colours_obey_the_same_variables_everywhere() {
+        let wants = |pairs: &[(&str, &str)], is_terminal: bool| {
+            let pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            wants_colour(&pairs.collect(), is_terminal)
+        };
+        let term = ("TERM", "xterm");
+        assert!(wants(&[term], true) && !wants(&[term], false));
+        assert!(!wants(&[], true) && !wants(&[("TERM", "dumb")], true));
+        assert!(wants(&[("CLICOLOR_FORCE", "1")], false));
+        assert!(!wants(&[("CLICOLOR_FORCE", "0"), term], false));
+        assert!(!wants(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1"), term], true));
+        assert!(wants(&[("NO_COLOR", ""), term], true));
     }
 }

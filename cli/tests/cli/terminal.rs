@@ -89,8 +89,19 @@ fn colour_is_for_terminals_that_want_it() {
     let site = Site::start();
     let home = Home::new(&site.endpoint);
     assert!(on_terminal(&home, "status", "", "").text.contains("\u{1b}[32mactive\u{1b}[0m"));
-    let home = home.with("NO_COLOR", "1");
-    assert!(!on_terminal(&home, "status", "", "").text.contains('\u{1b}'));
+    // Help, errors and data alike.
+    let all = ["status", "--help", "help exec", "node", "log -n 999", "commit"];
+    for line in all {
+        let shown = |home: &Home| on_terminal(home, line, "", "").text;
+        assert!(shown(&home).contains('\u{1b}'), "{line}");
+        let plain = Home::new(&site.endpoint).with("NO_COLOR", "1").with("CLICOLOR_FORCE", "1");
+        assert!(!shown(&plain).contains('\u{1b}'), "{line}");
+        let words: Vec<&str> = line.split(' ').collect();
+        let forced = Home::new(&site.endpoint).with("CLICOLOR_FORCE", "1").run(&words);
+        assert!((forced.stdout + &forced.stderr).contains('\u{1b}'), "{line}");
+        let redirected = home.run(&words);
+        assert!(!(redirected.stdout + &redirected.stderr).contains('\u{1b}'), "{line}");
+    }
 }
 
 #[test]
