@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::help;
 use crate::local::Local;
 use crate::output::{self, Choice, Format, Screen, print_failure};
+use crate::scope;
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
 use crate::usage;
@@ -158,6 +159,7 @@ fn run(
     screen: Screen,
 ) -> Result<u8, Failure> {
     start_tracing(&environment, screen);
+    scope::check(screen.command, flags.names_vcluster())?;
     let settings = Settings::load(flags, environment)?;
     let session = Session::new(settings, Clock::system(), screen);
     // From here on the settings say how it is reported.

@@ -24,7 +24,7 @@ impl Endpoint {
     /// Parses a URL without path, query or user.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let refuse = |why: &str| {
-            Failure::new(ErrorCode::InvalidConfig, format!("endpoint {text:?}: {why}"))
+            Failure::new(ErrorCode::InvalidConfig, format!("endpoint {:?}: {why}", shown(text)))
                 .next("give it like https://journal.example.com:9443")
         };
         let uri: Uri = text.trim().parse().map_err(|_parse| refuse("it is not a URL"))?;
@@ -33,18 +33,35 @@ impl Endpoint {
             Some("http") => false,
             _ => return Err(refuse("it must begin with https:// or http://")),
         };
-        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        let has_user = uri.authority().is_some_and(|a| a.as_str().contains('@'));
-        if !bare || has_user {
+        if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
+            return Err(refuse("it names a user; who you are is said by the token alone"));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(refuse("only scheme, host and port are accepted"));
         }
-        let host = uri.host().ok_or_else(|| refuse("it has no host"))?.to_owned();
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let host = uri.host().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| refuse("it has no host"))?.to_owned();
+        let authority = uri.authority().map_or("", |a| a.as_str());
+        let port = match authority.strip_prefix(host.as_str()).unwrap_or_default() {
+            "" if tls => 443,
+            "" => 80,
+            port => (port.strip_prefix(':').and_then(|p| p.parse().ok()).filter(|p| *p > 0))
+                .ok_or_else(|| refuse("its port is no number from 1 to 65535"))?,
+        };
         let endpoint = Self { tls, host, port };
         if !tls && !endpoint.is_loopback() {
             return Err(refuse("plain http is accepted for this machine only"));
         }
         Ok(endpoint)
+    }
+
+    /// Host and port, to connect to.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        (self.bare_host(), self.port)
+    }
+
+    fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// Whether the connection is encrypted.
@@ -53,7 +70,7 @@ impl Endpoint {
     }
 
     fn is_loopback(&self) -> bool {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        let bare = self.bare_host();
         bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
@@ -63,6 +80,16 @@ impl Endpoint {
         let head = hash.as_ref().get(..SERVER_HASH_BYTES).unwrap_or_default();
         data_encoding::HEXLOWER.encode(head)
     }
+}
+
+/// What was written, without what may be secret in it: a user, a password, a query.
+fn shown(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    let rest =
+        rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("…@{host}"));
+    let rest = rest.split_once(['?', '#']).map_or(rest.clone(), |(host, _)| format!("{host}?…"));
+    format!("{scheme}{separator}{rest}")
 }
 
 impl fmt::Display for Endpoint {
@@ -97,10 +124,36 @@ mod tests {
             "j.example:9443",
             "https://j.example/path",
             "https://j.example/?q",
+            "https://j.example:",
+            "https://j.example:0",
+            "https://j.example:65536",
+            "https://j.example:+1",
+            "https://:9443",
+            "https://a b:9443",
             "",
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn nothing_secret_of_an_endpoint_is_said() {
+        for text in [
+            "https://alice:hunter2@j:9443",
+            "https://hunter2@j",
+            "alice:hunter2@j:9443",
+            "https://j/?token=hunter2",
+            "https://j:9443/a b?hunter2",
+            "https://alice:hun@ter2@j",
+            "ftp://u:hunter2@j",
+        ] {
+            let failure = format!("{:?}", Endpoint::parse(text).unwrap_err());
+            assert!(!failure.contains("hunter2") && !failure.contains("ter2"), "{failure}");
+        }
+        let Failure::Reported(error) = Endpoint::parse("https://u:p@j:9443").unwrap_err() else {
+            panic!("not reported")
+        };
+        assert!(error.message.starts_with("endpoint \"https://…@j:9443\": it names a user"));
     }
 
     #[test]

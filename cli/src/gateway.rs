@@ -1,6 +1,7 @@
 //! The connection to a gateway: TLS, the token, deadlines, retries.
 
 mod connect;
+mod plain;
 mod status;
 
 use std::future::Future;

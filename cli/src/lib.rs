@@ -14,6 +14,7 @@
 //! - `failure`: every way to fail, its code, its words and its exit code; `fleet`:
 //!   the same for several nodes.
 //! - `advice`: what an error says to do next.
+//! - `scope`: which commands react to `--vcluster`.
 //! - `usage`: a command line that does not parse, as such a failure.
 //! - `entry`: entries whose hash was checked, the only kind that is shown.
 //! - `local`: commands about pact itself; `completion`: what a shell offers after Tab; `manual`, `topics`: pages
@@ -52,6 +53,7 @@ mod invoke;
 mod local;
 mod manual;
 mod output;
+mod scope;
 mod session;
 mod settings;
 mod target;

@@ -19,8 +19,8 @@ use crate::environment::{self, Variable};
 use crate::failure::Failure;
 use crate::output::Choice;
 
-/// Where nothing else says where the gateway is.
-const DEFAULT_ENDPOINT: &str = "http://localhost:9443";
+/// Where nothing else says where the gateway is: on this machine, as services have it, or as a trial has it.
+const DEFAULT_ENDPOINTS: [&str; 2] = ["https://localhost:9443", "http://localhost:9443"];
 
 /// Options that every command takes, before or after its name.
 #[derive(Debug, Clone, Default, Args)]
@@ -49,11 +49,20 @@ pub(crate) struct GlobalArgs {
     tls_ca: Option<PathBuf>,
 }
 
+impl GlobalArgs {
+    /// Whether `--vcluster` was typed.
+    pub(crate) fn names_vcluster(&self) -> bool {
+        self.vcluster.is_some()
+    }
+}
+
 /// Everything that was settled before a command runs.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// Gateways, tried in this order; never empty.
     pub(crate) endpoints: Vec<Endpoint>,
+    /// Nobody said where the gateway is.
+    pub(crate) guesses_endpoint: bool,
     /// From flag, environment or file.
     pub(crate) vcluster: Option<VclusterId>,
     /// From the flag alone.
@@ -125,12 +134,12 @@ impl Settings {
             (value(environment::LATTICE_ENDPOINT), value(environment::SMD_URL));
         let layered = layers(&flags, environment, &files)?;
         let node_file = NodeFile::read(&files.node);
-        let endpoints = layered
-            .endpoint
-            .filter(|list| !list.is_empty())
-            .or_else(|| node_file.endpoints())
-            .unwrap_or_else(|| vec![DEFAULT_ENDPOINT.to_owned()]);
+        let named = layered.endpoint.filter(|list| !list.is_empty());
+        let named = named.or_else(|| node_file.endpoints());
+        let guesses_endpoint = named.is_none();
+        let endpoints = named.unwrap_or_else(|| DEFAULT_ENDPOINTS.map(str::to_owned).to_vec());
         Ok(Self {
+            guesses_endpoint,
             endpoints: endpoints.iter().map(|e| Endpoint::parse(e)).collect::<Result<_, _>>()?,
             vcluster: layered.default_vcluster.as_deref().map(vcluster).transpose()?,
             vcluster_flag: flags.vcluster.as_deref().map(vcluster).transpose()?,
@@ -254,13 +263,17 @@ mod tests {
         let home = "endpoint = [\"https://j-home:9443\", \"https://k-home:9443\"]\noutput_format = \"json\"";
 
         let machine = Machine::new();
-        assert_eq!(first_endpoint(&machine.load().unwrap()), "http://localhost:9443");
+        let settings = machine.load().unwrap();
+        let guessed: Vec<String> = settings.endpoints.iter().map(ToString::to_string).collect();
+        assert_eq!(guessed, DEFAULT_ENDPOINTS);
+        assert!(settings.guesses_endpoint);
 
         let machine = Machine::new();
         machine.write("node.json", node);
         let settings = machine.load().unwrap();
         assert_eq!(first_endpoint(&settings), "https://j-node:9443");
         assert_eq!(settings.node.as_deref(), Some("node-042"));
+        assert!(!settings.guesses_endpoint);
 
         let machine = Machine::new();
         machine.write("node.json", node);

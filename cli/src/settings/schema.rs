@@ -19,7 +19,7 @@ pub(crate) static SCHEMA: Schema = Schema {
             "endpoint",
             KeyKind::StringList,
             KeyDefault::Optional,
-            "Gateways, tried in this order. Plain http is accepted for this machine only.",
+            "Gateways, tried in this order. Plain http is accepted for this machine only. Without any: this machine, https first.",
         )
         .env("PACT_ENDPOINT")
         .example("[\"https://journal.example.com:9443\"]"),
