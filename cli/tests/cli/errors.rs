@@ -182,3 +182,54 @@ fn with_json_everything_on_stderr_is_json() {
         assert!(envelope["errors"][0][fact].is_string(), "{fact}: {envelope}");
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_token_is_named_and_nothing_of_it_is_said() {
+    let site = Site::start();
+    let large = "hunter2".repeat(3_000);
+    // {"exp":1} in the middle.
+    let expired = "hunter2.eyJleHAiOjF9.hunter2";
+    for (token, what) in [
+        ("Bearer hunter2", "begins with `Bearer`"),
+        (large.as_str(), "too large: at most 16384 bytes"),
+        (expired, "it has expired: it was valid until 1970-01-01T00:00:01.000Z"),
+        ("hunter2 x", "not one word"),
+    ] {
+        let home = Home::new(&site.endpoint).with("PACT_TOKEN", token).with("RUST_LOG", "debug");
+        let run = home.run(&["whoami"]).exits(2);
+        assert!(run.stderr.contains(what) && !run.stderr.contains("hunter2"), "{}", run.stderr);
+        let home = Home::bare().with("PACT_ENDPOINT", &site.endpoint);
+        home.file(".config/pact/token", token);
+        let run = home.run(&["whoami"]).exits(2);
+        assert!(run.stderr.contains(what) && !run.stderr.contains("hunter2"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn nothing_secret_of_an_endpoint_is_said() {
+    for endpoint in ["https://alice:hunter2@j:9443", "https://j:9443/?token=hunter2"] {
+        let run = Home::new(endpoint).with("RUST_LOG", "debug").run(&["log"]).exits(1);
+        assert!(run.stderr.contains("PACT_INVALID_CONFIG"), "{}", run.stderr);
+        assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+        let home = Home::bare();
+        home.file(".config/pact/cli.toml", &format!("endpoint = [\"{endpoint}\"]\n"));
+        let run = home.run(&["-o", "json", "log"]).exits(1);
+        assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+    }
+    let run = Home::new("https://j:99999").run(&["log"]).exits(1);
+    assert!(run.stderr.contains("its port is no number from 1 to 65535"), "{}", run.stderr);
+}
+
+#[test]
+fn a_scope_that_a_command_does_not_react_to_is_an_error() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    for arguments in
+        [&["exec", "--vcluster", "v", "n", "--", "uname"][..], &["whoami", "--vcluster", "v"]]
+    {
+        let run = home.run(arguments).exits(1);
+        assert!(run.stderr.contains("does not react to --vcluster"), "{}", run.stderr);
+    }
+    // A default is no such wish.
+    Home::new(&site.endpoint).with("PACT_VCLUSTER", "v").run(&["whoami"]).exits(0);
+}
