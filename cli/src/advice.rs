@@ -1,5 +1,7 @@
-//! What an error tells people to do next: never the very command that was just refused.
+//! What an error tells people to do next: never the very command that was just refused, and where nobody said
+//! anything of a wrong argument, where the right ones are explained.
 
+use pact_schemas::error_code::ErrorCode;
 use pact_schemas::v1;
 
 /// Said where nothing else is left to try.
@@ -7,6 +9,10 @@ const NOTHING_LEFT: &str = "look at the logs of pact's services on a management 
 
 /// The error, without advice to run `command` (its words below `pact`) again as it was.
 pub(crate) fn after(command: &[&str], mut error: v1::Error) -> v1::Error {
+    let is_wrong_argument = error.code == ErrorCode::InvalidArgument.as_str();
+    if is_wrong_argument && error.next_step.is_empty() && !command.is_empty() {
+        return error.next(format!("`pact help {}` explains the arguments", command.join(" ")));
+    }
     let refused = format!("pact {}", command.join(" "));
     if command.is_empty() || !names(&error.next_step, &refused) {
         return error;
@@ -28,8 +34,6 @@ fn names(text: &str, command: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pact_schemas::ErrorCode;
-
     use super::*;
 
     #[test]
@@ -45,5 +49,14 @@ mod tests {
             assert_eq!(after(&["log"], other), other);
         }
         assert_eq!(after(&[], both), both);
+    }
+
+    #[test]
+    fn a_wrong_argument_always_has_advice() {
+        let of = |error: v1::Error| after(&["node", "list"], error).next_step;
+        let argument = ErrorCode::InvalidArgument;
+        assert_eq!(of(argument.error("x")), "`pact help node list` explains the arguments");
+        assert_eq!(of(argument.error("x").next("do this")), "do this");
+        assert_eq!(of(ErrorCode::Internal.error("x")), "");
     }
 }

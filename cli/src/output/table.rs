@@ -194,9 +194,11 @@ mod tests {
         let text = table.render(Screen::TERMINAL);
         assert_eq!(
             text,
-            "KEY             OLD                           NEW\n\
-             file//etc/motd  12 bytes, sha256              12 bytes, sha256\n                \
-             abababababab, 0644 root:root  abababababab, 0644 root:root\n"
+            concat!(
+                "KEY             OLD                              NEW\n",
+                "file//etc/motd  12 bytes, sha256 abababababab,   12 bytes, sha256 abababababab,\n",
+                "                0644 root:root                   0644 root:root\n",
+            )
         );
         assert!(text.lines().all(|line| width(line) <= COLUMNS));
         for screen in [Screen::TERMINAL.wide(true), Screen::NOT_A_TERMINAL.wide(true)] {
