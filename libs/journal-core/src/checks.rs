@@ -1,9 +1,9 @@
 //! What several actions ask before they change anything.
 
+use pact_schemas::Message;
 use pact_schemas::convert::{WireError, required, text};
 use pact_schemas::resource::{Change, ResourceKey, Value, change_set};
 use pact_schemas::v1;
-use pact_schemas::Message;
 use prost::Message as _;
 
 use crate::declared::{Held, MAX_VALUE_BYTES};

@@ -29,7 +29,10 @@ pub(crate) fn merged(
 }
 
 /// Nobody has these ids any more. What is stored was checked before it was.
-pub(crate) fn release(work: &mut Working<'_>, identity: &v1::HardwareIdentity) -> Result<(), Refusal> {
+pub(crate) fn release(
+    work: &mut Working<'_>,
+    identity: &v1::HardwareIdentity,
+) -> Result<(), Refusal> {
     for hardware in HardwareIdentity::try_from(identity)?.keys() {
         work.staged.hardware.insert(hardware, None);
     }

@@ -71,10 +71,7 @@ pub(crate) fn admit(
 ///
 /// # Errors
 /// For an id that may have been forgotten.
-pub fn recall(
-    view: &dyn StateView,
-    id: RequestId,
-) -> Result<Option<RequestMemory>, v1::Error> {
+pub fn recall(view: &dyn StateView, id: RequestId) -> Result<Option<RequestMemory>, v1::Error> {
     let memory = view.request(&id);
     if memory.is_none() {
         not_forgotten(view.horizon(), id, now_milliseconds(view.head().time_nanos))?;

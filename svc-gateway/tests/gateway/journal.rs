@@ -241,7 +241,8 @@ impl Journal {
         let remembered = self.with(|s| {
             let memory = recall(&s.journal, id)?;
             let own = |memory: &RequestMemory| {
-                let made = (memory.first_seq.max(1)..=memory.last_seq).filter_map(|seq| s.journal.entry(seq));
+                let made = (memory.first_seq.max(1)..=memory.last_seq)
+                    .filter_map(|seq| s.journal.entry(seq));
                 made.map(|entry| record(&entry)).collect()
             };
             Ok::<_, v1::Error>(memory.map(|memory| (own(&memory), memory)))
