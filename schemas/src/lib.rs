@@ -9,6 +9,7 @@
 //! - [`id`]: validated newtypes. A value of these types can be put into a subject,
 //!   a path or a key without a second look.
 //! - [`subject`]: every NATS subject, constructed and parsed.
+//! - [`rpc`]: every call on the bus: its subject, its request and its reply in one type.
 //! - [`operation`]: the operations table, from which commands, policy data and the
 //!   authorisation matrix follow.
 //! - [`error_code`]: symbolic error codes and the exit code of each.
@@ -41,6 +42,7 @@ pub mod node_state;
 pub mod nodeset;
 pub mod operation;
 pub mod resource;
+pub mod rpc;
 pub mod spec;
 pub mod subject;
 pub mod ttl;
