@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use pact_bus::{CallError, RequestContext};
 use pact_schemas::convert::{self, WireError, id, required};
+use pact_schemas::rpc::node as rpc;
 use pact_schemas::v1::action::Action;
-use pact_schemas::{ErrorCode, HardwareIdentity, MethodName, NodeId, Subject, v1};
+use pact_schemas::{ErrorCode, HardwareIdentity, NodeId, v1};
 
 use super::{reply, user_key};
 use crate::context::{Enrolment, Shared};
@@ -128,12 +129,7 @@ async fn answers(enrolment: &Enrolment, node: &NodeId) -> Result<bool, v1::Error
 
 /// Asks the agent of a node for a sign of life.
 pub(crate) async fn ping(enrolment: &Enrolment, node: &NodeId) -> Result<(), CallError> {
-    let method = MethodName::new("ping")
-        .map_err(|error| CallError::Service(ErrorCode::Internal.error(error.to_string())))?;
-    let subject = Subject::NodeRpc { node: node.clone(), method };
-    let answer: Result<v1::PingReply, CallError> =
-        enrolment.bus.request(&subject, &v1::PingRequest {}, PROBE_LIMIT).await;
-    answer.map(drop)
+    enrolment.bus.call::<rpc::Ping>(node, &v1::PingRequest {}, PROBE_LIMIT).await.map(drop)
 }
 
 async fn accept(
