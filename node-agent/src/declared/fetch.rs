@@ -12,14 +12,14 @@ use pact_identity::config_head::{ConfigDocument, ConfigError, ConfigHead};
 use pact_identity::{SignerName, Verifier};
 use pact_runtime::Timestamp;
 use pact_schemas::convert::WireError;
-use pact_schemas::id::IdError;
 use pact_schemas::resource::MAX_CONTENT_BYTES;
+use pact_schemas::rpc::up;
 use pact_schemas::{Digest, NodeId, Seq, v1};
 
 use super::cache::{Cache, CacheError, Kept};
 use super::model::{Declared, Document, DocumentError, Needed};
 use crate::time::PlaneClock;
-use crate::uplink::{Uplink, names};
+use crate::uplink::Uplink;
 
 /// Contents that one node's declarations may need in all.
 const MAX_ALL_CONTENTS_BYTES: u64 = 512 * 1024 * 1024;
@@ -88,9 +88,6 @@ pub(crate) enum FetchError {
     /// It cannot be kept.
     #[error("the configuration cannot be kept")]
     Cache(#[from] CacheError),
-    /// A name of this program.
-    #[error(transparent)]
-    Name(#[from] IdError),
     /// The agent is ending.
     #[error("the fetch was interrupted")]
     Interrupted,
@@ -178,8 +175,7 @@ impl Source<'_> {
         request: v1::config_request::Request,
     ) -> Result<v1::config_reply::Reply, FetchError> {
         let request = v1::ConfigRequest { request: Some(request) };
-        let reply: v1::ConfigReply =
-            self.uplink.call_any(names::method("config")?, &request, CALL_LIMIT).await?;
+        let reply = self.uplink.call_any::<up::Config>(&request, CALL_LIMIT).await?;
         Ok(reply.reply.ok_or(WireError::Missing { field: "ConfigReply.reply" })?)
     }
 
