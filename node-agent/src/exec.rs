@@ -164,7 +164,8 @@ impl Engine {
         parts.blobs.check_room().map_err(|error| no_room(&error))?;
         let (seq, expires) = (grant.seq(), grant.expires());
         let spool = parts.spool.id();
-        let record = Record::new(seq, expires, &exec.argv, parts.boot.clone(), time.now, &spool);
+        let record =
+            Record::new(seq, expires, exec.argv.words(), parts.boot.clone(), time.now, &spool);
         let written = record.clone();
         let admitted = parts
             .ledger

@@ -6,6 +6,7 @@
 //!
 //! - [`v1`]: the protobuf messages of `schemas/proto/pact/v1`, generated and
 //!   committed; `tests/regenerate.rs` generates them again and compares.
+//! - [`argv`]: the command line of an exec, with its limits.
 //! - [`id`]: validated newtypes. A value of these types can be put into a subject,
 //!   a path or a key without a second look.
 //! - [`subject`]: every NATS subject, constructed and parsed.
@@ -29,6 +30,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod argv;
 pub mod convert;
 pub mod digest;
 pub mod error_code;
@@ -47,6 +49,7 @@ pub mod spec;
 pub mod subject;
 pub mod ttl;
 
+pub use argv::{Argv, ArgvError};
 pub use digest::Digest;
 pub use error_code::ErrorCode;
 pub use hardware::HardwareIdentity;

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use pact_schemas::Argv;
+
 use crate::commands;
 use crate::files::FileResolver;
 use crate::grammar::Command;
@@ -10,10 +12,6 @@ use crate::mode::Mode;
 use crate::parse;
 use crate::refusal::{Fault, Refusal, shown};
 
-/// Arguments of one command line at most, the name included.
-const MAX_ARGUMENTS: usize = 256;
-/// Bytes of all arguments at most; far below what the kernel takes, far above what anybody types.
-const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
 /// Programs that a site may add.
 const MAX_ADDITIONS: usize = 256;
 /// Longest name of an added program.
@@ -130,7 +128,7 @@ impl Whitelist {
 
     /// Judges one command line. Looks at files through `files` only.
     #[must_use]
-    pub fn judge(&self, argv: &[String], files: &dyn FileResolver) -> Verdict {
+    pub fn judge(&self, argv: &Argv, files: &dyn FileResolver) -> Verdict {
         match self.examine(argv, files) {
             Ok((program, changes_state)) => {
                 Verdict::Allowed { program, changes_state, environment: environment() }
@@ -146,7 +144,7 @@ impl Whitelist {
     pub fn admit(
         &self,
         mode: Mode,
-        argv: &[String],
+        argv: &Argv,
         files: &dyn FileResolver,
     ) -> Result<Admitted, Refusal> {
         let refusal = match self.examine(argv, files) {
@@ -163,30 +161,27 @@ impl Whitelist {
         if mode == Mode::Strict || matches!(refusal.fault(), Fault::Malformed(_)) {
             return Err(refusal);
         }
-        let given = argv.first().map_or("", String::as_str);
+        let given = argv.program();
         let missing = || Refusal::new(given, Fault::NotInstalled, String::new());
         let program = files.locate_program(given).ok_or_else(missing)?;
         let off_list = (mode == Mode::Learning).then_some(refusal);
         Ok(Admitted { program, changes_state: true, environment: environment(), off_list })
     }
 
-    fn examine(
-        &self,
-        argv: &[String],
-        files: &dyn FileResolver,
-    ) -> Result<(PathBuf, bool), Refusal> {
-        let given = argv.first().map_or("", String::as_str);
+    fn examine(&self, argv: &Argv, files: &dyn FileResolver) -> Result<(PathBuf, bool), Refusal> {
+        let given = argv.program();
         let name = given.rsplit('/').next().unwrap_or("");
         let refuse = |fault| Refusal::new(given, fault, String::new());
-        well_formed(argv).map_err(|why| refuse(Fault::Malformed(why)))?;
+        if name.is_empty() {
+            return Err(refuse(Fault::Malformed("the command has no name")));
+        }
         let command = self.commands.get(name);
         if command.is_none() && !self.additions.contains(name) {
             return Err(refuse(Fault::NotListed));
         }
-        let args = argv.get(1..).unwrap_or_default();
         let changes_state = match command {
             Some(command) => {
-                let parsed = parse::parse(command, args, files);
+                let parsed = parse::parse(command, argv.arguments(), files);
                 parsed
                     .map_err(|fault| Refusal::new(given, fault, command.accepted()))?
                     .changes_state
@@ -199,26 +194,6 @@ impl Whitelist {
             None => Err(refuse(Fault::NotInstalled)),
         }
     }
-}
-
-fn well_formed(argv: &[String]) -> Result<(), &'static str> {
-    match argv.first() {
-        None => return Err("there is no command"),
-        Some(name) if name.is_empty() || name.ends_with('/') => {
-            return Err("the command has no name");
-        }
-        Some(_) => {}
-    }
-    if argv.len() > MAX_ARGUMENTS {
-        return Err("it has more than 256 arguments");
-    }
-    if argv.iter().map(String::len).sum::<usize>() > MAX_ARGUMENT_BYTES {
-        return Err("its arguments are longer than 64 KiB");
-    }
-    if argv.iter().any(|argument| argument.contains('\0')) {
-        return Err("it has a NUL byte");
-    }
-    Ok(())
 }
 
 fn environment() -> Vec<(String, String)> {

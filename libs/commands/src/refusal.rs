@@ -55,7 +55,7 @@ impl fmt::Display for Refusal {
 /// What is wrong with a command line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// No command, an empty name, a NUL byte, or more than the limits allow, in any mode.
+    /// The program has no name, in any mode.
     #[error("the command line is malformed: {0}")]
     Malformed(&'static str),
     /// No grammar and no addition of the site has this name.

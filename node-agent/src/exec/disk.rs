@@ -80,11 +80,12 @@ mod tests {
     use std::path::Path;
 
     use pact_commands::{FileRefusal, FileResolver as _, Files, Verdict, Whitelist};
+    use pact_schemas::Argv;
 
     use super::*;
 
     fn allowed(line: &[&str]) -> bool {
-        let argv: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
+        let argv = Argv::new(line.iter().map(|word| (*word).to_owned()).collect()).unwrap();
         let files = Files::new(NodeDisk);
         matches!(Whitelist::builtin().judge(&argv, &files), Verdict::Allowed { .. })
     }

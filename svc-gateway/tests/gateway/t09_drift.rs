@@ -3,6 +3,7 @@
 use pact_schemas::v1::{self, CommitRequest, EntryKind, WindowState, action::Action};
 use prost::Message as _;
 
+use pact_schemas::resource::Value;
 use pact_schemas::{ErrorCode, RequestId};
 
 use crate::declared::{apply, node_scope};

@@ -45,16 +45,9 @@ fn refused_lines_are_refused() {
 }
 
 #[test]
-fn malformed_lines_are_refused() {
-    let files = node();
-    let list = Whitelist::builtin();
-    let many: Vec<String> = std::iter::repeat_n("echo".to_owned(), 257).collect();
-    for line in [
-        vec![],
-        vec!["echo".to_owned(), "a\0b".to_owned()],
-        vec!["echo".to_owned(), "x".repeat(70_000)],
-        many,
-    ] {
-        assert!(matches!(list.judge(&line, &files), Verdict::Refused(_)));
-    }
+fn a_line_of_a_thousand_words_is_judged_like_a_short_one() {
+    let (files, list) = (node(), Whitelist::builtin());
+    let judge = |line: &str| list.judge(&argv(&format!("{line}{}", " x".repeat(999))), &files);
+    assert!(matches!(judge("echo"), Verdict::Allowed { changes_state: false, .. }));
+    assert!(matches!(judge("uname"), Verdict::Refused(_)));
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use super::argv;
 use super::recorded::node;
 use crate::files::TRUSTED_PATH;
 use crate::grammar::{Spelling, Value};
@@ -207,8 +208,7 @@ fn no_accepted_ps_shows_an_environment() {
     let mut accepted = 0;
     for _ in 0..20_000 {
         let args = lines.new_tree(&mut runner).unwrap().current();
-        let line: Vec<String> =
-            std::iter::once("ps").chain(args.iter().copied()).map(str::to_owned).collect();
+        let line = argv(&format!("ps {}", args.join(" ")));
         if matches!(list.judge(&line, &files), Verdict::Refused(_)) {
             continue;
         }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
+use pact_schemas::Argv;
 use proptest::prelude::*;
 
 use super::argv;
@@ -50,7 +51,8 @@ impl FileResolver for Recording<'_> {
 /// The files that an allowed line was taken to name.
 fn named_files(list: &Whitelist, line: &[String], files: &Files<Recorded>) -> Option<Vec<String>> {
     let recording = Recording { files, asked: RefCell::default() };
-    let allowed = matches!(list.judge(line, &recording), Verdict::Allowed { .. });
+    let line = Argv::new(line.to_vec()).ok()?;
+    let allowed = matches!(list.judge(&line, &recording), Verdict::Allowed { .. });
     allowed.then(|| recording.asked.take())
 }
 
@@ -85,7 +87,7 @@ fn no_file_of_an_accepted_line_can_be_a_secret() {
     let files = node();
     let list = Whitelist::builtin();
     let refused: usize =
-        lines(READING).map(|line| exchange_files(&list, &argv(line), &files)).sum();
+        lines(READING).map(|line| exchange_files(&list, argv(line).words(), &files)).sum();
     assert!(refused > 200, "only {refused} exchanges: the lines name too few files");
 }
 
@@ -136,6 +138,7 @@ proptest! {
             let args = words.iter().map(|(word, any)| any.clone().unwrap_or_else(|| word.get(&vocabulary).clone()));
             let line: Vec<String> = std::iter::once(command.name.to_owned()).chain(args).collect();
             exchange_files(list, &line, files);
+            let Ok(line) = Argv::new(line) else { return };
             if let Verdict::Allowed { changes_state: changes, .. } = list.judge(&line, files) {
                 assert_eq!(changes_state(&line), changes, "{line:?}");
             }
@@ -144,6 +147,8 @@ proptest! {
 
     #[test]
     fn any_words_are_judged(line in prop::collection::vec(any::<String>(), 0..6)) {
-        let _ = Whitelist::builtin().judge(&line, &Files::new(Recorded::default()));
+        if let Ok(line) = Argv::new(line) {
+            let _ = Whitelist::builtin().judge(&line, &Files::new(Recorded::default()));
+        }
     }
 }

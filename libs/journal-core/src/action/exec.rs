@@ -7,17 +7,13 @@ use pact_schemas::v1::entry::Payload;
 use pact_schemas::v1::{
     EntryKind, ExecAction, ExecRequest, ExecRequested, JudgedScope, VclusterPolicy, grant_payload,
 };
-use pact_schemas::{NodeSet, VclusterId};
+use pact_schemas::{Argv, NodeSet, VclusterId};
 
 use super::{Asked, Granted, Origin, Rules, Terms};
 use crate::refusal::Refusal;
 use crate::rights;
 use crate::working::{Draft, Working};
 
-/// Arguments of one command.
-const MAX_ARGUMENTS: usize = 1_024;
-/// Bytes of all arguments: an entry stays far below a batch, and the kernel takes more.
-const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
 /// Longest time limit: a week.
 const MAX_TIMEOUT_SECONDS: u32 = 7 * 24 * 3600;
 /// Characters of a command line that an entry's message shows.
@@ -94,16 +90,8 @@ fn request(work: &mut Working<'_>, exec: &ExecRequest) -> Result<Terms, Refusal>
 
 fn check(exec: &ExecRequest) -> Result<(), Refusal> {
     let argument = |field, rule| Err(Refusal::Argument { field, rule });
-    if exec.argv.first().is_none_or(String::is_empty) {
-        return argument("argv", "must begin with a program");
-    }
-    if exec.argv.len() > MAX_ARGUMENTS
-        || exec.argv.iter().map(String::len).sum::<usize>() > MAX_ARGUMENT_BYTES
-    {
-        return argument("argv", "may have 1,024 arguments and 64 KiB in all");
-    }
-    if exec.argv.iter().any(|a| a.contains('\0')) {
-        return argument("argv", "may hold no zero byte");
+    if let Err(error) = Argv::new(exec.argv.clone()) {
+        return argument("argv", error.rule());
     }
     if !(1..=MAX_TIMEOUT_SECONDS).contains(&exec.timeout_seconds) {
         return argument("timeout_seconds", "must be between 1 and 604800");

@@ -28,6 +28,16 @@ fn exec_takes_what_all_vclusters_of_its_targets_allow() {
 }
 
 #[test]
+fn a_command_with_too_many_arguments_is_not_requested() {
+    let (mut state, mut commands) = with_nodes(&["a"]);
+    let before = state.decoded().len();
+    let refused = one(&mut state, commands.make(exec("a", &["id"; 1_025])));
+    assert_eq!(code(&refused), ErrorCode::InvalidArgument);
+    assert_eq!(state.decoded().len(), before);
+    committed(&one(&mut state, commands.make(exec("a", &["id"; 1_024]))));
+}
+
+#[test]
 fn one_regulated_target_makes_all_of_them_strict() {
     let (mut state, mut commands) = with_nodes(&["a", "b", "c"]);
     let regulated = VclusterPolicy { regulated: Some(true), ..Default::default() };
