@@ -23,7 +23,7 @@ use prost::Message;
 
 use super::fetch::{decoded, kept};
 use super::model::{Declared, DocumentError};
-use crate::durable::{self, PRIVATE, hex};
+use crate::durable::{self, PRIVATE};
 use crate::provider::Contents;
 
 const HEAD_FILE: &str = "head";
