@@ -129,8 +129,8 @@ pub fn main_entry() -> ExitCode {
             return usage_exit(&error, screen.writing(format));
         }
     };
-    let screen =
-        Screen { command, ..screen.writing(Choice::of(flags.output, &environment).format()) };
+    let format = Choice::of(flags.output, &environment).format();
+    let screen = screen.writing(format).running(command);
     let result = match asked {
         Asked::Help(words) => help::explain(&words, lattice_configured, screen).map(|()| 0),
         Asked::Line(Line::Local(local)) => local.run(environment).map(|()| 0),

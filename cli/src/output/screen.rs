@@ -85,6 +85,11 @@ impl Screen {
         Self { format, ..self }
     }
 
+    /// For this command.
+    pub(crate) const fn running(self, command: &'static [&'static str]) -> Self {
+        Self { command, ..self }
+    }
+
     /// For people or for programs.
     pub(crate) const fn format(&self) -> Format {
         self.format

@@ -40,7 +40,6 @@ pub const LEEWAY: Duration = Duration::from_secs(5);
 /// first answers. Far less than any machine takes to boot, so nothing that an earlier boot ran is let in.
 pub const FIRST_FIX_LEEWAY: Duration = Duration::from_secs(2);
 
-
 /// Whether a gateway's grants count, which it signs while the journal is out of reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DegradedGrants {
