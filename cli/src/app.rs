@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use pact_runtime::Clock;
 use pact_runtime::telemetry::{self, LogFormat};
 use pact_schemas::error_code::ErrorCode;
@@ -16,9 +18,11 @@ use crate::exit_codes;
 use crate::failure::Failure;
 use crate::help;
 use crate::local::Local;
-use crate::output::{Format, Screen};
+use crate::output::{self, Choice, Format, Screen, print_failure};
+use crate::scope;
 use crate::session::Session;
 use crate::settings::{GlobalArgs, Settings};
+use crate::usage;
 
 const ABOUT: &str = "Configuration and administration of an HPC/AI cluster";
 
@@ -54,16 +58,33 @@ enum Asked {
     Help(Vec<String>),
 }
 
-fn parse(
-    arguments: &[OsString],
-    lattice_configured: bool,
-) -> Result<(Asked, GlobalArgs), clap::Error> {
+/// A command line that parses.
+struct Parsed {
+    asked: Asked,
+    /// The words of the command, where it is an operation.
+    command: &'static [&'static str],
+    flags: GlobalArgs,
+}
+
+fn parse(arguments: &[OsString], lattice_configured: bool) -> Result<Parsed, clap::Error> {
     let matches = command(lattice_configured).try_get_matches_from(arguments)?;
+    let command = words(&matches);
     if let Some(words) = help::asked(&matches) {
-        return Ok((Asked::Help(words), GlobalArgs::from_arg_matches(&matches)?));
+        let flags = GlobalArgs::from_arg_matches(&matches)?;
+        return Ok(Parsed { asked: Asked::Help(words), command, flags });
     }
     let app = App::from_arg_matches(&matches)?;
-    Ok((Asked::Line(app.line), app.global))
+    Ok(Parsed { asked: Asked::Line(app.line), command, flags: app.global })
+}
+
+/// The words of the operation that is asked for; none for what is about `pact` itself.
+fn words(matches: &ArgMatches) -> &'static [&'static str] {
+    let (mut path, mut matches) = (Vec::new(), matches);
+    while let Some((name, below)) = matches.subcommand() {
+        path.push(name);
+        matches = below;
+    }
+    OPERATIONS.iter().map(|operation| operation.command).find(|c| *c == path).unwrap_or_default()
 }
 
 /// What `pact --help` ends with.
@@ -90,7 +111,7 @@ pub fn command(lattice_configured: bool) -> clap::Command {
             }
         }
     }
-    help::grouped(help::explained(tree))
+    help::with_global_line(help::grouped(help::explained(tree)), lattice_configured)
 }
 
 /// Runs `pact` with this process' arguments and environment.
@@ -101,25 +122,27 @@ pub fn main_entry() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let screen = Screen::detect(&environment);
     let lattice_configured = environment::LATTICE_ENDPOINT.of(&environment).is_some();
-    let (asked, flags) = match parse(&arguments, lattice_configured) {
+    let Parsed { asked, command, flags } = match parse(&arguments, lattice_configured) {
         Ok(parsed) => parsed,
-        Err(error) => return usage_exit(&error, &arguments, &environment, screen),
+        Err(error) => {
+            let format = Choice::in_raw_arguments(&arguments, &environment).format();
+            return usage_exit(&error, screen.writing(format));
+        }
     };
-    let format = Format::of(flags.output, &environment);
+    let format = Choice::of(flags.output, &environment).format();
+    let screen = screen.writing(format).running(command);
     let result = match asked {
-        Asked::Help(words) => help::explain(&words, lattice_configured).map(|()| 0),
+        Asked::Help(words) => help::explain(&words, lattice_configured, screen).map(|()| 0),
         Asked::Line(Line::Local(local)) => local.run(environment).map(|()| 0),
         Asked::Line(Line::Gateway(command)) => run(*command, flags, environment, screen),
     };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        // The reader of our output went away: it has what it wanted.
-        Err(Failure::OutputClosed) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print(format, screen);
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    ExitCode::from(result.unwrap_or_else(|failure| ended(&failure, screen)))
+}
+
+/// Reports a failure; its exit code.
+fn ended(failure: &Failure, screen: Screen) -> u8 {
+    print_failure(failure, screen);
+    failure.exit_code()
 }
 
 /// What was said before and between the words of a command line that may be unfinished.
@@ -136,41 +159,39 @@ fn run(
     screen: Screen,
 ) -> Result<u8, Failure> {
     start_tracing(&environment, screen);
+    scope::check(screen.command, flags.names_vcluster())?;
     let settings = Settings::load(flags, environment)?;
     let session = Session::new(settings, Clock::system(), screen);
+    // From here on the settings say how it is reported.
+    Ok(carry_out(command, &session).unwrap_or_else(|failure| ended(&failure, session.screen)))
+}
+
+fn carry_out(command: Command, session: &Session) -> Result<u8, Failure> {
     // One thread: a command waits for one answer at a time, and threads cost start-up time.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             Failure::new(ErrorCode::Internal, "the event loop cannot start")
                 .because(error.to_string())
         })?;
-    let result = runtime.block_on(command.run(&session));
+    let result = runtime.block_on(command.run(session));
     // A read of standard input may still block a thread of the runtime; do not wait for it.
     runtime.shutdown_background();
     result.map(|exit| exit.code())
 }
 
 /// Prints what clap has to say. Usage errors exit with 1; clap's own choice, 2, means "not authenticated" here.
-fn usage_exit(
-    error: &clap::Error,
-    arguments: &[OsString],
-    environment: &BTreeMap<String, String>,
-    screen: Screen,
-) -> ExitCode {
+fn usage_exit(error: &clap::Error, screen: Screen) -> ExitCode {
+    // Nobody is left to tell when a stream is closed.
     if !error.use_stderr() {
-        let _closed = error.print();
+        let _closed = output::write_out(&screen.styled(&error.render(), false));
         return ExitCode::SUCCESS;
     }
-    if Format::in_raw_arguments(arguments, environment) == Format::Json {
-        let text = error.render().to_string();
-        let what = text.lines().next().unwrap_or_default();
-        Failure::new(ErrorCode::InvalidArgument, what.trim_start_matches("error: "))
-            .next("run the command with --help")
-            .print(Format::Json, screen);
-    } else {
-        let _closed = error.print();
+    let shows_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if shows_help && screen.format() == Format::Text {
+        let help = screen.styled(&error.render(), true);
+        let _closed = std::io::stderr().lock().write_all(help.as_bytes());
     }
-    ExitCode::from(ErrorCode::InvalidArgument.exit_code())
+    ExitCode::from(ended(&usage::failure(error), screen))
 }
 
 /// Debug output on stderr, only when `RUST_LOG` asks for it: without it nothing is set up.

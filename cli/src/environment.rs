@@ -1,10 +1,10 @@
 //! The environment variables that pact reads, each with what it is for: help, manual and code take them from here.
 //!
-//! Those of `cli.toml` stand with its keys (`settings::SCHEMA`); here is what no file can hold.
+//! Those of `cli.toml` stand with its keys (`settings::schema`); here is what no file can hold.
 
 use std::collections::BTreeMap;
 
-use crate::settings;
+use crate::settings::schema::{NODE_FILE, SCHEMA, SITE_FILE};
 
 /// A variable that no configuration file can stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,10 @@ variables! {
     CLIENT_ID = "PACT_CLIENT_ID", "Who logs in with `pact login --service-account`.";
     CLIENT_SECRET = "PACT_CLIENT_SECRET", "The secret of that client.";
     LOG = "RUST_LOG", "Level of debug output on standard error, e.g. debug. Without it there is none.";
-    NO_COLOR = "NO_COLOR", "Set to anything: no colours on a terminal.";
+    NO_COLOR = "NO_COLOR", "Set to anything: no colours.";
+    CLICOLOR_FORCE = "CLICOLOR_FORCE", "Set to anything but 0: colours even where there is no terminal. NO_COLOR counts before it.";
     TERM = "TERM", "Type of the terminal; none, or dumb, means no colours.";
+    TZ = "TZ", "Time zone of times on a terminal, before the one of the machine; --utc does without.";
     HOME = "HOME", "Where the files below ~ are.";
     SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH",
         "Seconds since 1970: the date that `pact man` puts on its pages, for packages that are built twice alike.";
@@ -50,9 +52,9 @@ variables! {
 
 /// Every variable, with what it is for: those of `cli.toml`, then the others.
 pub(crate) fn all() -> Vec<(String, String)> {
-    let keys = settings::SCHEMA.keys.iter().map(|key| {
+    let keys = SCHEMA.keys.iter().map(|key| {
         let about = format!("{} Wins over {} in cli.toml.", key.doc, key.path);
-        (settings::SCHEMA.variable(key), about)
+        (SCHEMA.variable(key), about)
     });
     let own = OWN.iter().map(|variable| (variable.name.to_owned(), variable.about.to_owned()));
     keys.chain(own).collect()
@@ -61,10 +63,10 @@ pub(crate) fn all() -> Vec<(String, String)> {
 /// Configuration files, with whom they are for.
 pub(crate) const FILES: &[(&str, &str)] = &[
     ("~/.config/pact/cli.toml", "Your settings."),
-    (settings::SITE_FILE, "Settings for everybody on the machine."),
+    (SITE_FILE, "Settings for everybody on the machine."),
     ("~/.config/pact/auth/", "Tokens of `pact login`, a file for each server."),
     ("~/.config/pact/token", "A bearer token; mode 0600."),
-    (settings::NODE_FILE, "Which node this machine is, and its gateways; written by its agent."),
+    (NODE_FILE, "Which node this machine is, and its gateways; written by its agent."),
 ];
 
 #[cfg(test)]
@@ -98,7 +100,7 @@ mod tests {
         let mut found = BTreeSet::new();
         mentioned(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
         let listed: BTreeSet<String> = all().into_iter().map(|(name, _)| name).collect();
-        let prefix = settings::SCHEMA.env_prefix;
+        let prefix = SCHEMA.env_prefix;
         let unknown: Vec<&String> = found
             .iter()
             .filter(|name| !listed.contains(*name) && ErrorCode::parse(name).is_none())

@@ -1,7 +1,7 @@
-//! The connection to a gateway: endpoints, TLS, the token, deadlines, retries.
+//! The connection to a gateway: TLS, the token, deadlines, retries.
 
 mod connect;
-mod endpoint;
+mod plain;
 mod status;
 
 use std::future::Future;
@@ -16,7 +16,6 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 pub(crate) use connect::{connect, connect_within};
-pub(crate) use endpoint::Endpoint;
 pub(crate) use status::{failure_of, is_connection_loss};
 
 use crate::failure::Failure;

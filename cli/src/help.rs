@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Screen};
 use crate::topics;
 
 /// The groups, and the commands of each in order. Every command is in one of them.
@@ -66,6 +66,26 @@ fn groups(tree: &Command) -> String {
     text
 }
 
+/// The tree with the options of every command in one line of `-h`, by their names; `--help` has them in full.
+pub(crate) fn with_global_line(tree: Command, has_lattice: bool) -> Command {
+    let is_shown = |argument: &&Arg| {
+        argument.is_global_set() && (has_lattice || argument.get_id() != "lattice_endpoint")
+    };
+    let name = |argument: &Arg| match argument.get_short() {
+        Some(short) => format!("-{short}"),
+        None => format!("--{}", argument.get_long().unwrap_or_default()),
+    };
+    let names: Vec<String> = tree.get_arguments().filter(is_shown).map(name).collect();
+    ending_with(tree, &format!("Global options: {}", names.join(" ")))
+}
+
+fn ending_with(command: Command, line: &str) -> Command {
+    let own = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let short = if own.is_empty() { line.to_owned() } else { format!("{line}\n\n{own}") };
+    let command = command.after_long_help(own).after_help(short);
+    command.mut_subcommands(|below| ending_with(below, line))
+}
+
 /// The word that explains.
 pub(crate) const HELP: &str = "help";
 const WORDS: &str = "words";
@@ -115,7 +135,7 @@ pub(crate) fn asked(matches: &ArgMatches) -> Option<Vec<String>> {
 }
 
 /// Shows what these words are about.
-pub(crate) fn explain(words: &[String], has_lattice: bool) -> Result<(), Failure> {
+pub(crate) fn explain(words: &[String], has_lattice: bool, screen: Screen) -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if let [topics::LIST] = words.as_slice() {
         return output::write_out(&topics::list());
@@ -130,7 +150,7 @@ pub(crate) fn explain(words: &[String], has_lattice: bool) -> Result<(), Failure
         Failure::argument(format!("there is no command or topic `{}`", words.join(" ")))
             .next("`pact --help` lists the commands, `pact help topics` the topics")
     })?;
-    command.print_long_help().map_err(|error| output::write_failure(&error))
+    output::write_out(&screen.styled(&command.render_long_help(), false))
 }
 
 /// The command with these words below its root, ready to show its help; the root itself for none.

@@ -13,6 +13,9 @@
 //! - `gateway`: connections, TLS, deadlines, retries.
 //! - `failure`: every way to fail, its code, its words and its exit code; `fleet`:
 //!   the same for several nodes.
+//! - `advice`: what an error says to do next.
+//! - `scope`: which commands react to `--vcluster`.
+//! - `usage`: a command line that does not parse, as such a failure.
 //! - `entry`: entries whose hash was checked, the only kind that is shown.
 //! - `local`: commands about pact itself; `completion`: what a shell offers after Tab; `manual`, `topics`: pages
 //!   and explanations, made from the tree, the key table, `environment` and `exit_codes`.
@@ -33,10 +36,12 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+mod advice;
 mod app;
 mod commands;
 mod completion;
 mod confirm;
+mod endpoint;
 mod entry;
 mod environment;
 mod exit_codes;
@@ -48,11 +53,13 @@ mod invoke;
 mod local;
 mod manual;
 mod output;
+mod scope;
 mod session;
 mod settings;
 mod target;
 mod token;
 mod topics;
+mod usage;
 mod view;
 
 pub use app::{command, main_entry};

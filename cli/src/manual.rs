@@ -37,7 +37,7 @@ impl Page {
 
 /// The pages of all commands, each with this date (`YYYY-MM-DD`).
 pub(crate) fn pages(date: &str) -> io::Result<Vec<Page>> {
-    let mut tree = app::command(true).after_help("");
+    let mut tree = app::command(true).after_long_help("");
     tree.build();
     let mut pages = Vec::new();
     add(&tree, None, date, &mut pages)?;
@@ -148,7 +148,7 @@ fn rest(command: &Command, above: Option<&str>) -> Roff {
         }
     }
     for (title, blocks) in
-        sections(&command.get_after_help().map(ToString::to_string).unwrap_or_default())
+        sections(&command.get_after_long_help().map(ToString::to_string).unwrap_or_default())
     {
         roff.control("SH", [title.as_str()]);
         blocks.iter().enumerate().for_each(|(index, block)| add_block(&mut roff, block, index > 0));

@@ -1,142 +1,32 @@
 //! What the user sees: data on stdout, the rest on stderr.
 
+mod choice;
+mod columns;
+mod failed;
 mod json;
 mod sanitize;
+mod screen;
 mod stream;
 mod table;
+mod when;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
+pub(crate) use choice::{Choice, Format};
+pub(crate) use failed::{error_text, print_failure};
 pub(crate) use json::{Envelope, Line, Summary, bytes_as_json, code_of};
 pub(crate) use sanitize::{Sanitizer, clean_line};
+pub(crate) use screen::Screen;
 pub(crate) use stream::StreamWriter;
 pub(crate) use table::{Cell, Hue, Table, fields};
 
-use crate::environment;
 use crate::failure::Failure;
 
-/// How data is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
-
-impl Format {
-    /// The name, as in flags and files.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }
-    }
-
-    /// The format of this name.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        [Self::Text, Self::Json].into_iter().find(|f| f.name() == name)
-    }
-
-    /// What flag and environment say, for errors that come before the settings are known.
-    pub(crate) fn of(flag: Option<Self>, environment: &BTreeMap<String, String>) -> Self {
-        flag.or_else(|| environment.get("PACT_OUTPUT").and_then(|v| Self::parse(v)))
-            .unwrap_or_default()
-    }
-
-    /// The same, from a command line that does not parse.
-    pub(crate) fn in_raw_arguments(
-        arguments: &[OsString],
-        environment: &BTreeMap<String, String>,
-    ) -> Self {
-        let own = arguments.iter().take_while(|a| *a != "--").map(|a| a.to_string_lossy());
-        let words: Vec<_> = own.collect();
-        let separate = words.iter().skip_while(|w| *w != "--output").nth(1).map(AsRef::as_ref);
-        let joined = words.iter().find_map(|w| w.strip_prefix("--output="));
-        Self::of(separate.or(joined).and_then(Self::parse), environment)
-    }
-}
-
-/// What the standard streams are connected to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Screen {
-    pub(crate) stdin_is_terminal: bool,
-    pub(crate) stdout_is_terminal: bool,
-    pub(crate) stderr_is_terminal: bool,
-    may_colour: bool,
-    is_silent: bool,
-}
-
-impl Screen {
-    /// Files and pipes all around.
-    #[cfg(test)]
-    pub(crate) const NOT_A_TERMINAL: Self = Self { is_silent: false, ..Self::SILENT };
-
-    /// Says nothing: for what nobody asked for by a command.
-    pub(crate) const SILENT: Self = Self {
-        stdin_is_terminal: false,
-        stdout_is_terminal: false,
-        stderr_is_terminal: false,
-        may_colour: false,
-        is_silent: true,
-    };
-
-    /// Looks at the standard streams, `NO_COLOR` and `TERM`.
-    pub(crate) fn detect(environment: &BTreeMap<String, String>) -> Self {
-        let dumb = environment::TERM.of(environment).is_none_or(|term| term == "dumb");
-        Self {
-            stdin_is_terminal: std::io::stdin().is_terminal(),
-            stdout_is_terminal: std::io::stdout().is_terminal(),
-            stderr_is_terminal: std::io::stderr().is_terminal(),
-            may_colour: environment::NO_COLOR.of(environment).is_none() && !dumb,
-            is_silent: false,
-        }
-    }
-
-    /// Whether this stream is a terminal.
-    pub(crate) const fn is_terminal(&self, is_stderr: bool) -> bool {
-        if is_stderr { self.stderr_is_terminal } else { self.stdout_is_terminal }
-    }
-
-    /// The same without colour, for data that goes to stderr.
-    pub(crate) const fn uncoloured(self) -> Self {
-        Self { may_colour: false, ..self }
-    }
-
-    /// Lines on stderr.
-    pub(crate) fn notes(&self, text: &str) {
-        text.lines().for_each(|line| self.note(line));
-    }
-
-    /// Colours data, on a terminal.
-    pub(crate) fn paint(&self, text: &str, hue: Hue) -> String {
-        if self.stdout_is_terminal && self.may_colour { hue.paint(text) } else { text.to_owned() }
-    }
-
-    /// Colours the head of an error, on a terminal.
-    pub(crate) fn paint_error(&self, text: &str) -> String {
-        if self.stderr_is_terminal && self.may_colour {
-            Hue::Red.paint(text)
-        } else {
-            text.to_owned()
-        }
-    }
-
-    /// One line on stderr.
-    pub(crate) fn note(&self, text: &str) {
-        if self.is_silent {
-            return;
-        }
-        // Nobody is left to tell when stderr is closed.
-        let _closed = writeln!(std::io::stderr().lock(), "{}", clean_line(text));
-    }
-
-    /// One line on stderr that begins with `warning:`.
-    pub(crate) fn warn(&self, text: &str) {
-        self.note(&format!("warning: {text}"));
+/// `1 key`, `2 keys`: of things whose plural has an s.
+pub(crate) fn counted(count: impl TryInto<u64>, what: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
     }
 }
 
@@ -156,25 +46,4 @@ pub(crate) fn write_failure(error: &std::io::Error) -> Failure {
     }
     Failure::new(pact_schemas::ErrorCode::Internal, "the output cannot be written")
         .because(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_format_is_known_even_when_the_command_line_does_not_parse() {
-        let format = |words: &[&str], variable: Option<&str>| {
-            let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-            let environment = variable
-                .map(|v| BTreeMap::from([("PACT_OUTPUT".to_owned(), v.to_owned())]))
-                .unwrap_or_default();
-            Format::in_raw_arguments(&arguments, &environment)
-        };
-        assert_eq!(format(&["pact", "--output", "json", "nonsense"], None), Format::Json);
-        assert_eq!(format(&["pact", "log", "--output=json"], None), Format::Json);
-        assert_eq!(format(&["pact", "log"], Some("json")), Format::Json);
-        assert_eq!(format(&["pact", "--output=text"], Some("json")), Format::Text);
-        assert_eq!(format(&["pact", "exec", "n", "--", "--output", "json"], None), Format::Text);
-    }
 }

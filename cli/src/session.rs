@@ -5,7 +5,7 @@ use pact_schemas::VclusterId;
 use pact_schemas::error_code::ErrorCode;
 
 use crate::failure::Failure;
-use crate::output::{Format, Screen};
+use crate::output::{Choice, Format, Screen};
 use crate::settings::Settings;
 
 /// The settings, clock and screen of one run of `pact`.
@@ -36,12 +36,16 @@ impl Exit {
 
 impl Session {
     pub(crate) fn new(settings: Settings, clock: Clock, screen: Screen) -> Self {
+        let screen = screen
+            .writing(settings.output.format())
+            .wide(settings.output == Choice::Wide)
+            .at(clock.now(), settings.utc);
         Self { settings, clock, screen }
     }
 
     /// Text or JSON.
     pub(crate) fn format(&self) -> Format {
-        self.settings.output
+        self.settings.output.format()
     }
 
     /// A new request id: the same on every retry of one command.

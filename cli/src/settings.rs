@@ -1,104 +1,59 @@
 //! Settings: flag > environment > `~/.config/pact/cli.toml` > `/etc/pact/cli.toml`
 //! > the node's own file > default, each on its own (contracts §6).
 
+pub(crate) mod schema;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use pact_runtime::config::{ConfigError, Default as KeyDefault, Key, KeyKind, Loader, Schema};
+use pact_runtime::config::{ConfigError, Loader};
 use pact_schemas::VclusterId;
 use pact_schemas::error_code::ErrorCode;
 use serde::Deserialize;
 
+use self::schema::{NODE_FILE, SCHEMA, SITE_FILE};
+use crate::endpoint::Endpoint;
 use crate::environment::{self, Variable};
 use crate::failure::Failure;
-use crate::gateway::Endpoint;
-use crate::output::Format;
+use crate::output::Choice;
 
-/// Where nothing else says where the gateway is.
-const DEFAULT_ENDPOINT: &str = "http://localhost:9443";
-/// Read after the user's own file, for everybody on the machine.
-pub(crate) const SITE_FILE: &str = "/etc/pact/cli.toml";
-/// Written by the agent of the node that this machine is.
-pub(crate) const NODE_FILE: &str = "/run/pact/node.json";
-/// Longest `timeout_seconds`: longer waits are streams, which have no limit.
-const MAX_TIMEOUT_SECONDS: i64 = 3600;
-
-/// The keys of `cli.toml`.
-pub(crate) static SCHEMA: Schema = Schema {
-    file_name: "cli.toml",
-    env_prefix: "PACT_CLI",
-    other_environment: &[],
-    keys: &[
-        Key::new(
-            "endpoint",
-            KeyKind::StringList,
-            KeyDefault::Optional,
-            "Gateways, tried in this order. Plain http is accepted for this machine only.",
-        )
-        .env("PACT_ENDPOINT")
-        .example("[\"https://journal.example.com:9443\"]"),
-        Key::new(
-            "default_vcluster",
-            KeyKind::String,
-            KeyDefault::Optional,
-            "The vCluster of commands that are given none.",
-        )
-        .env("PACT_VCLUSTER")
-        .example("\"ml-training\""),
-        Key::new(
-            "output_format",
-            KeyKind::Enum(&["text", "json"]),
-            KeyDefault::Value("\"text\""),
-            "Text for people or JSON for programs.",
-        )
-        .env("PACT_OUTPUT"),
-        Key::new(
-            "timeout_seconds",
-            KeyKind::Seconds { min: 1, max: MAX_TIMEOUT_SECONDS },
-            KeyDefault::Value("30"),
-            "How long to wait for an answer. Streams are not bounded by it.",
-        ),
-        Key::new(
-            "token_path",
-            KeyKind::Path,
-            KeyDefault::Optional,
-            "File with the bearer token, mode 0600.",
-        )
-        .example("\"~/.config/pact/token\""),
-        Key::new(
-            "tls_ca",
-            KeyKind::Path,
-            KeyDefault::Value("\"/etc/pact/ca.crt\""),
-            "The only certificate authority that gateways are accepted from.",
-        )
-        .env("PACT_TLS_CA"),
-    ],
-};
+/// Where nothing else says where the gateway is: on this machine, as services have it, or as a trial has it.
+const DEFAULT_ENDPOINTS: [&str; 2] = ["https://localhost:9443", "http://localhost:9443"];
 
 /// Options that every command takes, before or after its name.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Gateway to talk to; several with commas (overrides PACT_ENDPOINT and the config file)
-    #[arg(long, global = true, value_name = "URL", value_delimiter = ',')]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL", value_delimiter = ',')]
     endpoint: Vec<String>,
     /// Bearer token, visible to other users of this machine; prefer PACT_TOKEN or a file
-    #[arg(long, global = true, value_name = "TOKEN")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "TOKEN")]
     token: Option<String>,
     /// vCluster scope (overrides PACT_VCLUSTER and the config file)
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "NAME")]
     vcluster: Option<String>,
     /// Output format
-    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
-    pub(crate) output: Option<Format>,
+    #[arg(short, long, global = true, hide_short_help = true, value_name = "FORMAT", value_enum)]
+    pub(crate) output: Option<Choice>,
+    /// Show times as RFC 3339 in UTC, on a terminal too
+    #[arg(long, global = true, hide_short_help = true)]
+    utc: bool,
     /// Lattice endpoint to pass to the bridge (overrides PACT_LATTICE_ENDPOINT)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "URL")]
     lattice_endpoint: Option<String>,
     /// Certificate authority file (overrides PACT_TLS_CA and the config file)
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "PATH")]
     tls_ca: Option<PathBuf>,
+}
+
+impl GlobalArgs {
+    /// Whether `--vcluster` was typed.
+    pub(crate) fn names_vcluster(&self) -> bool {
+        self.vcluster.is_some()
+    }
 }
 
 /// Everything that was settled before a command runs.
@@ -106,11 +61,15 @@ pub(crate) struct GlobalArgs {
 pub(crate) struct Settings {
     /// Gateways, tried in this order; never empty.
     pub(crate) endpoints: Vec<Endpoint>,
+    /// Nobody said where the gateway is.
+    pub(crate) guesses_endpoint: bool,
     /// From flag, environment or file.
     pub(crate) vcluster: Option<VclusterId>,
     /// From the flag alone.
     pub(crate) vcluster_flag: Option<VclusterId>,
-    pub(crate) output: Format,
+    pub(crate) output: Choice,
+    /// Times in UTC, on a terminal too.
+    pub(crate) utc: bool,
     pub(crate) timeout: Duration,
     /// Given by `--token` or `PACT_TOKEN`.
     pub(crate) token: Option<String>,
@@ -175,16 +134,17 @@ impl Settings {
             (value(environment::LATTICE_ENDPOINT), value(environment::SMD_URL));
         let layered = layers(&flags, environment, &files)?;
         let node_file = NodeFile::read(&files.node);
-        let endpoints = layered
-            .endpoint
-            .filter(|list| !list.is_empty())
-            .or_else(|| node_file.endpoints())
-            .unwrap_or_else(|| vec![DEFAULT_ENDPOINT.to_owned()]);
+        let named = layered.endpoint.filter(|list| !list.is_empty());
+        let named = named.or_else(|| node_file.endpoints());
+        let guesses_endpoint = named.is_none();
+        let endpoints = named.unwrap_or_else(|| DEFAULT_ENDPOINTS.map(str::to_owned).to_vec());
         Ok(Self {
+            guesses_endpoint,
             endpoints: endpoints.iter().map(|e| Endpoint::parse(e)).collect::<Result<_, _>>()?,
             vcluster: layered.default_vcluster.as_deref().map(vcluster).transpose()?,
             vcluster_flag: flags.vcluster.as_deref().map(vcluster).transpose()?,
-            output: Format::parse(&layered.output_format).unwrap_or_default(),
+            output: Choice::parse(&layered.output_format).unwrap_or_default(),
+            utc: flags.utc,
             timeout: Duration::from_secs(layered.timeout_seconds),
             token: flags.token.filter(|t| !t.is_empty()).or(own.0),
             token_path: layered.token_path.map(|p| expand_home(&p, files.home.as_deref())),
@@ -303,13 +263,17 @@ mod tests {
         let home = "endpoint = [\"https://j-home:9443\", \"https://k-home:9443\"]\noutput_format = \"json\"";
 
         let machine = Machine::new();
-        assert_eq!(first_endpoint(&machine.load().unwrap()), "http://localhost:9443");
+        let settings = machine.load().unwrap();
+        let guessed: Vec<String> = settings.endpoints.iter().map(ToString::to_string).collect();
+        assert_eq!(guessed, DEFAULT_ENDPOINTS);
+        assert!(settings.guesses_endpoint);
 
         let machine = Machine::new();
         machine.write("node.json", node);
         let settings = machine.load().unwrap();
         assert_eq!(first_endpoint(&settings), "https://j-node:9443");
         assert_eq!(settings.node.as_deref(), Some("node-042"));
+        assert!(!settings.guesses_endpoint);
 
         let machine = Machine::new();
         machine.write("node.json", node);
@@ -321,7 +285,7 @@ mod tests {
         machine.write("home/.config/pact/cli.toml", home);
         let settings = machine.load().unwrap();
         assert_eq!(settings.endpoints.len(), 2);
-        assert_eq!(settings.output, Format::Json);
+        assert_eq!(settings.output, Choice::Json);
         assert_eq!(settings.timeout, Duration::from_secs(7));
         assert_eq!(settings.vcluster.unwrap().as_str(), "site");
         assert_eq!(settings.vcluster_flag, None);
@@ -332,7 +296,7 @@ mod tests {
         machine.environment.insert("PACT_OUTPUT".into(), "text".into());
         let settings = machine.load().unwrap();
         assert_eq!(first_endpoint(&settings), "https://j-env:9443");
-        assert_eq!(settings.output, Format::Text);
+        assert_eq!(settings.output, Choice::Text);
 
         let mut machine = Machine::new();
         machine.environment.insert("PACT_ENDPOINT".into(), "https://j-env:9443".into());

@@ -8,21 +8,44 @@ use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use pact_runtime::{Clock, Timestamp};
 use pact_schemas::error_code::ErrorCode;
 use serde::Deserialize;
 
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::gateway::Endpoint;
 use crate::settings::Settings;
 
-/// Tokens are a few KiB; a file beyond this is not one.
+/// Longest token: what the gateway looks at (`pact_identity::oidc::MAX_TOKEN_BYTES`).
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// A token, or what `pact login` keeps around one, with room; a file beyond this holds neither.
 const MAX_TOKEN_FILE_BYTES: u64 = 64 * 1024;
+/// How long after its end a token is still tried: clocks differ, and the gateway's is the one that counts.
+const LEEWAY: Duration = Duration::from_secs(60);
 /// Bits of a mode that give a file to group or others.
 const GROUP_AND_OTHERS: u32 = 0o077;
+
+/// Why a text is not sent as a token. The text itself is never part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TokenFault {
+    /// Empty, or with blanks or other characters within.
+    #[error("it is not one word of visible ASCII characters")]
+    NotAWord,
+    /// With the name of the scheme in front.
+    #[error("it begins with `Bearer`, which pact adds itself: give the token alone")]
+    WithScheme,
+    /// Longer than the gateway looks at.
+    #[error("it is too large: at most {MAX_TOKEN_BYTES} bytes are accepted")]
+    TooLarge,
+    /// Its own `exp` has passed.
+    #[error("it has expired: it was valid until {until}, and this machine's clock says {now}")]
+    Expired { until: Timestamp, now: Timestamp },
+}
 
 /// Why a token file is not used.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +65,13 @@ pub(crate) enum TokenFileError {
     /// It belongs to somebody else.
     #[error("{} belongs to user {owner}", path.display())]
     ForeignOwner { path: PathBuf, owner: u32 },
-    /// It is empty, too long or holds what no token holds.
-    #[error("{} does not hold a token", path.display())]
-    NotAToken { path: PathBuf },
+    /// It holds what no gateway would accept.
+    #[error("{} does not hold a token that can be used", path.display())]
+    NotAToken {
+        path: PathBuf,
+        #[source]
+        fault: TokenFault,
+    },
 }
 
 impl From<TokenFileError> for Failure {
@@ -85,18 +112,22 @@ pub(crate) fn find(
     endpoint: &Endpoint,
     clock: &Clock,
 ) -> Result<Found, Failure> {
+    let now = clock.now();
     if let Some(token) = &settings.token {
-        let token = plain(token).ok_or_else(|| {
-            Failure::new(ErrorCode::Unauthenticated, "--token or PACT_TOKEN holds no token")
+        let token = plain(token, now).map_err(|fault| {
+            let what = "--token or PACT_TOKEN holds no token that can be used";
+            Failure::new(ErrorCode::Unauthenticated, what)
+                .because(fault.to_string())
+                .next("get a token from the site's identity provider and set PACT_TOKEN to it")
         })?;
         return Ok(Found { token, warning: None });
     }
     if let Some(path) = &settings.token_path {
-        return Ok(Found { token: read_plain(path)?, warning: None });
+        return Ok(Found { token: read_plain(path, now)?, warning: None });
     }
     let Some(home) = &settings.home else { return Err(none_found()) };
     let mut warning = None;
-    match read_cache(&cache_path(home, endpoint), clock.now()) {
+    match read_cache(&cache_path(home, endpoint), now) {
         Ok(Some(token)) => return Ok(Found { token, warning }),
         Ok(None) => {
             warning = Some("the login has expired; run `pact login`".to_owned());
@@ -104,7 +135,7 @@ pub(crate) fn find(
         Err(TokenFileError::Missing { .. }) => {}
         Err(other) => return Err(other.into()),
     }
-    match read_plain(&home.join(".config/pact/token")) {
+    match read_plain(&home.join(".config/pact/token"), now) {
         Ok(token) => Ok(Found { token, warning }),
         Err(TokenFileError::Missing { .. }) => Err(match warning {
             Some(why) => none_found().because(why),
@@ -127,17 +158,22 @@ pub(crate) fn cache_path(home: &Path, endpoint: &Endpoint) -> PathBuf {
 /// `None`: it has expired.
 fn read_cache(path: &Path, now: Timestamp) -> Result<Option<String>, TokenFileError> {
     let text = read_private(path)?;
-    let not_a_token = || TokenFileError::NotAToken { path: path.to_path_buf() };
-    let cache: Cache = serde_json::from_str(&text).map_err(|_parse| not_a_token())?;
+    let unusable = |fault| TokenFileError::NotAToken { path: path.to_path_buf(), fault };
+    let cache: Cache =
+        serde_json::from_str(&text).map_err(|_parse| unusable(TokenFault::NotAWord))?;
     if cache.expires_at.is_some_and(|at| at <= now) {
         return Ok(None);
     }
-    plain(&cache.access_token).map(Some).ok_or_else(not_a_token)
+    match plain(&cache.access_token, now) {
+        Ok(token) => Ok(Some(token)),
+        Err(TokenFault::Expired { .. }) => Ok(None),
+        Err(fault) => Err(unusable(fault)),
+    }
 }
 
-fn read_plain(path: &Path) -> Result<String, TokenFileError> {
-    plain(&read_private(path)?)
-        .ok_or_else(|| TokenFileError::NotAToken { path: path.to_path_buf() })
+fn read_plain(path: &Path, now: Timestamp) -> Result<String, TokenFileError> {
+    plain(&read_private(path)?, now)
+        .map_err(|fault| TokenFileError::NotAToken { path: path.to_path_buf(), fault })
 }
 
 /// The text of a file that only this user can have written and read.
@@ -161,7 +197,7 @@ fn read_private(path: &Path) -> Result<String, TokenFileError> {
     let mut text = String::new();
     let read = file.take(MAX_TOKEN_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
     if u64::try_from(read).is_ok_and(|n| n > MAX_TOKEN_FILE_BYTES) {
-        return Err(TokenFileError::NotAToken { path: path_buf() });
+        return Err(TokenFileError::NotAToken { path: path_buf(), fault: TokenFault::TooLarge });
     }
     Ok(text)
 }
@@ -178,11 +214,37 @@ fn open_without_following(path: &Path) -> Result<File, TokenFileError> {
     })
 }
 
-/// One word of visible ASCII, as it goes into a header.
-fn plain(text: &str) -> Option<String> {
+/// One word of visible ASCII, as it goes into a header, that has not ended by its own account.
+fn plain(text: &str, now: Timestamp) -> Result<String, TokenFault> {
     let word = text.trim();
-    let visible = !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic());
-    visible.then(|| word.to_owned())
+    if word.len() > MAX_TOKEN_BYTES {
+        return Err(TokenFault::TooLarge);
+    }
+    let first = word.split_whitespace().next().unwrap_or_default();
+    if first.trim_end_matches(':').eq_ignore_ascii_case("bearer") {
+        return Err(TokenFault::WithScheme);
+    }
+    if word.is_empty() || !word.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(TokenFault::NotAWord);
+    }
+    match end(word) {
+        Some(until) if until.checked_add(LEEWAY).is_some_and(|last| last <= now) => {
+            Err(TokenFault::Expired { until, now })
+        }
+        _ => Ok(word.to_owned()),
+    }
+}
+
+/// What a JWT says of its end. Whether anything in it is true, the gateway decides.
+fn end(token: &str) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1)?.as_bytes()).ok()?;
+    let exp = serde_json::from_slice::<Claims>(&claims).ok()?.exp;
+    // A cast saturates; seconds are as good as their fractions here.
+    Timestamp::from_unix_seconds(exp as i64)
 }
 
 #[cfg(test)]
@@ -198,27 +260,66 @@ mod tests {
         path
     }
 
+    fn now() -> Timestamp {
+        "2026-03-04T05:06:07Z".parse().unwrap()
+    }
+
+    fn read(path: &Path) -> Result<String, TokenFileError> {
+        read_plain(path, now())
+    }
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.c2ln", BASE64URL_NOPAD.encode(claims.as_bytes()))
+    }
+
+    #[test]
+    fn what_no_gateway_would_accept_is_named() {
+        let of = |text: &str| plain(text, now()).unwrap_err();
+        for text in ["Bearer abc.def", "bearer abc", "Bearer", "Bearer: abc\n"] {
+            assert_eq!(of(text), TokenFault::WithScheme, "{text}");
+        }
+        assert_eq!(of(&"x".repeat(MAX_TOKEN_BYTES + 1)), TokenFault::TooLarge);
+        plain(&"x".repeat(MAX_TOKEN_BYTES), now()).unwrap();
+        for text in ["", "two words", "caf\u{e9}", "\u{feff}abc"] {
+            assert_eq!(of(text), TokenFault::NotAWord, "{text}");
+        }
+        let end = now().unix_seconds();
+        assert!(matches!(
+            of(&jwt(&format!("{{\"exp\":{}}}", end - 60))),
+            TokenFault::Expired { .. }
+        ));
+        for good in [
+            jwt(&format!("{{\"exp\":{}}}", end - 59)),
+            jwt(&format!("{{\"exp\":{}.5,\"sub\":\"x\"}}", end + 1)),
+            jwt("{\"exp\":1e300}"),
+            jwt("{}"),
+            "no.jwt.at-all".to_owned(),
+        ] {
+            plain(&good, now()).unwrap();
+        }
+    }
+
     #[test]
     fn only_a_private_plain_file_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let good = file(folder.path(), "good", "abc.def\n", 0o600);
-        assert_eq!(read_plain(&good).unwrap(), "abc.def");
-        assert_eq!(read_plain(&file(folder.path(), "ro", "t", 0o400)).unwrap(), "t");
+        assert_eq!(read(&good).unwrap(), "abc.def");
+        assert_eq!(read(&file(folder.path(), "ro", "t", 0o400)).unwrap(), "t");
 
         for mode in [0o640, 0o604, 0o620, 0o660, 0o644] {
             let path = file(folder.path(), "open", "abc", mode);
-            let error = read_plain(&path).unwrap_err();
+            let error = read(&path).unwrap_err();
             assert!(matches!(error, TokenFileError::OpenToOthers { mode: m, .. } if m == mode));
         }
         let link = folder.path().join("link");
         symlink(&good, &link).unwrap();
-        assert!(matches!(read_plain(&link), Err(TokenFileError::NotAFile { .. })));
-        assert!(matches!(read_plain(folder.path()), Err(TokenFileError::NotAFile { .. })));
-        let missing = read_plain(&folder.path().join("none"));
+        assert!(matches!(read(&link), Err(TokenFileError::NotAFile { .. })));
+        assert!(matches!(read(folder.path()), Err(TokenFileError::NotAFile { .. })));
+        let missing = read(&folder.path().join("none"));
         assert!(matches!(missing, Err(TokenFileError::Missing { .. })));
         for bad in ["", "\n", "two words", "caf\u{e9}", "a\nb"] {
             let path = file(folder.path(), "bad", bad, 0o600);
-            assert!(matches!(read_plain(&path), Err(TokenFileError::NotAToken { .. })), "{bad:?}");
+            assert!(matches!(read(&path), Err(TokenFileError::NotAToken { .. })), "{bad:?}");
         }
     }
 
@@ -226,7 +327,7 @@ mod tests {
     fn an_error_names_the_file_and_never_its_contents() {
         let folder = tempfile::tempdir().unwrap();
         let path = file(folder.path(), "t", "very-secret word", 0o600);
-        let Failure::Reported(error) = Failure::from(read_plain(&path).unwrap_err()) else {
+        let Failure::Reported(error) = Failure::from(read(&path).unwrap_err()) else {
             panic!("not reported")
         };
         assert!(!format!("{error:?}").contains("very-secret"));
@@ -236,7 +337,7 @@ mod tests {
     #[test]
     fn a_login_cache_counts_until_it_expires() {
         let folder = tempfile::tempdir().unwrap();
-        let now: Timestamp = "2026-03-04T05:06:07Z".parse().unwrap();
+        let now = now();
         let cache = |expires: &str| {
             let text = format!("{{\"access_token\":\"tok\",\"expires_at\":\"{expires}\"}}");
             file(folder.path(), "c.json", &text, 0o600)

@@ -14,7 +14,11 @@ use pact_runtime::Timestamp;
 use pact_schemas::convert;
 
 /// A time of the wire; `None` when it is absent or out of range.
+pub(crate) fn at(value: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    convert::unix_nanos(value, "time").ok().map(Timestamp::from_unix_nanos)
+}
+
+/// The same as JSON has it.
 pub(crate) fn time(value: Option<&prost_types::Timestamp>) -> Option<String> {
-    let nanos = convert::unix_nanos(value, "time").ok()?;
-    Some(Timestamp::from_unix_nanos(nanos).to_string())
+    at(value).map(|at| at.to_string())
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_bus::{Bus, BusConfig, ConnectionState};
+use pact_commands::Whitelist;
 use pact_identity::Verifier;
 use pact_runtime::{CancellationToken, Context, OnFailure, Pause, Timestamp, causes};
 use pact_schemas::v1;
@@ -35,7 +36,6 @@ use crate::rpc;
 use crate::spool::{self, Spool, SpoolError};
 use crate::time::{self, PlaneClock};
 use crate::uplink::Uplink;
-use crate::whitelist::Whitelist;
 
 pub use error::AgentError;
 
@@ -165,7 +165,7 @@ async fn open(
     let launcher = Launcher::new(clock.clone()).map_err(io(&state))?;
     let cache = Arc::new(Cache::open(&state.join("declared"))?);
     let (declarations, watching) = declared::begin(cache.load(&verifier, &config.node_id), &plane);
-    let (sessions, mode) = (Sessions::new(clock.clone()), file.mode.as_str());
+    let (sessions, mode) = (Sessions::new(clock.clone()), file.mode);
     let opening = Opening {
         state: &state,
         own: vec![config.run_dir.clone(), config.certificate_path.clone()],

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pact_commands::Mode;
 use pact_runtime::config::{ConfigError, Loaded, Origin, seconds};
 use pact_schemas::resource::KeyPatterns;
 use pact_schemas::{NodeId, v1};
 
 use crate::drift::{self, FileSettings};
-use crate::whitelist::Mode;
 
 pub use keys::SCHEMA;
 
@@ -54,8 +54,8 @@ struct Patterns {
 pub struct AgentConfig {
     /// This node.
     pub node_id: NodeId,
-    /// `observe` or `enforce`.
-    pub enforcement_mode: String,
+    /// Whether drift is undone when its window ends, where no vCluster's policy says so.
+    pub enforcement_mode: pact_schemas::Mode,
     /// Globs over resource keys.
     pub enforce_keys: Vec<String>,
     /// What survives a reboot.
@@ -238,10 +238,8 @@ impl Config {
     /// What the file says about drift.
     pub(crate) fn drift_settings(&self) -> FileSettings {
         let agent = &self.agent;
-        let enforces = agent.enforcement_mode == drift::Mode::Enforce.as_str();
         FileSettings {
-            // The schema accepts no third word.
-            mode: if enforces { drift::Mode::Enforce } else { drift::Mode::Observe },
+            mode: agent.enforcement_mode,
             enforce_keys: self.patterns.enforce_keys.clone(),
             limits: drift::Limits {
                 base: agent.commit_window.base_window,

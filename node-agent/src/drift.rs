@@ -39,5 +39,5 @@ pub(crate) use core::magnitude::Limits;
 pub(crate) use opening::{OpenError, Opening};
 pub(crate) use rpc::{Drift, methods};
 pub(crate) use sessions::Sessions;
-pub(crate) use settings::{FileSettings, Mode};
+pub(crate) use settings::FileSettings;
 pub(crate) use task::run;

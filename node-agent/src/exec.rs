@@ -15,6 +15,7 @@
 //! Nothing here decides who may do what, reads a clock of its own, or starts anything without a grant.
 
 mod acting;
+mod disk;
 mod judge;
 pub(crate) mod launcher;
 mod ledger;
@@ -30,6 +31,7 @@ mod ward;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pact_commands::Whitelist;
 use pact_identity::{DegradedGrants, Grant, GrantedAction, GrantedExec, Verifier};
 use pact_runtime::{CancellationToken, Clock, causes};
 use pact_schemas::convert::{self, WireError};
@@ -46,7 +48,6 @@ use crate::reload::Live;
 use crate::spool::Spool;
 use crate::time::{PlaneClock, PlaneTime};
 use crate::uplink::Uplink;
-use crate::whitelist::Whitelist;
 
 use judge::Judges;
 use launcher::Launcher;
@@ -163,7 +164,8 @@ impl Engine {
         parts.blobs.check_room().map_err(|error| no_room(&error))?;
         let (seq, expires) = (grant.seq(), grant.expires());
         let spool = parts.spool.id();
-        let record = Record::new(seq, expires, &exec.argv, parts.boot.clone(), time.now, &spool);
+        let record =
+            Record::new(seq, expires, exec.argv.words(), parts.boot.clone(), time.now, &spool);
         let written = record.clone();
         let admitted = parts
             .ledger

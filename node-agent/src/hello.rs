@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use pact_bus::CallError;
 use pact_runtime::{CancellationToken, Clock};
-use pact_schemas::id::IdError;
-use pact_schemas::v1;
+use pact_schemas::rpc::up;
+use pact_schemas::{Mode, v1};
 use tokio::sync::watch;
 
 use crate::boot::BootId;
 use crate::reload::Live;
 use crate::spool::Spool;
-use crate::uplink::{Uplink, names};
+use crate::uplink::Uplink;
 
 /// Between two hellos, at the least; the greatest is half as much again, so 60 s ± 20 %.
 const INTERVAL_LEAST: Duration = Duration::from_secs(48);
@@ -34,7 +34,7 @@ pub(crate) struct Greeting {
     pub(crate) boot: BootId,
     pub(crate) version: &'static str,
     /// The mode that is in force: the vCluster's policy wins over the agent's file.
-    pub(crate) enforcement_mode: watch::Receiver<&'static str>,
+    pub(crate) enforcement_mode: watch::Receiver<Mode>,
     pub(crate) live: watch::Receiver<Live>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn run(
         let heard = say(&greeting, &uplink, &spool).await;
         match &heard {
             Ok(()) if !was_heard => tracing::info!("svc-enroll hears this node again"),
-            Err(HelloError::Call(CallError::Disconnected | CallError::Interrupted { .. })) => {}
+            Err(NotHeard(CallError::Disconnected | CallError::Interrupted { .. })) => {}
             Err(error) if was_heard => {
                 let cause = pact_runtime::causes(error);
                 tracing::warn!(cause, "{error}");
@@ -83,23 +83,19 @@ async fn changed<T>(said: &mut watch::Receiver<T>) {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum HelloError {
-    #[error("the hello was not answered")]
-    Call(#[from] CallError),
-    #[error(transparent)]
-    Name(#[from] IdError),
-}
+#[error("the hello was not answered")]
+struct NotHeard(#[from] CallError);
 
-async fn say(greeting: &Greeting, uplink: &Uplink, spool: &Spool) -> Result<(), HelloError> {
+async fn say(greeting: &Greeting, uplink: &Uplink, spool: &Spool) -> Result<(), NotHeard> {
     let live = greeting.live.borrow().clone();
     let hello = v1::Hello {
         boot_id: greeting.boot.to_string(),
         spool_id: spool.id().to_string(),
         spool_head: spool.progress().head,
         agent_version: greeting.version.to_owned(),
-        enforcement_mode: (*greeting.enforcement_mode.borrow()).to_owned(),
+        enforcement_mode: greeting.enforcement_mode.borrow().to_string(),
         whitelist_mode: live.whitelist_mode.as_str().to_owned(),
     };
-    let _heard: v1::HelloReply = uplink.call(names::method("hello")?, &hello, CALL_LIMIT).await?;
+    uplink.call::<up::Hello>(&hello, CALL_LIMIT).await?;
     Ok(())
 }

@@ -4,7 +4,8 @@
 //! - [`agent`]: the life: open, recover, enrol, connect, serve, stop. [`config`]: its keys. [`reload`]: SIGHUP.
 //! - `enrol`: first contact, identity on disk, renewal. `uplink`: the current bus connection. `hello`: signs of life.
 //! - `time`: plane time from signed answers. `nonces`: which grants were used.
-//! - `exec`: commands, from grant to outcome. [`whitelist`]: which of them may run. [`warden`]: what ends all of a command.
+//! - `exec`: commands, from grant to outcome; `pact_commands` says which of them may run. [`warden`]: what ends all of
+//!   a command.
 //! - `declared`: what the node should be. `provider`: what it is. `drift`: the difference, and what is decided about it.
 //! - `spool`: numbered events until the journal has them. `blobs`: recorded output until the journal has it.
 //! - [`capability`], `report`: what this node has.
@@ -29,7 +30,6 @@ pub mod capability;
 pub mod config;
 pub mod reload;
 pub mod warden;
-pub mod whitelist;
 
 mod blobs;
 mod boot;

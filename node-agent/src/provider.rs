@@ -29,9 +29,11 @@ use std::time::Duration;
 use pact_schemas::resource::{Dimension, KeyPatterns, Kind, ResourceKey, Value};
 use pact_schemas::{ErrorCode, v1};
 
+mod abilities;
 pub(crate) mod files;
 pub(crate) mod kernel;
 mod secret;
+mod table;
 mod unbuilt;
 
 pub(crate) use unbuilt::Unbuilt;

@@ -6,13 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use pact_commands::Mode;
 use pact_runtime::config::ConfigError;
 use pact_runtime::{CancellationToken, Reload, causes};
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::drift::Drift;
-use crate::whitelist::Mode;
 
 /// The keys that count at once: [`Live`], and what `drift` is told.
 const LIVE_KEYS: [&str; 7] = [
@@ -113,7 +113,7 @@ impl Reloader {
         let live = Live::of(config);
         tracing::info!(
             whitelist_mode = live.whitelist_mode.as_str(),
-            enforcement_mode = config.agent.enforcement_mode,
+            enforcement_mode = %config.agent.enforcement_mode,
             "the configuration was read again"
         );
         self.live.send_if_modified(|present| {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pact_bus::{MethodLimits, Responder};
-use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::rpc::node as rpc;
 use pact_schemas::{NodeId, v1};
 
 use crate::boot::BootId;
@@ -27,24 +27,11 @@ pub(crate) fn responder(
     boot: &BootId,
     version: &'static str,
 ) -> Responder {
-    let commands = engine.clone();
-    let engine = engine.clone();
-    let boot = boot.clone();
+    let ping = v1::PingReply { boot_id: boot.to_string(), agent_version: version.to_owned() };
     let responder = Responder::node(node)
         .limits(MethodLimits { workers: WORKERS, longest: LONGEST })
-        .method("exec", move |_context, start: v1::ExecStart| {
-            let engine = engine.clone();
-            async move { engine.exec(start).await }
-        })
-        .method("ping", move |_context, _request: v1::PingRequest| {
-            let reply =
-                v1::PingReply { boot_id: boot.to_string(), agent_version: version.to_owned() };
-            std::future::ready(Ok(reply))
-        });
-    let responder = drift::methods(responder, drift, &commands, uplink);
-    Operation::unbuilt(Owner::Node).fold(responder, |responder, operation| {
-        responder.method(operation.method, move |_context, _request: v1::InvokeRequest| {
-            std::future::ready(Err::<v1::InvokeReply, _>(operation.unimplemented()))
-        })
-    })
+        .with(engine.clone())
+        .on(rpc::Exec, |engine, _, start| async move { engine.exec(start).await })
+        .on(rpc::Ping, move |_, _, _| std::future::ready(Ok(ping.clone())));
+    drift::methods(responder, drift, engine, uplink).unbuilt().with(())
 }

@@ -22,7 +22,6 @@ use pact_bus::{CallError, ClockTrust};
 use pact_identity::plane_time::TimeError;
 use pact_identity::{SignatureError, SignerName};
 use pact_runtime::{Clock, Timestamp};
-use pact_schemas::id::IdError;
 use tokio::sync::Notify;
 
 pub(crate) use self::asking::run;
@@ -112,8 +111,6 @@ pub(crate) enum FixError {
         #[source]
         source: std::io::Error,
     },
-    #[error(transparent)]
-    Name(#[from] IdError),
 }
 
 impl PlaneClock {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pact_bus::{Bus, CallError, ConnectionState};
-use pact_schemas::id::IdError;
-use pact_schemas::{EventKind, MethodName, NodeId, Subject};
-use prost::Message;
+use pact_schemas::rpc::{UpRpc, up};
+use pact_schemas::v1::{self, node_event::Body};
+use pact_schemas::{EventKind, NodeId};
 use tokio::sync::watch;
 
 /// The event of a connection comes a moment before requests are taken.
@@ -57,37 +57,33 @@ impl Uplink {
         &self.node
     }
 
-    /// Asks `pact.v1.node.<node>.up.<method>`.
-    pub(crate) async fn call<Req: Message, Rep: Message + Default>(
+    /// Asks a service.
+    pub(crate) async fn call<R: UpRpc>(
         &self,
-        method: MethodName,
-        request: &Req,
+        request: &R::Request,
         deadline: Duration,
-    ) -> Result<Rep, CallError> {
-        let subject = Subject::NodeUp { node: self.node.clone(), method };
-        self.bus().request(&subject, request, deadline).await
+    ) -> Result<R::Reply, CallError> {
+        self.bus().call::<R>(&self.node, request, deadline).await
     }
 
     /// As [`Uplink::call`], for what may be carried out twice: one silent member of the journal keeps nobody waiting.
-    pub(crate) async fn call_any<Req: Message, Rep: Message + Default>(
+    pub(crate) async fn call_any<R: UpRpc>(
         &self,
-        method: MethodName,
-        request: &Req,
+        request: &R::Request,
         deadline: Duration,
-    ) -> Result<Rep, CallError> {
-        let subject = Subject::NodeUp { node: self.node.clone(), method };
-        self.bus().request_any(&subject, request, ASK_AGAIN, deadline).await
+    ) -> Result<R::Reply, CallError> {
+        self.bus().call_any::<R>(&self.node, request, ASK_AGAIN, deadline).await
     }
 
-    /// Sends `pact.v1.node.<node>.up.event.<kind>`, more than once if need be: the journal knows an event by its number.
-    pub(crate) async fn event<Req: Message, Rep: Message + Default>(
+    /// Sends a spooled event, more than once if need be: the journal knows an event by its number.
+    pub(crate) async fn event(
         &self,
         kind: EventKind,
-        event: &Req,
+        event: &v1::NodeEvent,
         deadline: Duration,
-    ) -> Result<Rep, CallError> {
-        let subject = Subject::NodeEvent { node: self.node.clone(), kind };
-        self.bus().request_any(&subject, event, ASK_AGAIN, deadline).await
+    ) -> Result<v1::EventAck, CallError> {
+        let to = (self.node.clone(), kind);
+        self.bus().call_any::<up::Event>(&to, event, ASK_AGAIN, deadline).await
     }
 
     /// Each new connection from now on; one that is up now comes first.
@@ -147,28 +143,15 @@ impl Connections {
     }
 }
 
-/// Names of the agent's own methods and events: constants of this program.
-pub(crate) mod names {
-    use super::{EventKind, IdError, MethodName};
-
-    /// The method with this name.
-    pub(crate) fn method(name: &str) -> Result<MethodName, IdError> {
-        MethodName::new(name)
-    }
-
-    /// The kind of a spooled event's body, as it stands in the subject.
-    pub(crate) fn event_kind(
-        body: Option<&pact_schemas::v1::node_event::Body>,
-    ) -> Option<EventKind> {
-        use pact_schemas::v1::node_event::Body;
-        let name = match body? {
-            Body::ExecEnded(_) => "exec_ended",
-            Body::CapabilityChange(_) => "capability_change",
-            Body::DriftChanged(_) => "drift_changed",
-            Body::Converged(_) => "converged",
-            Body::Deferred(_) => "deferred",
-            Body::ConflictChanged(_) => "conflict_changed",
-        };
-        EventKind::new(name).ok()
-    }
+/// The kind of a spooled event's body, as it stands in the subject.
+pub(crate) fn event_kind(body: Option<&Body>) -> Option<EventKind> {
+    let name = match body? {
+        Body::ExecEnded(_) => "exec_ended",
+        Body::CapabilityChange(_) => "capability_change",
+        Body::DriftChanged(_) => "drift_changed",
+        Body::Converged(_) => "converged",
+        Body::Deferred(_) => "deferred",
+        Body::ConflictChanged(_) => "conflict_changed",
+    };
+    EventKind::new(name).ok()
 }

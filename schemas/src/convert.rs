@@ -94,6 +94,15 @@ pub fn enumeration<T: TryFrom<i32>>(value: i32, field: &'static str) -> Result<T
     T::try_from(value).map_err(|_| WireError::Unknown { field, value })
 }
 
+/// The vCluster that a node is in. A name that cannot be read is not "in none": what is declared there would be taken off
+/// the node.
+///
+/// # Errors
+/// [`WireError::Id`].
+pub fn vcluster_of(record: &v1::NodeRecord) -> Result<Option<VclusterId>, WireError> {
+    record.vcluster.as_deref().map(|name| id(name, "NodeRecord.vcluster")).transpose()
+}
+
 /// Exactly `N` bytes.
 ///
 /// # Errors
@@ -204,6 +213,20 @@ mod tests {
         assert!(
             unix_nanos(Some(&prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }), "t").is_err()
         );
+    }
+
+    #[test]
+    fn an_unreadable_vcluster_is_not_none() {
+        let of = |name: Option<&str>| {
+            let vcluster = name.map(str::to_owned);
+            vcluster_of(&v1::NodeRecord { vcluster, ..v1::NodeRecord::default() })
+        };
+        assert_eq!(of(None), Ok(None));
+        assert_eq!(of(Some("ml")).unwrap().unwrap().as_str(), "ml");
+        for bad in ["", "M L"] {
+            let error = of(Some(bad)).unwrap_err().to_string();
+            assert!(error.starts_with("NodeRecord.vcluster: "), "{error}");
+        }
     }
 
     #[test]

@@ -128,6 +128,20 @@ text_id!(
     SpoolId, "spool id", "32 hex digits", |t| is_hex(t, 32)
 );
 
+impl ServiceName {
+    /// A name of this program, which a test has checked.
+    pub(crate) fn known(name: &'static str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl MethodName {
+    /// A name of this program, which a test has checked.
+    pub(crate) fn known(name: &'static str) -> Self {
+        Self(name.into())
+    }
+}
+
 /// A journal member's number, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);

@@ -6,12 +6,16 @@
 //!
 //! - [`v1`]: the protobuf messages of `schemas/proto/pact/v1`, generated and
 //!   committed; `tests/regenerate.rs` generates them again and compares.
+//! - [`argv`]: the command line of an exec, with its limits.
 //! - [`id`]: validated newtypes. A value of these types can be put into a subject,
 //!   a path or a key without a second look.
 //! - [`subject`]: every NATS subject, constructed and parsed.
+//! - [`rpc`]: every call on the bus: its subject, its request and its reply in one type.
 //! - [`operation`]: the operations table, from which commands, policy data and the
 //!   authorisation matrix follow.
 //! - [`error_code`]: symbolic error codes and the exit code of each.
+//! - [`ttl`], [`minutes`], [`message`], [`digest`], [`hardware`], [`node_state`], [`mode`]: one newtype each, with its limit.
+//!   Edges take these and know no limit themselves.
 //! - [`nodeset`]: `node[001-128]` expressions, parsed and folded.
 //! - [`judged`]: in which vCluster the right to act on nodes was judged.
 //! - [`resource`]: keys, values, changes: what is declared and what is found.
@@ -26,23 +30,40 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
 )]
 
+pub mod argv;
 pub mod convert;
+pub mod digest;
 pub mod error_code;
+pub mod hardware;
 pub mod id;
 pub mod judged;
+pub mod message;
+pub mod minutes;
+pub mod mode;
+pub mod node_state;
 pub mod nodeset;
 pub mod operation;
 pub mod resource;
+pub mod rpc;
 pub mod spec;
 pub mod subject;
+pub mod ttl;
 
+pub use argv::{Argv, ArgvError};
+pub use digest::Digest;
 pub use error_code::ErrorCode;
+pub use hardware::HardwareIdentity;
 pub use id::{
     EventKind, MemberId, MethodName, NodeId, RequestId, Seq, ServiceName, SiteName, SpoolId,
     StreamId, VclusterId,
 };
+pub use message::Message;
+pub use minutes::Minutes;
+pub use mode::Mode;
+pub use node_state::NodeState;
 pub use nodeset::NodeSet;
 pub use subject::Subject;
+pub use ttl::Ttl;
 
 /// Generated from `schemas/proto/pact/v1/*.proto`; see the files there for the
 /// meaning of every message.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pact_bus::{BusError, Service as BusService};
 use pact_runtime::{Context, Service};
 use pact_schemas::operation::Owner;
+use pact_schemas::rpc::bridge;
 use pact_schemas::v1;
 
 use crate::config::{Config, SCHEMA};
@@ -32,7 +33,7 @@ pub async fn build(config: Config, context: Context) -> Result<(), BusError> {
 /// What this service answers: its health, and "not built yet" for each operation it owns.
 fn methods(instance: &str) -> BusService {
     BusService::new("bridge", env!("CARGO_PKG_VERSION"), instance)
-        .method("health", |_, _: v1::HealthRequest| async { Ok(health()) })
+        .on(bridge::Health, |(), _, _| async { Ok(health()) })
         .unbuilt(Owner::Bridge)
 }
 

@@ -18,7 +18,8 @@ use std::time::Duration;
 use nkeys::{KeyPair, KeyPairType};
 use pact_bus::{MethodLimits, RequestContext, Service};
 use pact_schemas::convert::WireError;
-use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::operation::Owner;
+use pact_schemas::rpc::{enroll as rpc, up};
 use pact_schemas::{ErrorCode, NodeId, v1};
 
 use crate::authority::Issued;
@@ -35,35 +36,17 @@ const HELLOS: MethodLimits = MethodLimits { workers: 1_024, longest: Duration::f
 const MAX_NKEY_BYTES: usize = 56;
 
 /// All methods of `instance`.
-pub(crate) fn service(shared: &Shared, instance: &str) -> Service {
-    let service = Service::new("enroll", env!("CARGO_PKG_VERSION"), instance);
-    let service = service
-        .method("liveness", bind(shared, hello::report))
-        .method("health", bind(shared, health::health))
+pub(crate) fn service(shared: &Shared, instance: &str) -> Service<Shared> {
+    Service::new("enroll", env!("CARGO_PKG_VERSION"), instance)
+        .with(Arc::clone(shared))
+        .on(rpc::Liveness, hello::report)
+        .on(rpc::Health, health::health)
+        .unbuilt(Owner::Enroll)
         .limits(CONTACTS)
-        .method("enroll", bind(shared, contact::enroll))
-        .up_method("renew", bind(shared, renew::renew))
+        .on(rpc::Enroll, contact::enroll)
+        .on_up(up::Renew, renew::renew)
         .limits(HELLOS)
-        .up_method("hello", bind(shared, hello::hello))
-        .limits(MethodLimits::STANDARD);
-    Operation::unbuilt(Owner::Enroll).fold(service, |service, operation| {
-        service.method(operation.method, move |_, _: v1::InvokeRequest| async move {
-            Err::<v1::InvokeReply, _>(operation.unimplemented())
-        })
-    })
-}
-
-/// A handler with its context.
-fn bind<Req, Rep, F, Fut>(
-    shared: &Shared,
-    handler: F,
-) -> impl Fn(RequestContext, Req) -> Fut + Send + Sync + 'static
-where
-    F: Fn(Shared, RequestContext, Req) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Rep, v1::Error>> + Send + 'static,
-{
-    let shared = Arc::clone(shared);
-    move |context, request| handler(Arc::clone(&shared), context, request)
+        .on_up(up::Hello, hello::hello)
 }
 
 /// The sender of an `up` request: the subject says so, and the bus lets nobody else use it.

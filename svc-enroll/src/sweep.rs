@@ -10,9 +10,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use pact_bus::{CallError, ConnectionState};
 use pact_runtime::CancellationToken;
-use pact_schemas::convert::{WireError, enumeration, id};
+use pact_schemas::convert::{WireError, id};
 use pact_schemas::v1::action::Action;
-use pact_schemas::{ErrorCode, NodeId, v1};
+use pact_schemas::{ErrorCode, NodeId, NodeState, v1};
 
 use crate::context::{Enrolment, Shared};
 use crate::core::liveness::Listed;
@@ -104,17 +104,17 @@ async fn liveness(enrolment: &Shared, nodes: &[v1::NodeRecord]) {
         .for_each_concurrent(AT_ONCE, |one| ask(enrolment, one))
         .await;
     futures_util::stream::iter(findings.returned)
-        .for_each_concurrent(AT_ONCE, |one| set(enrolment, one, v1::NodeState::Active))
+        .for_each_concurrent(AT_ONCE, |one| set(enrolment, one, NodeState::Active))
         .await;
 }
 
 /// The record of an Active or Inactive node.
 fn listed(record: &v1::NodeRecord) -> Option<Listed> {
     let read = || -> Result<Option<Listed>, WireError> {
-        let is_active = match enumeration(record.state, "NodeRecord.state")? {
-            v1::NodeState::Active => true,
-            v1::NodeState::Inactive => false,
-            _ => return Ok(None),
+        let is_active = match NodeState::of(record)? {
+            NodeState::Active => true,
+            NodeState::Inactive => false,
+            NodeState::Registered | NodeState::Revoked => return Ok(None),
         };
         let node = id(&record.node, "NodeRecord.node")?;
         Ok(Some(Listed { node, state_seq: record.state_seq, is_active }))
@@ -149,7 +149,7 @@ async fn ask(enrolment: &Shared, one: Listed) {
             enrolment.liveness().is_alive(&one.node, now);
         }
         Err(CallError::NoResponders { .. } | CallError::Timeout { .. }) => {
-            set(enrolment, one, v1::NodeState::Inactive).await;
+            set(enrolment, one, NodeState::Inactive).await;
         }
         // Our own connection: nothing is known about the node.
         Err(error) => tracing::debug!(node = %one.node, %error, "a silent node could not be asked"),
@@ -157,14 +157,14 @@ async fn ask(enrolment: &Shared, one: Listed) {
 }
 
 /// Changes a node's liveness, if it is still as it was listed.
-async fn set(enrolment: &Shared, one: Listed, state: v1::NodeState) {
+async fn set(enrolment: &Shared, one: Listed, state: NodeState) {
     let Listed { node, state_seq, .. } = one;
     let change = v1::SetLiveness {
         node: node.to_string(),
         state: state.into(),
         expected_state_seq: state_seq,
     };
-    let is_active = state == v1::NodeState::Active;
+    let is_active = state == NodeState::Active;
     match enrolment.journal.commit(Action::SetLiveness(change)).await {
         Ok(_) => {
             enrolment.liveness().became(&node, is_active);
@@ -181,13 +181,11 @@ async fn set(enrolment: &Shared, one: Listed, state: v1::NodeState) {
 /// An Inactive node said hello: look at it now instead of at the next sweep.
 pub(crate) async fn return_to_active(enrolment: &Shared, node: &NodeId) {
     match enrolment.journal.node(node).await {
-        Ok(Some(known)) if known.state == v1::NodeState::Inactive => {
+        Ok(Some(known)) if known.state == NodeState::Inactive => {
             let one = Listed { node: node.clone(), state_seq: known.state_seq, is_active: false };
-            set(enrolment, one, v1::NodeState::Active).await;
+            set(enrolment, one, NodeState::Active).await;
         }
-        Ok(Some(known)) => {
-            enrolment.liveness().became(node, known.state != v1::NodeState::Inactive)
-        }
+        Ok(Some(known)) => enrolment.liveness().became(node, known.state != NodeState::Inactive),
         Ok(None) => {}
         Err(error) => tracing::warn!(%node, %error, "a node is back; the next sweep says so"),
     }
@@ -226,7 +224,7 @@ async fn revocations(enrolment: &Enrolment, nodes: &[v1::NodeRecord], done: &mut
 
 /// The bus users of a node that have ended and whose tokens have not expired at this unix second.
 fn ended(record: &v1::NodeRecord, now: i64) -> impl Iterator<Item = Ended> + '_ {
-    let because = if record.state == i32::from(v1::NodeState::Revoked) {
+    let because = if record.state == i32::from(NodeState::Revoked) {
         Because::NodeRevoked
     } else {
         Because::Replaced
@@ -250,15 +248,14 @@ mod tests {
             not_after: Some(prost_types::Timestamp { seconds, nanos: 0 }),
             ended,
         };
-        let record = |state: v1::NodeState| v1::NodeRecord {
+        let record = |state: NodeState| v1::NodeRecord {
             state: state.into(),
             live_bus_users: vec![user("A", 90, true), user("B", 101, true), user("C", 200, false)],
             ..Default::default()
         };
-        for (state, because) in [
-            (v1::NodeState::Active, Because::Replaced),
-            (v1::NodeState::Revoked, Because::NodeRevoked),
-        ] {
+        for (state, because) in
+            [(NodeState::Active, Because::Replaced), (NodeState::Revoked, Because::NodeRevoked)]
+        {
             let found: Vec<Ended> = ended(&record(state), 100).collect();
             assert_eq!(found, [Ended { because, key: "B".to_owned(), not_after: 101 }]);
         }

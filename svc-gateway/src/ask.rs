@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use pact_bus::CallError;
 use pact_runtime::Clock;
-use pact_schemas::v1::{self, NodeRecord, NodeState};
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::v1::{self, NodeRecord};
+use pact_schemas::{ErrorCode, NodeId, NodeState};
 
 use crate::context::{Gateway, node_subject};
-use crate::error::Answer;
+use crate::error::{Answer, bad_reply};
 
 /// Time for all nodes of one call. With the journal's part it stays under the 30 s that clients wait (contracts §3).
 const ALL_NODES: Duration = Duration::from_secs(20);
@@ -60,12 +60,12 @@ impl Gateway {
                 .on(node));
         };
         let asked = self.bus.request(&subject, request, limit).await;
-        asked.map_err(|error| unanswered(record.state, error).on(node))
+        asked.map_err(|error| unanswered(record, error).on(node))
     }
 }
 
 /// What is said about a node that gave no answer.
-fn unanswered(state: i32, error: CallError) -> v1::Error {
+fn unanswered(record: &NodeRecord, error: CallError) -> v1::Error {
     match error {
         CallError::Service(error) => error,
         CallError::Disconnected => ErrorCode::Unreachable
@@ -74,17 +74,18 @@ fn unanswered(state: i32, error: CallError) -> v1::Error {
         CallError::TooLarge { .. } => ErrorCode::TooLarge
             .error("there are more changes than one message carries")
             .next("do it in parts"),
-        CallError::NoResponders { .. } => match NodeState::try_from(state) {
+        CallError::NoResponders { .. } => match NodeState::of(record) {
             Ok(NodeState::Registered) => ErrorCode::NodeNotEnrolled
                 .error("the node is registered, but its agent has never enrolled")
                 .next("start pact-agent on the node"),
             Ok(NodeState::Revoked) => ErrorCode::NodeRevoked
                 .error("the node is decommissioned")
                 .next("bring it back with `pact node enroll`"),
-            _ => ErrorCode::Unreachable
+            Ok(NodeState::Active | NodeState::Inactive) => ErrorCode::Unreachable
                 .error("the node does not answer")
                 .because("its agent is not on the bus")
                 .next("check the node and its pact-agent; see `pact status`"),
+            Err(error) => bad_reply("pact-journal", error),
         },
         error => ErrorCode::Unreachable
             .error("the node does not answer")
@@ -134,10 +135,13 @@ mod tests {
     #[test]
     fn who_is_not_there_is_told_from_who_says_no() {
         let nobody = || CallError::NoResponders { subject: "x".into() };
-        assert!(is_away(&unanswered(NodeState::Active.into(), nobody())));
-        assert!(is_away(&unanswered(NodeState::Registered.into(), nobody())));
-        assert!(!is_away(&unanswered(NodeState::Revoked.into(), nobody())));
+        let said =
+            |state: i32, error| unanswered(&NodeRecord { state, ..NodeRecord::default() }, error);
+        assert!(is_away(&said(NodeState::Active.into(), nobody())));
+        assert!(is_away(&said(NodeState::Registered.into(), nobody())));
+        assert!(!is_away(&said(NodeState::Revoked.into(), nobody())));
         let refusal = CallError::Service(ErrorCode::Conflict.error("no"));
-        assert!(!is_away(&unanswered(NodeState::Active.into(), refusal)));
+        assert!(!is_away(&said(NodeState::Active.into(), refusal)));
+        assert_eq!(said(9, nobody()).known_code(), ErrorCode::Malformed, "no state that we know");
     }
 }

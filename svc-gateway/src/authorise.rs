@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pact_identity::{Principal, PrincipalKind, Role};
 use pact_policy::{Asker, AskerKind, Decision, DenyKind, Question, Target, VclusterRules};
-use pact_schemas::convert::Scope;
+use pact_schemas::convert::{Scope, vcluster_of};
 use pact_schemas::operation::{Effect, Operation, Rpc};
-use pact_schemas::v1::{NodeRecord, NodeState, VclusterPolicy};
-use pact_schemas::{ErrorCode, NodeId, VclusterId, v1};
+use pact_schemas::v1::{NodeRecord, VclusterPolicy};
+use pact_schemas::{ErrorCode, NodeId, NodeState, VclusterId, v1};
 
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
@@ -180,9 +180,7 @@ impl Gateway {
     async fn settings(&self, asked: &Asked<'_>) -> Answer<Settings> {
         let mut touched: BTreeSet<VclusterId> = asked.vclusters.iter().cloned().collect();
         for record in asked.records() {
-            if let Some(name) = &record.vcluster {
-                touched.insert(VclusterId::new(name).map_err(|e| bad_reply("pact-journal", e))?);
-            }
+            touched.extend(vcluster_of(record).map_err(|e| bad_reply("pact-journal", e))?);
         }
         let mut settings = Settings::default();
         if touched.is_empty() {
@@ -213,12 +211,10 @@ struct Settings {
 }
 
 fn target((node, record): (&NodeId, &NodeRecord)) -> Answer<Target> {
-    let vcluster = record.vcluster.as_deref().map(VclusterId::new).transpose();
-    let state = NodeState::try_from(record.state).ok().filter(|s| *s != NodeState::Unspecified);
     Ok(Target {
         node: node.clone(),
-        vcluster: vcluster.map_err(|e| bad_reply("pact-journal", e))?,
-        state: state.ok_or_else(|| bad_reply("pact-journal", "a node has no known state"))?,
+        vcluster: vcluster_of(record).map_err(|e| bad_reply("pact-journal", e))?,
+        state: NodeState::of(record).map_err(|e| bad_reply("pact-journal", e))?,
     })
 }
 

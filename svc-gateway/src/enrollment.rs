@@ -15,7 +15,7 @@ use std::time::Duration;
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
 use pact_schemas::v1::{EnrollReply, EnrollRequest, enrollment_server::Enrollment};
-use pact_schemas::{ErrorCode, NodeId, convert, v1};
+use pact_schemas::{ErrorCode, HardwareIdentity, NodeId, convert, v1};
 use tonic::{Request, Response, Status};
 
 use crate::config::EnrollmentSettings;
@@ -59,7 +59,8 @@ impl Door {
         let peer =
             peer.ok_or_else(|| ErrorCode::Internal.error("the caller's address is not known"))?;
         let address = network(peer.0.ip());
-        self.limit(address, &request)?;
+        let identity = self.limit(address, &request)?;
+        request.identity = Some((&identity).into());
         let _place = self.places.take(address).map_err(|full| match full {
             Full::Address => limited(&format!("the address {address}")),
             Full::Gateway => limited("all addresses together"),
@@ -75,21 +76,22 @@ impl Door {
         })
     }
 
-    fn limit(&self, address: IpAddr, request: &EnrollRequest) -> Answer<()> {
+    /// Counts the contact, and reads whose hardware it names.
+    fn limit(&self, address: IpAddr, request: &EnrollRequest) -> Answer<HardwareIdentity> {
         let now = self.clock.monotonic();
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if !addresses.take(address, now) {
             return Err(limited(&format!("the address {address}")));
         }
         drop(addresses);
-        check(request)?;
+        let identity = check(request)?;
         let mut hardware = self.hardware.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in hardware_ids(request) {
+        for id in identity.keys() {
             if !hardware.take((address, id), now) {
                 return Err(limited(&format!("the address {address} with this hardware identity")));
             }
         }
-        Ok(())
+        Ok(identity)
     }
 }
 
@@ -111,7 +113,7 @@ impl Enrollment for Door {
 }
 
 /// What can be known to be wrong without knowing the node.
-fn check(request: &EnrollRequest) -> Answer<()> {
+fn check(request: &EnrollRequest) -> Answer<HardwareIdentity> {
     let _node: NodeId = convert::id(&request.node, "EnrollRequest.node").map_err(bad_request)?;
     let identity = convert::required(request.identity.as_ref(), "EnrollRequest.identity")
         .map_err(bad_request)?;
@@ -125,20 +127,7 @@ fn check(request: &EnrollRequest) -> Answer<()> {
         return Err(ErrorCode::InvalidArgument
             .error("EnrollRequest has no certificate request, or a field over its bound"));
     }
-    Ok(())
-}
-
-/// Everything that identifies the hardware, each with its kind.
-fn hardware_ids(request: &EnrollRequest) -> Vec<String> {
-    let Some(identity) = &request.identity else { return Vec::new() };
-    let short = |text: &String| text.chars().take(128).collect::<String>();
-    let macs = identity.macs.iter().map(|mac| format!("mac:{}", short(mac)));
-    let serial = identity.bmc_serial.iter().map(|serial| format!("bmc:{}", short(serial)));
-    let ids = identity.hardware_ids.iter().map(short);
-    let mut all: Vec<String> = macs.chain(serial).chain(ids).take(MAX_HARDWARE_IDS).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    Ok(HardwareIdentity::try_from(identity)?)
 }
 
 /// Whose rate counts: an IPv6 host has a whole /64 to itself.

@@ -79,11 +79,11 @@ impl Gateway {
         targets: Targets,
     ) -> Answer<Committed> {
         let mut asked = Asked::of(operation("exec")?).on(&targets);
-        asked.argv = &begin.argv;
+        asked.argv = begin.argv.words();
         let permit = self.authorise(caller, asked).await?;
         let request = v1::ExecRequest {
             targets: targets.folded()?,
-            argv: begin.argv.clone(),
+            argv: begin.argv.words().to_vec(),
             stdin: begin.stdin,
             timeout_seconds: begin.timeout_seconds,
             output_limit_bytes: self.exec.output_limit_bytes,

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pact_schemas::convert::vcluster_of;
 use pact_schemas::judged::{self, Places};
+use pact_schemas::node_state::UnknownState;
 use pact_schemas::nodeset::{Expression, MAX_TEXT_BYTES, NodeSetError, Term};
-use pact_schemas::v1::{JudgedScope, NodeRecord, NodeState, NodesReply, NodesRequest};
-use pact_schemas::{ErrorCode, NodeId, NodeSet, VclusterId, v1};
+use pact_schemas::v1::{JudgedScope, NodeRecord, NodesReply, NodesRequest};
+use pact_schemas::{ErrorCode, NodeId, NodeSet, NodeState, VclusterId, v1};
 
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
@@ -42,8 +44,7 @@ impl Targets {
     /// `PACT_TOO_LARGE` for nodes that lie in their vClusters in too many pieces.
     pub(crate) fn judged(&self) -> Answer<Vec<JudgedScope>> {
         let place = |(node, record): (&NodeId, &NodeRecord)| {
-            let vcluster = record.vcluster.as_deref().map(VclusterId::new).transpose();
-            let vcluster = vcluster.map_err(|e| bad_reply("pact-journal", e))?;
+            let vcluster = vcluster_of(record).map_err(|e| bad_reply("pact-journal", e))?;
             Ok((node.clone(), vcluster))
         };
         let places = self.nodes().map(place).collect::<Answer<Places>>()?;
@@ -172,10 +173,13 @@ impl Gateway {
     }
 }
 
-/// Records by their checked ids.
+/// Records by their checked ids. A state or the name of a vCluster that this version cannot read is an error here, so
+/// that nobody behind this has to decide what it might mean.
 fn keyed(records: Vec<NodeRecord>) -> Answer<BTreeMap<NodeId, NodeRecord>> {
     let keyed = records.into_iter().map(|record| {
         let node = NodeId::new(&record.node).map_err(|e| bad_reply("pact-journal", e))?;
+        vcluster_of(&record).map_err(|e| bad_reply("pact-journal", e).on(&node))?;
+        NodeState::of(&record).map_err(|e| bad_reply("pact-journal", e).on(&node))?;
         Ok((node, record))
     });
     keyed.collect()
@@ -191,13 +195,7 @@ pub(crate) fn targets_of(records: BTreeMap<NodeId, NodeRecord>) -> Answer<Target
 }
 
 fn state_named(name: &str) -> Answer<NodeState> {
-    match name {
-        "registered" => Ok(NodeState::Registered),
-        "active" => Ok(NodeState::Active),
-        "inactive" => Ok(NodeState::Inactive),
-        "revoked" => Ok(NodeState::Revoked),
-        other => Err(ErrorCode::InvalidArgument.error(format!("{other:?} is no state of a node"))),
-    }
+    name.parse().map_err(|e: UnknownState| ErrorCode::InvalidArgument.error(e.to_string()))
 }
 
 fn refuse(error: NodeSetError) -> v1::Error {
@@ -223,4 +221,29 @@ fn unknown_nodes(unknown: &[&str]) -> v1::Error {
         (*only).clone_into(&mut error.node);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_with_an_unknown_state_or_an_unreadable_vcluster_is_an_error() {
+        let known = NodeRecord {
+            node: "n1".into(),
+            vcluster: Some("ml".into()),
+            state: NodeState::Active.into(),
+            ..NodeRecord::default()
+        };
+        assert!(keyed(vec![known.clone()]).is_ok());
+        let unreadable = Some("M L".to_owned());
+        for bad in [
+            NodeRecord { state: 0, ..known.clone() },
+            NodeRecord { state: 9, ..known.clone() },
+            NodeRecord { vcluster: unreadable, ..known },
+        ] {
+            let error = keyed(vec![bad.clone()]).unwrap_err();
+            assert_eq!((error.known_code(), error.node.as_str()), (ErrorCode::Malformed, "n1"));
+        }
+    }
 }

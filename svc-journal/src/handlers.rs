@@ -31,7 +31,9 @@ mod time;
 use std::time::Duration;
 
 use pact_bus::{MethodLimits, Service};
-use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::operation::Owner;
+use pact_schemas::rpc::member::Propose;
+use pact_schemas::rpc::{journal as rpc, up};
 use pact_schemas::{ErrorCode, NodeId, v1};
 
 use crate::context::Context;
@@ -64,99 +66,34 @@ const EVENTS: MethodLimits = MethodLimits { workers: 4_096, longest: Duration::f
 const CONFIGS: MethodLimits = MethodLimits { workers: 8_192, longest: Duration::from_secs(30) };
 
 /// Everything that this member answers on the bus.
-pub fn service(context: &Context, instance: &str) -> Service {
-    let member = context.member().config().members.own();
-    let c = || context.clone();
-    let reads = Service::new("journal", env!("CARGO_PKG_VERSION"), instance).limits(FOLLOWERS);
-    let (a, b) = (c(), c());
-    let reads = reads
-        .method("entries", move |_, request| {
-            let context = a.clone();
-            async move { entries(&context, request).await }
-        })
+pub fn service(context: &Context, instance: &str) -> Service<Context> {
+    let own = context.member().config().members.own();
+    Service::new("journal", env!("CARGO_PKG_VERSION"), instance)
+        .with(context.clone())
+        .limits(FOLLOWERS)
+        .on(rpc::Entries, |c, _, request| async move { entries(&c, request).await })
         .limits(CALLS)
-        .method("entry", move |_, request| {
-            let context = b.clone();
-            async move { entry(&context, request).await }
-        });
-    let (a, b) = (c(), c());
-    let reads = reads
-        .method("nodes", move |_, request| {
-            let context = a.clone();
-            async move { nodes(&context, request).await }
-        })
-        .method("vclusters", move |_, request| {
-            let context = b.clone();
-            async move { vclusters(&context, request).await }
-        });
-    let (a, b, h) = (c(), c(), c());
-    let reads = reads
-        .method("blob", move |_, request| {
-            let context = a.clone();
-            async move { blob(&context, request).await }
-        })
-        .method("cluster", move |_, request| {
-            let context = b.clone();
-            async move { cluster(&context, request).await }
-        })
-        .method("health", move |_, request| {
-            let context = h.clone();
-            async move { health(&context, request).await }
-        });
-    let (a, b, r) = (c(), c(), c());
-    let reads = reads
-        .method("recall", move |_, request| {
-            let context = r.clone();
-            async move { recall(&context, request).await }
-        })
-        .method("declared", move |_, request| {
-            let context = a.clone();
-            async move { declared(&context, request).await }
-        })
-        .method("plan", move |_, request| {
-            let context = b.clone();
-            async move { plan(&context, request).await }
-        });
-    let a = c();
-    let all = reads.member_method(member, "propose", move |_, request| {
-        let context = a.clone();
-        async move { propose(&context, request).await }
-    });
-    with_unbuilt(with_nodes(all, context))
-}
-
-/// What nodes send.
-fn with_nodes(service: Service, context: &Context) -> Service {
-    let (e, r, t) = (context.clone(), context.clone(), context.clone());
-    let c = context.clone();
-    service
+        .on(rpc::Entry, |c, _, request| async move { entry(&c, request).await })
+        .on(rpc::Nodes, |c, _, request| async move { nodes(&c, request).await })
+        .on(rpc::Vclusters, |c, _, request| async move { vclusters(&c, request).await })
+        .on(rpc::Blob, |c, _, request| async move { blob(&c, request).await })
+        .on(rpc::Cluster, |c, _, request| async move { cluster(&c, request).await })
+        .on(rpc::Health, |c, _, request| async move { health(&c, request).await })
+        .on(rpc::Recall, |c, _, request| async move { recall(&c, request).await })
+        .on(rpc::Declared, |c, _, request| async move { declared(&c, request).await })
+        .on(rpc::Plan, |c, _, request| async move { plan(&c, request).await })
+        .on_member(own, Propose, |c, _, request| async move { propose(&c, request).await })
+        .unbuilt(Owner::Journal)
         .limits(EVENTS)
-        .events(move |call, request| {
-            let context = e.clone();
-            async move { event(&context, &sender(call.node)?, request).await }
+        .on_events(|c, call, request| async move { event(&c, &sender(call.node)?, request).await })
+        .on_up(up::Recording, |c, call, request| async move {
+            recording(&c, &sender(call.node)?, request).await
         })
-        .up_method("recording", move |call, request| {
-            let context = r.clone();
-            async move { recording(&context, &sender(call.node)?, request).await }
-        })
-        .up_method("time", move |call, request| {
-            let context = t.clone();
-            async move { time(&context, &sender(call.node)?, &request) }
-        })
+        .on_up(up::Time, |c, call, request| async move { time(&c, &sender(call.node)?, &request) })
         .limits(CONFIGS)
-        .up_method("config", move |call, request| {
-            let context = c.clone();
-            async move { config(&context, &sender(call.node)?, request).await }
+        .on_up(up::Config, |c, call, request| async move {
+            config(&c, &sender(call.node)?, request).await
         })
-}
-
-/// The operations of the journal that are not built yet.
-fn with_unbuilt(service: Service) -> Service {
-    Operation::unbuilt(Owner::Journal).fold(service.limits(CALLS), |service, operation| {
-        service.method(operation.method, move |_, _: v1::InvokeRequest| async move {
-            Err::<v1::InvokeReply, _>(operation.unimplemented())
-        })
-    })
 }
 
 /// The node in the subject, which the bus has enforced.

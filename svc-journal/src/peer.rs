@@ -31,13 +31,13 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use self::listener::Caller;
+use crate::consensus::types::{Raft, Snapshot};
+use crate::consensus::wire::{self, WireFault};
 use crate::raft::admission::Admission;
 use crate::raft::batcher::Batcher;
 use crate::raft::clocks::Clocks;
 use crate::raft::peers::{self, PEER_VERSION, Peers};
 use crate::raft::read_index::{ReadGate, confirmed_index};
-use crate::raft::types::{Raft, Snapshot};
-use crate::raft::wire::{self, WireFault};
 use crate::store::log::LogStore;
 use crate::store::query;
 use crate::store::space::Space;

@@ -1,6 +1,6 @@
-//! Consensus: openraft 0.9 on the stores of [`crate::store`], peers over gRPC with mutual TLS.
+//! Consensus: openraft 0.9 on the stores of [`crate::store`], peers over gRPC with mutual TLS. What is replicated
+//! and its encoding are in [`crate::consensus`].
 //!
-//! - [`types`]: what is replicated and what it answers; [`wire`]: its encoding, private to the journal.
 //! - [`batcher`]: many commands, one log entry, one fsync.
 //! - [`peers`]: the other members; [`network`], [`tls`]: calls to them.
 //! - [`read_index`]: linearizable reads on any member.
@@ -21,5 +21,3 @@ pub(crate) mod network;
 pub(crate) mod peers;
 pub(crate) mod read_index;
 pub(crate) mod tls;
-pub(crate) mod types;
-pub(crate) mod wire;

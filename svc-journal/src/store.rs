@@ -12,8 +12,8 @@
 //! ```
 //!
 //! - [`log`], [`writer`], [`tail`], [`rows`], [`mark`]: Raft's log; one thread writes.
-//! - [`state`], [`view`], [`commit`], [`query`]: what is applied, how `apply` reads and changes it, how handlers read it;
-//!   [`declared`]: the same for declared state.
+//! - [`state`], [`key`]: what is applied; [`view`], [`commit`]: how `apply` reads and changes it;
+//!   [`query`]: how handlers read it; [`declared`]: the same for declared state.
 //! - [`machine`], [`snapshot`]: openraft's state machine; checkpoints out and in.
 //! - [`identity`], [`private`], [`space`], [`fatal`]: whose folder it is, and nobody else's; whether there is room; how it ends
 //!   when storage fails.
@@ -26,6 +26,7 @@ pub(crate) mod crc;
 pub(crate) mod declared;
 pub(crate) mod fatal;
 pub(crate) mod identity;
+mod key;
 pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod mark;

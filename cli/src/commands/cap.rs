@@ -3,6 +3,7 @@
 use pact_schemas::v1;
 
 use crate::failure::Failure;
+use crate::fleet;
 use crate::gateway;
 use crate::output::{self, Envelope, Format};
 use crate::session::{Exit, Session};
@@ -51,7 +52,7 @@ impl Args {
                     .map(|n| view::capability::text(n, session.screen))
                     .collect::<Result<_, _>>()?;
                 output::write_out(&texts.join("\n"))?;
-                for error in &reply.errors {
+                for error in fleet::folded(reply.errors) {
                     session.screen.warn(&format!("{}: {}", error.node, error.message));
                 }
             }

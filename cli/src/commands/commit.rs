@@ -1,6 +1,6 @@
 //! `pact commit`
 
-use pact_schemas::v1;
+use pact_schemas::{Digest, Ttl, v1};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -10,9 +10,6 @@ use crate::output::Screen;
 use crate::session::{Exit, Session};
 use crate::target::{ExcludeArg, NodeArg, Targets, written_node};
 use crate::view::{change, drift};
-
-/// Shortest and longest life of a node delta: 15 minutes, ten days.
-const TTL_SECONDS: std::ops::RangeInclusive<u64> = 900..=864_000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +26,7 @@ pub(crate) struct Args {
     message: String,
     /// Seconds until the deltas expire, 900 to 864000, or 15m, 6h, 3d (default: until superseded)
     #[arg(long, value_name = "SECONDS", value_parser = parse_ttl)]
-    ttl: Option<u64>,
+    ttl: Option<Ttl>,
     /// Digest of the drift that you saw with `diff` (default: at the start of this command)
     #[arg(long, value_name = "DIGEST", value_parser = parse_digest)]
     expect: Option<Digest>,
@@ -42,10 +39,6 @@ pub(crate) struct Args {
     exclude: ExcludeArg,
 }
 
-/// SHA-256 of a node's drift.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Digest([u8; 32]);
-
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let named = written_node(session, self.node.node.as_deref()).await?;
@@ -56,8 +49,8 @@ impl Args {
             exclude: targets.exclude,
             vcluster: session.vcluster(),
             message: self.message,
-            ttl_seconds: self.ttl,
-            expect_digest: self.expect.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            ttl_seconds: self.ttl.map(Ttl::seconds),
+            expect_digest: self.expect.map(|digest| digest.to_vec()).unwrap_or_default(),
         };
         let reply = gateway::unary(session, |mut client| {
             let request = request.clone();
@@ -102,14 +95,14 @@ fn as_text(node: &v1::NodeCommit, screen: Screen) -> String {
     }
     let left = node.settled.as_ref().map_or_else(
         || "recorded; the node has not confirmed it yet".to_owned(),
-        drift::settled_text,
+        |settled| drift::settled_text(settled, screen),
     );
     text.push_str(&drift::node_line(&node.node, &left));
     text
 }
 
 /// Seconds, or a number with `s`, `m`, `h` or `d`.
-fn parse_ttl(text: &str) -> Result<u64, String> {
+fn parse_ttl(text: &str) -> Result<Ttl, String> {
     let refuse = || "expected 900 to 864000 seconds, or a number with s, m, h or d".to_owned();
     let (number, unit) = match text.char_indices().last() {
         Some((at, unit)) if unit.is_ascii_alphabetic() => (text.get(..at).unwrap_or(""), unit),
@@ -125,14 +118,11 @@ fn parse_ttl(text: &str) -> Result<u64, String> {
     let is_plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let seconds = number.parse::<u64>().ok().filter(|_| is_plain);
     let seconds = seconds.and_then(|n| n.checked_mul(factor));
-    seconds.filter(|ttl| TTL_SECONDS.contains(ttl)).ok_or_else(refuse)
+    seconds.and_then(|seconds| Ttl::try_from(seconds).ok()).ok_or_else(refuse)
 }
 
 fn parse_digest(text: &str) -> Result<Digest, String> {
-    let refuse = || "expected the 64 hex digits that `pact diff` prints".to_owned();
-    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes());
-    let bytes = bytes.map_err(|_| refuse())?;
-    bytes.try_into().map(Digest).map_err(|_| refuse())
+    text.parse().map_err(|_| "expected the 64 hex digits that `pact diff` prints".to_owned())
 }
 
 #[cfg(test)]
@@ -144,7 +134,7 @@ mod tests {
         for (text, seconds) in
             [("900", 900), ("900s", 900), ("15m", 900), ("6h", 21_600), ("10d", 864_000)]
         {
-            assert_eq!(parse_ttl(text), Ok(seconds), "{text}");
+            assert_eq!(parse_ttl(text).map(Ttl::seconds), Ok(seconds), "{text}");
         }
         for bad in ["", "899", "864001", "14m", "11d", "d", "1w", "-1d", "+900", "1.5h", "900 "] {
             assert!(parse_ttl(bad).is_err(), "{bad:?}");
@@ -153,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_64_hex_digits() {
-        assert_eq!(parse_digest(&"aB".repeat(32)), Ok(Digest([0xab; 32])));
+        assert_eq!(parse_digest(&"aB".repeat(32)), Ok(Digest::from([0xab; 32])));
         for bad in ["", "ab", &"a".repeat(63), &"ab".repeat(33), &"zz".repeat(32)] {
             assert!(parse_digest(bad).is_err(), "{bad:?}");
         }

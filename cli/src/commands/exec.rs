@@ -1,21 +1,22 @@
 //! `pact exec`
 
 mod call;
-mod changes;
 mod fold;
 mod screen;
 mod verdict;
 
 use std::time::Duration;
 
+use pact_commands::changes_state;
 use pact_schemas::error_code::ErrorCode;
+use pact_schemas::{Argv, v1};
 
 use crate::confirm::{self, YesArg};
 use crate::failure::Failure;
+use crate::output;
 use crate::session::{Exit, Session};
 use crate::target::{ExcludeArg, Targets};
 
-use changes::changes_state;
 use screen::ExecScreen;
 use verdict::Verdict;
 
@@ -71,7 +72,7 @@ impl Args {
             Err(failure @ Failure::Reported(_))
                 if own_status && failure.code() != Some(ErrorCode::Interrupted) =>
             {
-                failure.print(session.format(), session.screen);
+                output::print_failure(&failure, session.screen);
                 Err(Failure::Shown(OWN_FAILURE))
             }
             other => other,
@@ -80,15 +81,15 @@ impl Args {
 
     async fn carry_out(self, session: &Session) -> Result<Exit, Failure> {
         let targets = Targets::new(&self.node, &self.exclude)?;
-        if changes_state(&self.command) {
-            let program = self.command.first().map(String::as_str).unwrap_or_default();
-            let confirmed = Box::pin(confirm::fleet(session, &targets, &self.yes, program));
+        let argv = Argv::new(self.command).map_err(v1::Error::from)?;
+        if changes_state(&argv) {
+            let confirmed = Box::pin(confirm::fleet(session, &targets, &self.yes, argv.program()));
             until_interrupted(confirmed).await?;
         }
         let call = call::Call {
             session,
             targets,
-            argv: self.command,
+            argv,
             stdin: self.stdin,
             timeout_seconds: self.timeout.unwrap_or(0),
         };

@@ -1,6 +1,6 @@
 //! `pact extend`
 
-use pact_schemas::v1;
+use pact_schemas::{Minutes, v1};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -9,9 +9,6 @@ use crate::gateway;
 use crate::session::{Exit, Session};
 use crate::target::{NodeArg, written_node};
 use crate::view::drift;
-
-/// A day: the longest that is granted at once.
-const MAX_MINUTES: i64 = 1_440;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +21,7 @@ Examples:
 pub(crate) struct Args {
     /// Additional minutes, 1 to 1440
     #[arg(value_name = "MINS", default_value_t = 15,
-          value_parser = clap::value_parser!(u32).range(1..=MAX_MINUTES))]
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(Minutes::MAX)))]
     minutes: u32,
     #[command(flatten)]
     node: NodeArg,
@@ -52,7 +49,10 @@ impl Args {
             })
         };
         let as_text = |node: &v1::NodeWindow| {
-            let window = node.window.as_ref().map_or_else(String::new, drift::window_text);
+            let window = node
+                .window
+                .as_ref()
+                .map_or_else(String::new, |w| drift::window_text(w, session.screen));
             drift::node_line(&node.node, &format!("window {window} (entry {})", reply.first_seq))
         };
         Answered {

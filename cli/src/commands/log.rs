@@ -54,6 +54,10 @@ impl Args {
         if self.at.is_some() {
             return Err(Failure::unimplemented("log --at"));
         }
+        if self.scope.is_some() && session.vcluster_flag().is_some() {
+            return Err(Failure::argument("--scope and --vcluster say two things about one")
+                .next("leave one of them out; --scope vc:NAME is a vCluster too"));
+        }
         let default =
             || session.vcluster().map(|v| v1::Scope { scope: Some(v1::scope::Scope::Vcluster(v)) });
         let request = v1::LogRequest { count: self.count, scope: self.scope.or_else(default) };

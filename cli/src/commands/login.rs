@@ -2,8 +2,8 @@
 
 use pact_schemas::error_code::ErrorCode;
 
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
-use crate::gateway::Endpoint;
 use crate::session::{Exit, Session};
 
 const EXAMPLES: &str = "\

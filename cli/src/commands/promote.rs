@@ -53,7 +53,7 @@ impl Args {
         let mut reply = send(session, &request).await?;
         let is_undecided = reply.toml.is_empty() && !reply.conflicts.is_empty();
         if is_undecided && !self.dry_run {
-            let table = drift::conflicts_table(&reply.conflicts, session.screen.uncoloured());
+            let table = drift::conflicts_table(&reply.conflicts, session.screen.for_stderr());
             session.screen.note("other nodes have values of their own for the same keys:");
             session.screen.notes(&table);
             if !session.screen.stdin_is_terminal || !session.screen.stderr_is_terminal {
@@ -88,7 +88,7 @@ impl Args {
                 output::write_out(&drift::deltas_table(&reply.deltas, session.screen))?;
                 if !reply.conflicts.is_empty() {
                     session.screen.note("other nodes have values of their own for the same keys:");
-                    let screen = session.screen.uncoloured();
+                    let screen = session.screen.for_stderr();
                     session.screen.notes(&drift::conflicts_table(&reply.conflicts, screen));
                 }
             }

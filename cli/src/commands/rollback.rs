@@ -49,7 +49,7 @@ impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let plan = self.request(session)?;
         let planned = send(session, &plan).await?;
-        let (text, is_nothing) = show::plan(&planned, session.screen.uncoloured());
+        let (text, is_nothing) = show::plan(&planned, session.screen.for_stderr());
         session.screen.notes(&text);
         if is_nothing && planned.errors.is_empty() {
             return answered(planned, session);

@@ -3,6 +3,7 @@
 use pact_schemas::v1;
 
 use crate::failure::Failure;
+use crate::fleet;
 use crate::gateway;
 use crate::output::{self, Envelope, Format};
 use crate::session::{Exit, Session};
@@ -46,7 +47,7 @@ impl Args {
                     session.screen.note("no nodes");
                 }
                 output::write_out(&table)?;
-                for error in &reply.errors {
+                for error in fleet::folded(reply.errors) {
                     session.screen.warn(&format!("{}: {}", error.node, error.message));
                 }
             }

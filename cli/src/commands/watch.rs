@@ -82,7 +82,7 @@ async fn stream(
         match entries.message().await {
             Ok(Some(record)) => {
                 let verified = VerifiedEntry::new(&record)?;
-                let line = shown(session.format(), &verified)?;
+                let line = shown(session, &verified)?;
                 writer.write(false, line.as_bytes()).await?;
                 *after = Some(verified.entry.seq);
             }
@@ -92,9 +92,9 @@ async fn stream(
     }
 }
 
-fn shown(format: Format, verified: &VerifiedEntry) -> Result<String, Failure> {
-    match format {
+fn shown(session: &Session, verified: &VerifiedEntry) -> Result<String, Failure> {
+    match session.format() {
         Format::Json => Line::item("pact/v1/Watch", view::entry::as_json(verified)?).encode(),
-        Format::Text => view::entry::line(verified),
+        Format::Text => view::entry::line(verified, session.screen),
     }
 }

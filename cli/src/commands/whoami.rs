@@ -27,7 +27,7 @@ impl Args {
         let principal = convert::required(reply.principal.as_ref(), "WhoamiReply.principal")
             .map_err(v1::Error::from)?;
         let kind = view::entry::principal_kind(principal);
-        let expires = view::time(reply.expires.as_ref());
+        let expires = view::at(reply.expires.as_ref());
         match session.format() {
             Format::Json => {
                 let item = json!({
@@ -35,7 +35,7 @@ impl Args {
                     "type": kind,
                     "issuer": principal.issuer,
                     "roles": principal.roles,
-                    "expires": expires,
+                    "expires": expires.map(|at| at.to_string()),
                 });
                 Envelope::new("pact/v1/Whoami", vec![item]).write()?;
             }
@@ -45,7 +45,7 @@ impl Args {
                     ("type", Some(kind)),
                     ("issuer", Some(principal.issuer.clone())),
                     ("roles", Some(principal.roles.join(", "))),
-                    ("expires", expires),
+                    ("expires", expires.map(|at| session.screen.times.deadline(at))),
                 ],
                 session.screen,
             ))?,

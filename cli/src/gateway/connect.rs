@@ -8,7 +8,8 @@ use pact_runtime::causes::chain;
 use pact_schemas::error_code::ErrorCode;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 
-use super::{Bearer, Client, Endpoint, client};
+use super::{Bearer, Client, client, plain};
+use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::token;
@@ -22,29 +23,52 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A CA file holds a few certificates.
 const MAX_CA_BYTES: u64 = 1024 * 1024;
+/// Of UTF-8 and UTF-16. A PEM file with one is read as holding nothing.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
 
 /// Connects to the first endpoint that accepts, with the token.
 pub(crate) async fn connect(session: &Session) -> Result<Client, Failure> {
-    let mut last: Option<Failure> = None;
-    let mut tried = Vec::new();
+    let mut failures = Vec::new();
     for endpoint in &session.settings.endpoints {
-        // Before connecting: a missing token is reported whether or not anything listens.
-        let bearer = bearer(session, endpoint)?;
-        match channel(session, endpoint).await {
-            Ok(channel) => return Ok(client(channel, bearer)),
+        match client_of(session, endpoint).await {
+            Ok(client) => return Ok(client),
             Err(failure) => {
                 tracing::debug!(%endpoint, "cannot connect");
-                tried.push(endpoint.to_string());
-                last = Some(failure);
+                failures.push(failure);
             }
         }
     }
-    let failure =
-        last.unwrap_or_else(|| Failure::new(ErrorCode::InvalidConfig, "no endpoint is set"));
-    Err(match tried.len() {
-        0 | 1 => failure,
-        _ => failure.next(format!("no endpoint of {} accepts; check each", tried.join(", "))),
-    })
+    Err(unconnected(session, failures))
+}
+
+async fn client_of(session: &Session, endpoint: &Endpoint) -> Result<Client, Failure> {
+    // Before connecting: a missing token is reported whether or not anything listens.
+    let bearer = bearer(session, endpoint)?;
+    Ok(client(channel(session, endpoint).await?, bearer))
+}
+
+/// Of the failures at each endpoint the one to report.
+fn unconnected(session: &Session, mut failures: Vec<Failure>) -> Failure {
+    let several = failures.len() > 1;
+    let Some(last) = failures.pop() else {
+        return Failure::new(ErrorCode::InvalidConfig, "no endpoint is set");
+    };
+    if session.settings.guesses_endpoint {
+        return match failures.pop() {
+            // It speaks TLS after all: what was wrong with that is what matters.
+            Some(first) if last.code() == Some(ErrorCode::Tls) => first,
+            _ if last.code() == Some(ErrorCode::ConnectionRefused) => {
+                last.next("no endpoint is configured: set --endpoint, PACT_ENDPOINT or cli.toml")
+            }
+            _ => last,
+        };
+    }
+    // What is wrong with the token is wrong everywhere.
+    if !several || last.code() == Some(ErrorCode::Unauthenticated) {
+        return last;
+    }
+    let tried: Vec<String> = session.settings.endpoints.iter().map(ToString::to_string).collect();
+    last.next(format!("no endpoint of {} accepts; check each", tried.join(", ")))
 }
 
 /// Connects to the first endpoint that accepts within `limit`, for what can also be left undone. Each endpoint but the
@@ -85,7 +109,9 @@ async fn channel(session: &Session, endpoint: &Endpoint) -> Result<Channel, Fail
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    if endpoint.is_tls() {
+    if !endpoint.is_tls() {
+        plain::check(session, endpoint).await?;
+    } else {
         let ca = read_ca(session)?;
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
         builder = builder.tls_config(tls).map_err(invalid)?;
@@ -110,7 +136,14 @@ fn read_ca(session: &Session) -> Result<String, Failure> {
     if size > MAX_CA_BYTES {
         return Err(refuse(format!("it has {size} bytes; at most {MAX_CA_BYTES} are accepted")));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| refuse(e.to_string()))?;
+    let bytes = std::fs::read(path).map_err(|e| refuse(e.to_string()))?;
+    if BYTE_ORDER_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err(refuse(
+            "it begins with a byte order mark (BOM), as some editors write it".into(),
+        )
+        .next("save it as plain text without a byte order mark"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| refuse("it is no text".to_owned()))?;
     if !text.contains("-----BEGIN CERTIFICATE-----") {
         return Err(refuse("it holds no certificate in PEM form".to_owned()));
     }
@@ -129,13 +162,14 @@ fn timed_out(endpoint: &Endpoint, limit: Duration) -> Failure {
 fn classify(endpoint: &Endpoint, error: &(dyn Error + 'static), session: &Session) -> Failure {
     let cause = innermost(error);
     for link in chain(error) {
-        if link.is::<rustls::Error>() {
-            return tls_failure(endpoint, &cause, session);
+        let io = link.downcast_ref::<io::Error>();
+        let within = io.and_then(|io| io.get_ref()).and_then(|inner| inner.downcast_ref());
+        match link.downcast_ref::<rustls::Error>().or(within) {
+            Some(rustls::Error::InvalidMessage(_)) => return speaks_no_tls(endpoint),
+            Some(_) => return tls_failure(endpoint, &cause, session),
+            None => {}
         }
-        let Some(io) = link.downcast_ref::<io::Error>() else { continue };
-        if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return tls_failure(endpoint, &cause, session);
-        }
+        let Some(io) = io else { continue };
         match io.kind() {
             io::ErrorKind::ConnectionRefused => {
                 return Failure::new(
@@ -172,6 +206,12 @@ fn tls_failure(endpoint: &Endpoint, cause: &str, session: &Session) -> Failure {
     Failure::new(ErrorCode::Tls, format!("certificate verify failed for {endpoint}"))
         .because(cause)
         .next(format!("check that {ca} is the CA of this site and that the endpoint names the host in the certificate"))
+}
+
+fn speaks_no_tls(endpoint: &Endpoint) -> Failure {
+    Failure::new(ErrorCode::Tls, format!("{endpoint} does not speak TLS"))
+        .because("what answers there is no TLS server; nothing was sent, the token neither")
+        .next("check host and port; a gateway of this machine without TLS is named with http://")
 }
 
 fn innermost(error: &(dyn Error + 'static)) -> String {

@@ -41,12 +41,20 @@ pub(crate) struct Summary {
 struct ErrorItem {
     code: String,
     message: String,
+    cause: String,
+    next: String,
     node: String,
 }
 
 impl From<&v1::Error> for ErrorItem {
     fn from(error: &v1::Error) -> Self {
-        Self { code: error.code.clone(), message: error.message.clone(), node: error.node.clone() }
+        Self {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            cause: error.cause.clone(),
+            next: error.next_step.clone(),
+            node: error.node.clone(),
+        }
     }
 }
 
@@ -98,6 +106,12 @@ impl Line {
     pub(crate) fn encode(&self) -> Result<String, Failure> {
         encode(self)
     }
+}
+
+/// What text has as a line on stderr, as an object on a line.
+pub(super) fn note(level: &'static str, message: &str) -> String {
+    let object = serde_json::json!({"schema": "pact/v1/Note", "level": level, "message": message});
+    format!("{object}\n")
 }
 
 fn encode(value: &impl Serialize) -> Result<String, Failure> {

@@ -1,9 +1,12 @@
 //! Aligned text.
 
+use super::columns::{self, fitted, least_width, padded, width, wrapped};
 use super::{Screen, clean_line};
 
 /// Blanks between columns.
 const GAP: usize = 2;
+/// Columns of a table on a terminal: the least that terminals have.
+const COLUMNS: usize = 80;
 
 /// A colour, by meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,18 +58,26 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Rows under headings; columns as wide as their widest cell, the last one open.
+/// Rows under headings; columns as wide as their widest cell, the last one open. On a terminal a table takes at most
+/// [`COLUMNS`], and what does not fit goes on below.
 #[derive(Debug)]
 pub(crate) struct Table {
     headings: &'static [&'static str],
+    wide_only: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     pub(crate) fn new(headings: &'static [&'static str]) -> Self {
-        Self { headings, rows: Vec::new() }
+        Self { headings, wide_only: &[], rows: Vec::new() }
     }
 
+    /// Columns that only `-o wide` shows.
+    pub(crate) fn wide_only(self, headings: &'static [&'static str]) -> Self {
+        Self { wide_only: headings, ..self }
+    }
+
+    /// One cell for each heading, whether it is shown or not.
     pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
@@ -78,47 +89,68 @@ impl Table {
         }
         let heading: Vec<Cell> =
             self.headings.iter().map(|h| Cell::from(h).hue(Some(Hue::Dim))).collect();
-        let all = || std::iter::once(&heading).chain(&self.rows);
-        let widths: Vec<usize> = (0..self.headings.len())
-            .map(|column| {
-                all().filter_map(|row| row.get(column)).map(|c| width(&c.text)).max().unwrap_or(0)
-            })
+        let rows: Vec<Vec<&Cell>> = std::iter::once(&heading)
+            .chain(&self.rows)
+            .map(|row| self.shown(row, screen))
             .collect();
-        all().map(|row| line(row, &widths, screen)).collect()
+        let widths = widths(&rows, screen);
+        rows.iter().map(|row| lines(row, &widths, screen)).collect()
+    }
+
+    /// The cells of the columns that are shown.
+    fn shown<'a>(&self, row: &'a [Cell], screen: Screen) -> Vec<&'a Cell> {
+        let is_shown = |heading: &str| screen.is_wide() || !self.wide_only.contains(&heading);
+        self.headings.iter().zip(row).filter(|(h, _)| is_shown(h)).map(|(_, cell)| cell).collect()
     }
 }
 
-fn line(row: &[Cell], widths: &[usize], screen: Screen) -> String {
-    let mut line = String::new();
-    for (column, cell) in row.iter().enumerate() {
-        line.push_str(&match cell.hue {
-            Some(hue) => screen.paint(&cell.text, hue),
-            None => cell.text.clone(),
-        });
-        if column + 1 < row.len() {
-            let wanted = widths.get(column).copied().unwrap_or(0) + GAP;
-            line.extend(std::iter::repeat_n(' ', wanted.saturating_sub(width(&cell.text))));
+/// The width of each column.
+fn widths(rows: &[Vec<&Cell>], screen: Screen) -> Vec<usize> {
+    let count = rows.first().map_or(0, Vec::len);
+    let widest = |measure: fn(&str) -> usize| -> Vec<usize> {
+        let column = |at| rows.iter().filter_map(move |row| row.get(at));
+        (0..count).map(|at| column(at).map(|c| measure(&c.text)).max().unwrap_or(0)).collect()
+    };
+    let natural = widest(width);
+    if !screen.fits_tables() {
+        return natural;
+    }
+    let gaps = GAP * count.saturating_sub(1);
+    fitted(&natural, &widest(least_width), COLUMNS.saturating_sub(gaps))
+}
+
+/// One row: a line, or as many as its longest cell needs.
+fn lines(row: &[&Cell], widths: &[usize], screen: Screen) -> String {
+    let broken: Vec<Vec<String>> =
+        row.iter().zip(widths).map(|(cell, width)| wrapped(&cell.text, *width)).collect();
+    let height = broken.iter().map(Vec::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for at in 0..height {
+        let mut line = String::new();
+        for ((cell, pieces), width) in row.iter().zip(&broken).zip(widths) {
+            let piece = pieces.get(at).map_or("", String::as_str);
+            let painted = match cell.hue.filter(|_| !piece.is_empty()) {
+                Some(hue) => screen.paint(piece, hue),
+                None => piece.to_owned(),
+            };
+            line.push_str(&painted);
+            line.push_str(&padded("", (width + GAP).saturating_sub(columns::width(piece))));
         }
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
-    line.push('\n');
-    line
-}
-
-/// Width in characters; all of pact's own values are ASCII.
-fn width(text: &str) -> usize {
-    text.chars().count()
+    text
 }
 
 /// `name  value` lines for one thing; absent values are left out.
 pub(crate) fn fields(pairs: &[(&str, Option<String>)], screen: Screen) -> String {
-    let shown = || pairs.iter().filter(|(_, value)| value.is_some());
-    let wanted = shown().map(|(name, _)| width(name)).max().unwrap_or(0) + GAP;
+    let shown =
+        || pairs.iter().filter_map(|(name, value)| Some((clean_line(name), value.as_ref()?)));
+    let wanted = shown().map(|(name, _)| width(&name)).max().unwrap_or(0) + GAP;
     let mut text = String::new();
     for (name, value) in shown() {
-        if let Some(value) = value {
-            let label = screen.paint(&format!("{:wanted$}", clean_line(name)), Hue::Dim);
-            text.push_str(&format!("{label}{}\n", clean_line(value)));
-        }
+        let label = screen.paint(&padded(&name, wanted), Hue::Dim);
+        text.push_str(&format!("{label}{}\n", clean_line(value)));
     }
     text
 }
@@ -140,5 +172,43 @@ mod tests {
             table.render(Screen::NOT_A_TERMINAL),
             "NODE    STATE   MESSAGE\nnode-1  active  two␊lines\nn       -       ␛[31mred\n"
         );
+    }
+
+    #[test]
+    fn columns_align_whatever_names_they_hold() {
+        let mut table = Table::new(&["NODE", "STATE"]);
+        for name in ["node-1", "節点", "e\u{301}te\u{301}"] {
+            table.row(vec![name.into(), "active".into()]);
+        }
+        let text = table.render(Screen::NOT_A_TERMINAL);
+        for line in text.lines().skip(1) {
+            assert_eq!(width(line.strip_suffix("active").unwrap()), 8, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_shows_80_columns_and_wide_all_of_it() {
+        let mut table = Table::new(&["KEY", "OLD", "AGENT", "NEW"]).wide_only(&["AGENT"]);
+        let value = "12 bytes, sha256 abababababab, 0644 root:root";
+        table.row(vec!["file//etc/motd".into(), value.into(), "0.1.0".into(), value.into()]);
+        let text = table.render(Screen::TERMINAL);
+        assert_eq!(
+            text,
+            concat!(
+                "KEY             OLD                              NEW\n",
+                "file//etc/motd  12 bytes, sha256 abababababab,   12 bytes, sha256 abababababab,\n",
+                "                0644 root:root                   0644 root:root\n",
+            )
+        );
+        assert!(text.lines().all(|line| width(line) <= COLUMNS));
+        for screen in [Screen::TERMINAL.wide(true), Screen::NOT_A_TERMINAL.wide(true)] {
+            let text = table.render(screen);
+            assert_eq!(text.lines().count(), 2);
+            assert!(
+                text.contains("AGENT") && text.ends_with(&format!("0.1.0  {value}\n")),
+                "{text}"
+            );
+        }
+        assert!(!table.render(Screen::NOT_A_TERMINAL).contains("AGENT"));
     }
 }

@@ -5,7 +5,7 @@ use pact_schemas::v1;
 use serde_json::{Value, json};
 
 use super::node::state_name;
-use super::time;
+use super::{at, time};
 use crate::failure::Failure;
 use crate::output::{Screen, fields};
 
@@ -37,8 +37,8 @@ pub(crate) fn as_json(capability: &v1::NodeCapability) -> Result<Value, Failure>
 pub(crate) fn text(capability: &v1::NodeCapability, screen: Screen) -> Result<String, Failure> {
     let mut lines = Vec::new();
     leaves("", &report(capability)?, &mut lines);
-    let reported =
-        time(capability.reported.as_ref()).unwrap_or_else(|| "nothing reported yet".to_owned());
+    let reported = at(capability.reported.as_ref())
+        .map_or_else(|| "nothing reported yet".to_owned(), |at| screen.times.exact(at));
     let mut pairs = vec![
         ("node", Some(capability.node.clone())),
         ("state", Some(state_name(capability.state()))),

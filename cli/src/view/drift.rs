@@ -3,7 +3,7 @@
 use pact_schemas::v1;
 use serde_json::{Value, json};
 
-use super::{change, time, value};
+use super::{at, change, time, value};
 use crate::output::{Cell, Hue, Screen, Table, clean_line, code_of, fields};
 
 /// `idle`, `open`, `expired`, `deferred` or `suspended`.
@@ -29,14 +29,22 @@ pub(crate) fn window_cell(window: Option<&v1::WindowStatus>) -> Cell {
     }
 }
 
-/// `open until 2026-…`, in words.
-pub(crate) fn window_text(window: &v1::WindowStatus) -> String {
-    let mut text = window_name(window);
-    if let Some(deadline) = time(window.deadline.as_ref()) {
-        let word = if window.state() == v1::WindowState::Open { "until" } else { "since" };
-        text.push_str(&format!(" {word} {deadline}"));
+/// `open, 10m left (16:33)`, or `open until 2026-…` where programs read.
+pub(crate) fn window_text(window: &v1::WindowStatus, screen: Screen) -> String {
+    match at(window.deadline.as_ref()) {
+        Some(deadline) if screen.times.is_local() => {
+            format!("{}, {}", window_name(window), screen.times.deadline(deadline))
+        }
+        _ => past_window_text(window, screen),
     }
-    text
+}
+
+/// `open until 2026-…`: a window as it was once.
+pub(crate) fn past_window_text(window: &v1::WindowStatus, screen: Screen) -> String {
+    let name = window_name(window);
+    let Some(deadline) = at(window.deadline.as_ref()) else { return name };
+    let word = if window.state() == v1::WindowState::Open { "until" } else { "since" };
+    format!("{name} {word} {}", screen.times.exact(deadline))
 }
 
 /// A window as JSON.
@@ -92,14 +100,14 @@ pub(crate) fn settled_json(settled: Option<&v1::NodeSettled>) -> Value {
 }
 
 /// How a node is once it has an entry, in words.
-pub(crate) fn settled_text(settled: &v1::NodeSettled) -> String {
+pub(crate) fn settled_text(settled: &v1::NodeSettled, screen: Screen) -> String {
     let mut text = match settled.drift_keys {
         0 => "no drift".to_owned(),
         1 => "1 key differs".to_owned(),
         keys => format!("{keys} keys differ"),
     };
     if let Some(window) = settled.window.as_ref().filter(|w| w.state() != v1::WindowState::Idle) {
-        text.push_str(&format!(", window {}", window_text(window)));
+        text.push_str(&format!(", window {}", window_text(window, screen)));
     }
     if !settled.problems.is_empty() {
         let keys = change::keys(settled.problems.iter().map(|p| p.key.as_str()));
@@ -182,21 +190,23 @@ pub(crate) fn diff_text(diff: &v1::NodeDiff, committed: bool, screen: Screen) ->
             ("node", Some(diff.node.clone())),
             ("vcluster", diff.vcluster.clone()),
             ("drift", Some(totals(diff))),
-            ("window", diff.window.as_ref().map(window_text)),
+            ("window", diff.window.as_ref().map(|window| window_text(window, screen))),
             ("mode", Some(diff.enforcement_mode.clone()).filter(|m| !m.is_empty())),
             ("scanning", scanning),
             ("digest", Some(hex(&diff.digest))),
         ],
         screen,
     );
-    let mut table = Table::new(&["KEY", "DECLARED", "ACTUAL", "SINCE", "SESSION", "NOTE"]);
+    let mut table = Table::new(&["KEY", "DECLARED", "ACTUAL", "SINCE", "SESSION", "NOTE"])
+        .wide_only(&["SESSION"]);
     for item in &diff.items {
         let change = item.change.clone().unwrap_or_default();
+        let since = at(item.since.as_ref()).map(|since| screen.times.past(since));
         table.row(vec![
             Cell::from(&change.key),
             Cell::from(value::as_text(change.old.as_ref())),
             Cell::from(value::as_text(change.new.as_ref())),
-            Cell::from(time(item.since.as_ref()).unwrap_or_default()),
+            Cell::from(since.unwrap_or_default()),
             Cell::from(item.session_seq.map(|seq| format!("exec {seq}")).unwrap_or_default()),
             Cell::from(note(item)),
         ]);
@@ -215,6 +225,7 @@ fn totals(diff: &v1::NodeDiff) -> String {
     };
     match diff.report_only_total {
         0 => keys,
+        1 => format!("{keys}, 1 more is only reported"),
         reported => format!("{keys}, {reported} more are only reported"),
     }
 }
@@ -256,11 +267,12 @@ fn deltas_text(diff: &v1::NodeDiff, screen: Screen) -> String {
 pub(crate) fn deltas_table(deltas: &[v1::DeclaredKey], screen: Screen) -> String {
     let mut table = Table::new(&["KEY", "VALUE", "ENTRY", "EXPIRES"]);
     for delta in deltas {
+        let expires = at(delta.expires.as_ref()).map(|expires| screen.times.deadline(expires));
         table.row(vec![
             Cell::from(&delta.key),
             Cell::from(value::as_text(delta.value.as_ref())),
             Cell::from(delta.seq.to_string()),
-            Cell::from(time(delta.expires.as_ref()).unwrap_or_default()),
+            Cell::from(expires.unwrap_or_default()),
         ]);
     }
     table.render(screen)

@@ -97,19 +97,20 @@ pub(crate) fn scope(scope: Option<&v1::Scope>) -> Result<String, Failure> {
 /// The entries as a table, oldest first.
 pub(crate) fn table(entries: &[VerifiedEntry], screen: Screen) -> Result<String, Failure> {
     let mut table =
-        Table::new(&["SEQ", "TIME", "KIND", "SCOPE", "AUTHOR", "ROLE", "OUTCOME", "MESSAGE"]);
+        Table::new(&["SEQ", "TIME", "KIND", "SCOPE", "AUTHOR", "ROLE", "OUTCOME", "MESSAGE"])
+            .wide_only(&["ROLE", "OUTCOME"]);
     for entry in entries {
-        table.row(cells(entry)?);
+        table.row(cells(entry, screen)?);
     }
     Ok(table.render(screen))
 }
 
 /// One line of `pact watch`.
-pub(crate) fn line(verified: &VerifiedEntry) -> Result<String, Failure> {
+pub(crate) fn line(verified: &VerifiedEntry, screen: Screen) -> Result<String, Failure> {
     let entry = &verified.entry;
     let mut words = vec![
         entry.seq.to_string(),
-        verified.time.to_string(),
+        screen.times.lasting(verified.time),
         verified.kind_name(),
         scope(entry.scope.as_ref())?,
         principal(entry)?.subject.clone(),
@@ -120,13 +121,13 @@ pub(crate) fn line(verified: &VerifiedEntry) -> Result<String, Failure> {
     Ok(format!("{}\n", line.join("  ")))
 }
 
-fn cells(verified: &VerifiedEntry) -> Result<Vec<Cell>, Failure> {
+fn cells(verified: &VerifiedEntry, screen: Screen) -> Result<Vec<Cell>, Failure> {
     let entry = &verified.entry;
     let outcome = entry_detail::outcome(entry);
     let outcome = outcome.map_or_else(|| Cell::from(""), |(text, hue)| Cell::from(text).hue(hue));
     Ok(vec![
         Cell::from(entry.seq.to_string()),
-        Cell::from(verified.time.to_string()).hue(Some(Hue::Dim)),
+        Cell::from(screen.times.past(verified.time)).hue(Some(Hue::Dim)),
         Cell::from(verified.kind_name()),
         Cell::from(scope(entry.scope.as_ref())?),
         Cell::from(&principal(entry)?.subject),
@@ -142,7 +143,7 @@ pub(crate) fn full(verified: &VerifiedEntry, screen: Screen) -> Result<String, F
     let author = principal(entry)?;
     let mut pairs = vec![
         ("seq", Some(entry.seq.to_string())),
-        ("time", Some(verified.time.to_string())),
+        ("time", Some(screen.times.exact(verified.time))),
         ("kind", Some(verified.kind_name())),
         ("scope", Some(scope(entry.scope.as_ref())?)),
         ("author", Some(format!("{} ({})", author.subject, principal_kind(author)))),
@@ -156,7 +157,7 @@ pub(crate) fn full(verified: &VerifiedEntry, screen: Screen) -> Result<String, F
         ("time to live", entry.ttl_seconds.map(|seconds| format!("{seconds} s"))),
         ("policy", Some(entry.policy_ref.clone()).filter(|p| !p.is_empty())),
     ];
-    pairs.extend(entry_detail::fields(entry));
+    pairs.extend(entry_detail::fields(entry, screen));
     pairs.push(("hash", Some(verified.hash.clone())));
     let mut text = fields(&pairs, screen);
     if !verified.changes.is_empty() {

@@ -6,8 +6,8 @@ use pact_schemas::v1;
 use pact_schemas::v1::entry::Payload;
 use serde_json::{Value, json};
 
-use super::time;
-use crate::output::{Hue, code_of};
+use super::{at, time};
+use crate::output::{Hue, Screen, code_of, counted};
 
 /// The `detail` of an entry's JSON: its payload, and `parent` where it is an outcome.
 pub(crate) fn as_json(entry: &v1::Entry) -> Option<Value> {
@@ -153,7 +153,8 @@ pub(crate) fn exec_outcome(e: &v1::ExecFinished) -> (String, Option<Hue>) {
 }
 
 /// More lines for `pact log show`.
-pub(crate) fn fields(entry: &v1::Entry) -> Vec<(&'static str, Option<String>)> {
+pub(crate) fn fields(entry: &v1::Entry, screen: Screen) -> Vec<(&'static str, Option<String>)> {
+    let exact = |time| at(time).map(|at| screen.times.exact(at));
     let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
     match entry.payload.as_ref() {
         Some(Payload::ExecRequested(e)) => vec![
@@ -165,8 +166,8 @@ pub(crate) fn fields(entry: &v1::Entry) -> Vec<(&'static str, Option<String>)> {
         Some(Payload::ExecFinished(e)) => vec![
             ("reason", some(&e.reason)),
             ("off list", e.off_list.then(|| "yes: it ran although it is not on the list".into())),
-            ("started", time(e.started.as_ref())),
-            ("finished", time(e.finished.as_ref())),
+            ("started", exact(e.started.as_ref())),
+            ("finished", exact(e.finished.as_ref())),
             ("output", Some(output_size(e))),
         ],
         Some(Payload::Denied(e)) => vec![
@@ -185,7 +186,7 @@ pub(crate) fn fields(entry: &v1::Entry) -> Vec<(&'static str, Option<String>)> {
         Some(Payload::EnrolmentRejected(e)) => {
             vec![("reason", some(&e.reason)), ("source", some(&e.source))]
         }
-        Some(other) => declared::fields(other),
+        Some(other) => declared::fields(other, screen),
         None => Vec::new(),
     }
 }
@@ -197,8 +198,8 @@ pub(crate) fn omitted_changes(entry: &v1::Entry) -> u32 {
 
 fn output_size(e: &v1::ExecFinished) -> String {
     match e.discarded_bytes {
-        0 => format!("{} bytes", e.output_bytes),
-        discarded => format!("{} bytes, {discarded} of them discarded", e.output_bytes),
+        0 => counted(e.output_bytes, "byte"),
+        discarded => format!("{}, {discarded} of them discarded", counted(e.output_bytes, "byte")),
     }
 }
 

@@ -4,9 +4,9 @@ use pact_schemas::convert;
 use pact_schemas::v1;
 use serde_json::{Value, json};
 
-use super::{drift, entry_detail, time};
+use super::{at, drift, entry_detail, time};
 use crate::failure::Failure;
-use crate::output::{Cell, Hue, Screen, Table, code_of, fields};
+use crate::output::{Cell, Hue, Screen, Table, code_of, counted, fields};
 
 /// `registered`, `active`, `inactive` or `revoked`.
 pub(crate) fn state_name(state: v1::NodeState) -> String {
@@ -75,20 +75,23 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
         "LAST HELLO",
         "LAST ENTRY",
         "AGENT",
-    ]);
+    ])
+    .wide_only(&["MODE", "WHITELIST", "LAST HELLO", "LAST ENTRY", "AGENT"]);
     for status in nodes {
         let record = record(status)?;
         let window = record.drift.as_ref().and_then(|d| d.window.as_ref());
+        let deadline = at(window.and_then(|w| w.deadline.as_ref()));
+        let hello = at(status.last_hello.as_ref());
         table.row(vec![
             Cell::from(&record.node),
             state_cell(record.state()),
             Cell::from(record.vcluster.as_deref().unwrap_or_default()),
             drift_cell(record.drift.as_ref()),
             drift::window_cell(window),
-            Cell::from(time(window.and_then(|w| w.deadline.as_ref())).unwrap_or_default()),
+            Cell::from(deadline.map(|at| screen.times.deadline(at)).unwrap_or_default()),
             Cell::from(status.enforcement_mode.as_deref().unwrap_or_default()),
             Cell::from(status.whitelist_mode.as_deref().unwrap_or_default()),
-            Cell::from(time(status.last_hello.as_ref()).unwrap_or_default()),
+            Cell::from(hello.map(|at| screen.times.past(at)).unwrap_or_default()),
             Cell::from(status.last_seq.map(|s| s.to_string()).unwrap_or_default()),
             Cell::from(&record.agent_version),
         ]);
@@ -100,7 +103,7 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
 fn drift_cell(drift: Option<&v1::NodeDrift>) -> Cell {
     match drift {
         Some(drift) if drift.conflicts > 0 => {
-            let text = format!("{} ({} conflicts)", drift.keys, drift.conflicts);
+            let text = format!("{} ({})", drift.keys, counted(drift.conflicts, "conflict"));
             Cell::from(text).hue(Some(Hue::Red))
         }
         Some(drift) => {
@@ -112,14 +115,16 @@ fn drift_cell(drift: Option<&v1::NodeDrift>) -> Cell {
 
 /// `pact node list`.
 pub(crate) fn record_table(nodes: &[v1::NodeRecord], screen: Screen) -> String {
-    let mut table = Table::new(&["NODE", "STATE", "VCLUSTER", "SINCE", "MAC", "AGENT"]);
+    let mut table =
+        Table::new(&["NODE", "STATE", "VCLUSTER", "SINCE", "MAC", "AGENT"]).wide_only(&["AGENT"]);
     for record in nodes {
+        let since = at(record.state_since.as_ref());
         let macs = record.identity.as_ref().map(|i| i.macs.join(",")).unwrap_or_default();
         table.row(vec![
             Cell::from(&record.node),
             state_cell(record.state()),
             Cell::from(record.vcluster.as_deref().unwrap_or_default()),
-            Cell::from(time(record.state_since.as_ref()).unwrap_or_default()),
+            Cell::from(since.map(|at| screen.times.past(at)).unwrap_or_default()),
             Cell::from(macs),
             Cell::from(&record.agent_version),
         ]);
@@ -133,25 +138,27 @@ pub(crate) fn full(status: &v1::NodeStatus, screen: Screen) -> Result<String, Fa
     let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
     let identity = record.identity.clone().unwrap_or_default();
     let window = record.drift.as_ref().and_then(|d| d.window.as_ref());
+    let exact = |time| at(time).map(|at| screen.times.exact(at));
+    let valid_until = at(record.certificate_not_after.as_ref());
     let pairs = [
         ("node", some(&record.node)),
         ("state", Some(state_name(record.state()))),
-        ("since", time(record.state_since.as_ref())),
+        ("since", exact(record.state_since.as_ref())),
         ("vcluster", Some(record.vcluster.clone().unwrap_or_else(|| "(unassigned)".to_owned()))),
         ("mac", some(&identity.macs.join(", "))),
         ("bmc serial", identity.bmc_serial),
         ("hardware id", some(&identity.hardware_ids.join(", "))),
-        ("registered", time(record.registered.as_ref())),
+        ("registered", exact(record.registered.as_ref())),
         ("registered in", Some(format!("entry {}", record.registered_seq))),
         ("certificate", record.certificate_serial.clone()),
-        ("valid until", time(record.certificate_not_after.as_ref())),
+        ("valid until", valid_until.map(|at| screen.times.deadline(at))),
         ("agent", some(&record.agent_version)),
         ("mode", status.enforcement_mode.clone()),
         ("whitelist", status.whitelist_mode.clone()),
-        ("last hello", time(status.last_hello.as_ref())),
+        ("last hello", exact(status.last_hello.as_ref())),
         ("last entry", status.last_seq.map(|seq| seq.to_string())),
-        ("drift", record.drift.as_ref().map(|d| format!("{} keys", d.keys))),
-        ("window", window.map(drift::window_text)),
+        ("drift", record.drift.as_ref().map(|d| counted(d.keys, "key"))),
+        ("window", window.map(|window| drift::window_text(window, screen))),
     ];
     Ok(fields(&pairs, screen))
 }

@@ -4,7 +4,7 @@ use pact_schemas::v1;
 use pact_schemas::v1::value::Value as Wire;
 use serde_json::{Map, Value, json};
 
-use crate::output::code_of;
+use crate::output::{code_of, counted};
 
 /// A value as JSON; absent keys are `null`.
 pub(crate) fn as_json(value: Option<&v1::Value>) -> Value {
@@ -72,7 +72,7 @@ fn file_text(file: &v1::FileValue) -> String {
         v1::FileKind::Regular => {
             let digest = data_encoding::HEXLOWER.encode(&file.sha256);
             let digest: String = digest.chars().take(DIGITS).collect();
-            words.push(format!("{} bytes", file.size_bytes));
+            words.push(counted(file.size_bytes, "byte"));
             words.push(format!("sha256 {digest}"));
         }
         v1::FileKind::Directory | v1::FileKind::Special | v1::FileKind::Unspecified => {

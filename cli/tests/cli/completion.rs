@@ -33,7 +33,7 @@ fn commands_options_and_values_come_from_the_tree() {
     assert_eq!(offered(&home, &["pact", "st"]), ["status"]);
     assert_eq!(offered(&home, &["pact", "node", "as"]), ["assign"]);
     assert_eq!(offered(&home, &["pact", "exec", "--ti"]), ["--timeout"]);
-    assert_eq!(offered(&home, &["pact", "log", "--output", ""]), ["text", "json"]);
+    assert_eq!(offered(&home, &["pact", "log", "--output", ""]), ["text", "wide", "json"]);
     assert_eq!(offered(&home, &["pact", "log", "--output=j"]), ["--output=json"]);
     assert_eq!(offered(&home, &["pact", "diag", "--source", "d"]), ["dmesg"]);
     assert_eq!(offered(&home, &["pact", "help", "node-"]), ["node-sets"]);

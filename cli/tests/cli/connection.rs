@@ -82,3 +82,28 @@ fn a_host_that_does_not_resolve_exits_with_one() {
     let run = home.run(&["--tls-ca", ca.to_str().unwrap(), "health"]).exits(1);
     assert!(run.stderr.contains("error[PACT_DNS]"), "{}", run.stderr);
 }
+
+#[test]
+fn a_port_that_speaks_the_other_protocol_is_named_and_gets_no_token() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.server("127.0.0.1");
+    let site = Site::start_with_tls(&certificate, &key);
+    let plain = site.endpoint.replace("https://", "http://");
+    let run = Home::new(&plain).run(&["health"]).exits(1);
+    let expected = format!("error[PACT_TLS]: {plain} speaks TLS, and the endpoint says http\n");
+    assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
+
+    let site = Site::start();
+    let tls = site.endpoint.replace("http://", "https://");
+    let home = Home::new(&tls);
+    home.file("ca.crt", &authority.issuer.pem());
+    let ca = home.path().join("ca.crt").to_str().unwrap().to_owned();
+    let run = home.run(&["health", "--tls-ca", &ca]).exits(1);
+    let expected = format!("error[PACT_TLS]: {tls} does not speak TLS\n");
+    assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
+
+    // An editor's mark in front of a certificate is what is wrong with it.
+    home.file("ca.crt", &format!("\u{feff}{}", authority.issuer.pem()));
+    let run = home.run(&["health", "--tls-ca", &ca]).exits(1);
+    assert!(run.stderr.contains("byte order mark"), "{}", run.stderr);
+}

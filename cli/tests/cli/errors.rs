@@ -1,6 +1,7 @@
 //! The common errors, word for word, with their exit codes.
 
 use crate::run::Home;
+use crate::schema;
 use crate::site::Site;
 
 /// A port of this machine where nothing listens.
@@ -126,4 +127,109 @@ fn tracing_goes_to_stderr_when_asked_for() {
     let loud = Home::new(&closed_port()).with("RUST_LOG", "debug").run(&["health"]).exits(1);
     assert!(loud.stderr.contains("DEBUG"), "{}", loud.stderr);
     assert!(!loud.stderr.contains("good"), "the token is in the log: {}", loud.stderr);
+}
+
+#[test]
+fn a_wrong_command_line_is_an_error_like_all_others() {
+    let home = Home::bare();
+    let run = home.run(&["commit"]).exits(1);
+    insta::assert_snapshot!(run.stderr, @r"
+    error[PACT_INVALID_ARGUMENT]: the following required arguments were not provided: -m <MESSAGE>
+      cause: the form is `pact commit -m <MESSAGE>`
+      next: `pact help commit` explains it
+    ");
+    let run = home.run(&["-o", "json", "commit"]).exits(1);
+    schema::check(&run.stderr);
+    let object: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(object["code"], "PACT_INVALID_ARGUMENT");
+    assert_eq!(object["next"], "`pact help commit` explains it");
+    // Who only names a family gets its help, and the same error behind it.
+    let run = home.run(&["node"]).exits(1);
+    assert!(
+        run.stderr.contains("  enroll ") && run.stderr.contains("\nerror[PACT_"),
+        "{}",
+        run.stderr
+    );
+    schema::check(&home.run(&["node", "--output=json"]).exits(1).stderr);
+}
+
+#[test]
+fn with_json_everything_on_stderr_is_json() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    // In the file alone, which is read later than the command line.
+    home.file(".config/pact/cli.toml", "output_format = \"json\"\n");
+    for arguments in [
+        &["extend", "--node", "node-042"][..],
+        &["rollback", "13"],
+        &["commit", "-m", "x", "--node", "node-[1-2]"],
+        &["logout"],
+        &["log", "-n", "999"],
+    ] {
+        let run = home.run(arguments);
+        assert!(!run.stderr.is_empty(), "{arguments:?}");
+        run.stderr.lines().for_each(schema::check);
+    }
+    let run = home.run(&["commit", "-m", "x", "--node", "node-[1-2]"]).exits(7);
+    let target: serde_json::Value =
+        serde_json::from_str(run.stderr.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&target["level"], &target["message"]),
+        (&"note".into(), &"target: node-[1-2]".into())
+    );
+    let envelope: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    for fact in ["code", "message", "cause", "next", "node"] {
+        assert!(envelope["errors"][0][fact].is_string(), "{fact}: {envelope}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_token_is_named_and_nothing_of_it_is_said() {
+    let site = Site::start();
+    let large = "hunter2".repeat(3_000);
+    // {"exp":1} in the middle.
+    let expired = "hunter2.eyJleHAiOjF9.hunter2";
+    for (token, what) in [
+        ("Bearer hunter2", "begins with `Bearer`"),
+        (large.as_str(), "too large: at most 16384 bytes"),
+        (expired, "it has expired: it was valid until 1970-01-01T00:00:01.000Z"),
+        ("hunter2 x", "not one word"),
+    ] {
+        let home = Home::new(&site.endpoint).with("PACT_TOKEN", token).with("RUST_LOG", "debug");
+        let run = home.run(&["whoami"]).exits(2);
+        assert!(run.stderr.contains(what) && !run.stderr.contains("hunter2"), "{}", run.stderr);
+        let home = Home::bare().with("PACT_ENDPOINT", &site.endpoint);
+        home.file(".config/pact/token", token);
+        let run = home.run(&["whoami"]).exits(2);
+        assert!(run.stderr.contains(what) && !run.stderr.contains("hunter2"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn nothing_secret_of_an_endpoint_is_said() {
+    for endpoint in ["https://alice:hunter2@j:9443", "https://j:9443/?token=hunter2"] {
+        let run = Home::new(endpoint).with("RUST_LOG", "debug").run(&["log"]).exits(1);
+        assert!(run.stderr.contains("PACT_INVALID_CONFIG"), "{}", run.stderr);
+        assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+        let home = Home::bare();
+        home.file(".config/pact/cli.toml", &format!("endpoint = [\"{endpoint}\"]\n"));
+        let run = home.run(&["-o", "json", "log"]).exits(1);
+        assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+    }
+    let run = Home::new("https://j:99999").run(&["log"]).exits(1);
+    assert!(run.stderr.contains("its port is no number from 1 to 65535"), "{}", run.stderr);
+}
+
+#[test]
+fn a_scope_that_a_command_does_not_react_to_is_an_error() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    for arguments in
+        [&["exec", "--vcluster", "v", "n", "--", "uname"][..], &["whoami", "--vcluster", "v"]]
+    {
+        let run = home.run(arguments).exits(1);
+        assert!(run.stderr.contains("does not react to --vcluster"), "{}", run.stderr);
+    }
+    // A default is no such wish.
+    Home::new(&site.endpoint).with("PACT_VCLUSTER", "v").run(&["whoami"]).exits(0);
 }

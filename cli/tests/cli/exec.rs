@@ -97,6 +97,18 @@ fn a_program_that_nobody_knows_counts_as_changing() {
 }
 
 #[test]
+fn a_command_with_too_many_arguments_is_refused_before_it_is_sent() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    let words =
+        |count| [&["exec", "node-1", "--", "echo"], ["x"].repeat(count).as_slice()].concat();
+    home.run(&words(1_023)).exits(0);
+    let run = home.run(&words(1_024)).exits(1);
+    assert!(run.stderr.contains("error[PACT_TOO_LARGE]: the command has 1025"), "{}", run.stderr);
+    assert_eq!(site.seen.exec_requests.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn a_connection_lost_before_acceptance_is_made_again_with_the_same_request() {
     let site = Site::start();
     Home::new(&site.endpoint).run(&["exec", "node-1", "--", "flaky"]).exits(0);

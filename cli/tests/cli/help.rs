@@ -10,6 +10,14 @@ fn the_whole_tree_reads_well() {
     insta::assert_snapshot!("help_exec", home.run(&["exec", "--help"]).exits(0).stdout);
     insta::assert_snapshot!("help_node", home.run(&["node", "--help"]).exits(0).stdout);
     insta::assert_snapshot!("help_log", home.run(&["log", "-h"]).exits(0).stdout);
+    // The short help has one line for the options of every command, the long one explains each.
+    for (flag, lines) in [("-h", 0), ("--help", 7)] {
+        let text = home.run(&["log", flag]).exits(0).stdout;
+        let options = ["--endpoint <", "--token <", "--vcluster <", "--output <", "--utc\n"];
+        let options = options.iter().chain(&["--lattice-endpoint <", "--tls-ca <"]);
+        assert_eq!(options.filter(|option| text.contains(**option)).count(), lines, "{text}");
+        assert_eq!(text.contains("Global options: --endpoint "), lines == 0, "{text}");
+    }
 }
 
 #[test]

@@ -114,7 +114,11 @@ fn the_scope_is_the_option_else_the_default_vcluster() {
     let home = Home::new(&site.endpoint);
     home.run(&["log"]).exits(0);
     home.run(&["log", "--vcluster", "v"]).exits(0);
-    home.run(&["log", "--vcluster", "v", "--scope", "node:n"]).exits(0);
+    let default = Home::new(&site.endpoint).with("PACT_VCLUSTER", "v");
+    default.run(&["log", "--scope", "node:n"]).exits(0);
+    // Typed, both would ask for something and one would not be heard.
+    let run = home.run(&["log", "--vcluster", "v", "--scope", "node:n"]).exits(1);
+    assert!(run.stderr.contains("--scope and --vcluster"), "{}", run.stderr);
     let scopes: Vec<Option<Scope>> = site
         .seen
         .log_scopes

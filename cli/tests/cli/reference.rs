@@ -162,6 +162,8 @@ pact cluster remove 4
 pact cluster ca status
 pact cluster ca rotate
 pact --output json --endpoint https://a:9443,https://b:9443 --vcluster v --tls-ca ca.crt log
+pact status -o wide
+pact -o json log
 pact log --output json --endpoint https://a:9443 --token t --lattice-endpoint http://l:1
 "#;
 

@@ -89,8 +89,45 @@ fn colour_is_for_terminals_that_want_it() {
     let site = Site::start();
     let home = Home::new(&site.endpoint);
     assert!(on_terminal(&home, "status", "", "").text.contains("\u{1b}[32mactive\u{1b}[0m"));
-    let home = home.with("NO_COLOR", "1");
-    assert!(!on_terminal(&home, "status", "", "").text.contains('\u{1b}'));
+    // Help, errors and data alike.
+    let all = ["status", "--help", "help exec", "node", "log -n 999", "commit"];
+    for line in all {
+        let shown = |home: &Home| on_terminal(home, line, "", "").text;
+        assert!(shown(&home).contains('\u{1b}'), "{line}");
+        let plain = Home::new(&site.endpoint).with("NO_COLOR", "1").with("CLICOLOR_FORCE", "1");
+        assert!(!shown(&plain).contains('\u{1b}'), "{line}");
+        let words: Vec<&str> = line.split(' ').collect();
+        let forced = Home::new(&site.endpoint).with("CLICOLOR_FORCE", "1").run(&words);
+        assert!((forced.stdout + &forced.stderr).contains('\u{1b}'), "{line}");
+        let redirected = home.run(&words);
+        assert!(!(redirected.stdout + &redirected.stderr).contains('\u{1b}'), "{line}");
+    }
+}
+
+#[test]
+fn tables_fit_a_terminal_and_times_are_local_there() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint).with("NO_COLOR", "1").with("TZ", "XST-3");
+    for line in ["status", "log", "diff node-042", "node list", "rollback 13", "health", "cluster"]
+    {
+        let text = on_terminal(&home, line, "", "").text;
+        for row in text.lines() {
+            assert!(
+                row.trim_end().chars().count() <= 80 || row.contains("digest"),
+                "{line}: {row}"
+            );
+        }
+    }
+    let shown = on_terminal(&home, "log show 40", "", "").text;
+    // 05:06:47 in UTC.
+    assert!(shown.contains("time          2026-03-04 08:06:47\r\n"), "{shown}");
+    let status = on_terminal(&home, "status", "", "").text;
+    assert!(status.contains("ago (2026-03-04 08:17)"), "{status}");
+    for utc in ["--utc log show 40", "log show 40 --utc"] {
+        assert!(on_terminal(&home, utc, "", "").text.contains("2026-03-04T05:06:47.089Z"), "{utc}");
+    }
+    assert!(home.run(&["log", "show", "40"]).stdout.contains("2026-03-04T05:06:47.089Z"));
+    assert!(on_terminal(&home, "status -o wide", "", "").text.contains("  AGENT"));
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`BusError::Name`], [`BusError::DuplicateMethod`], [`BusError::Register`].
-    pub async fn serve(&self, service: Service) -> Result<(), BusError> {
+    pub async fn serve<S>(&self, service: Service<S>) -> Result<(), BusError> {
         if let Some(mistake) = service.endpoints.mistake {
             return Err(mistake);
         }
@@ -249,7 +249,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`BusError::Name`], [`BusError::DuplicateMethod`], [`BusError::Subscribe`].
-    pub async fn respond(&self, responder: Responder) -> Result<(), BusError> {
+    pub async fn respond<S>(&self, responder: Responder<S>) -> Result<(), BusError> {
         if let Some(mistake) = responder.endpoints.mistake {
             return Err(mistake);
         }

@@ -75,6 +75,16 @@ pub enum BusError {
         /// The method.
         method: String,
     },
+    /// A service declares a call of another one.
+    #[error("{method} is a call of {owner}, which {service} cannot answer")]
+    ForeignMethod {
+        /// Who declares it.
+        service: String,
+        /// Whose it is.
+        owner: &'static str,
+        /// The method.
+        method: &'static str,
+    },
     /// The services API refuses the registration.
     #[error("cannot register the service {service} on the bus")]
     Register {

@@ -5,7 +5,7 @@
 //! silently. This crate is where each of these becomes a typed answer.
 //!
 //! Parts
-//! - [`Bus`]: one connection with credentials, TLS by the site's CA alone, endless reconnects, typed requests.
+//! - [`Bus`]: one connection with credentials, TLS by the site's CA alone, endless reconnects, typed calls.
 //! - [`BusConfig`], [`Credentials`]: where to, as whom, trusting what.
 //! - [`settings`]: the same as the configuration of every service says it.
 //! - [`Service`], [`Responder`]: the answering side: bounded workers, deadlines that are obeyed, a reply always.
@@ -40,6 +40,7 @@ mod dispatch;
 mod error;
 mod meters;
 mod responder;
+mod rpc;
 mod service;
 mod subscription;
 mod tls;

@@ -1,12 +1,14 @@
 //! What a process answers: methods, their bounds, and the subjects on which they are asked for.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::rpc::NodeRpc;
 use pact_schemas::subject::pattern;
 use pact_schemas::{ErrorCode, MethodName, NodeId, Subject, v1};
 use tokio::sync::Semaphore;
@@ -170,17 +172,34 @@ where
     })
 }
 
-/// What an agent answers, on `pact.v1.node.<node>.rpc.*`. Agents have no right to the services API.
-pub struct Responder {
+/// What is answered to an operation that is not built yet.
+pub(crate) fn unbuilt(
+    operation: &'static Operation,
+) -> impl Fn(RequestContext, v1::InvokeRequest) -> Ready<Result<v1::InvokeReply, v1::Error>> {
+    move |_, _| ready(Err(operation.unimplemented()))
+}
+
+/// What an agent answers, on `pact.v1.node.<node>.rpc.*`; `S` is what every handler is given. Agents have no right to the
+/// services API.
+pub struct Responder<S = ()> {
     node: NodeId,
     pub(crate) endpoints: Endpoints,
+    state: S,
 }
 
 impl Responder {
     /// Nothing yet; methods that are asked for and not declared are `PACT_UNIMPLEMENTED`.
     #[must_use]
     pub fn node(node: &NodeId) -> Self {
-        Self { node: node.clone(), endpoints: Endpoints::new() }
+        Self { node: node.clone(), endpoints: Endpoints::new(), state: () }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Responder<S> {
+    /// The same with what the handlers are given that are declared after this.
+    #[must_use]
+    pub fn with<T>(self, state: T) -> Responder<T> {
+        Responder { node: self.node, endpoints: self.endpoints, state }
     }
 
     /// The limits of the methods that are declared after this.
@@ -188,6 +207,33 @@ impl Responder {
     pub fn limits(mut self, limits: MethodLimits) -> Self {
         self.endpoints.limits = limits;
         self
+    }
+
+    /// Declares a call of this node.
+    #[must_use]
+    pub fn on<R: NodeRpc, Fut>(
+        mut self,
+        _call: R,
+        handler: impl Fn(S, RequestContext, R::Request) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Fut: Future<Output = Result<R::Reply, v1::Error>> + Send + 'static,
+    {
+        let (pattern, state) = (pattern::node_rpc(&self.node), self.state.clone());
+        let handler = move |context, request: R::Request| handler(state.clone(), context, request);
+        let slot = Slot::Named(R::METHOD);
+        self.endpoints.add("node", pattern, AGENT_QUEUE_GROUP, slot, handler);
+        self
+    }
+
+    /// Declares each operation of nodes that is not built yet: it answers so, instead of leaving its caller waiting.
+    #[must_use]
+    pub fn unbuilt(self) -> Self {
+        Operation::unbuilt(Owner::Node).fold(self, |mut all, operation| {
+            let (slot, pattern) = (Slot::Named(operation.method), pattern::node_rpc(&all.node));
+            all.endpoints.add("node", pattern, AGENT_QUEUE_GROUP, slot, unbuilt(operation));
+            all
+        })
     }
 
     /// Declares `pact.v1.node.<node>.rpc.<name>`.

@@ -101,7 +101,7 @@ impl InstanceSettings {
     ///
     /// # Errors
     /// [`BusError`] for what no retry can mend: addresses, the CA, the credentials.
-    pub async fn serve(&self, context: &Context, methods: Service) -> Result<(), BusError> {
+    pub async fn serve<S>(&self, context: &Context, methods: Service<S>) -> Result<(), BusError> {
         let config = self.bus.config(&self.name, format!("_INBOX_s.{}", self.name));
         let check = context.readiness.check("bus");
         let bus = Bus::connect(config, context.clock.clone(), Some(check)).await?;

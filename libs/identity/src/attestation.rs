@@ -11,9 +11,8 @@ use std::time::Duration;
 use pact_runtime::Timestamp;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::operation::Operation;
-use pact_schemas::{ErrorCode, RequestId, v1};
+use pact_schemas::{Digest, ErrorCode, RequestId, v1};
 use prost::Message;
-use ring::digest::{SHA256, digest};
 
 use crate::principal::{Principal, PrincipalFault, PrincipalKind, service_subject};
 use crate::role::Role;
@@ -176,7 +175,7 @@ impl Attestation {
             acting_role,
             operation: statement.operation.name.to_owned(),
             request_id: statement.request_id.to_string(),
-            action_sha256: digest(&SHA256, statement.action).as_ref().to_vec(),
+            action_sha256: Digest::of(statement.action).to_vec(),
             policy_ref: statement.policy_ref.to_owned(),
             issued: Some(convert::timestamp(now.unix_nanos())),
             expires: Some(convert::timestamp(expires.unix_nanos())),
@@ -226,9 +225,8 @@ impl Attestation {
         if is_late || is_early {
             return Err(AttestationError::OutOfTime { issued, expires, now });
         }
-        let attested: [u8; 32] =
-            convert::bytes(&payload.action_sha256, "AttestationPayload.action_sha256")?;
-        if digest(&SHA256, action).as_ref() != attested {
+        let field = "AttestationPayload.action_sha256";
+        if Digest::of(action) != Digest::from_wire(&payload.action_sha256, field)? {
             return Err(AttestationError::OtherAction);
         }
         let principal = Principal::from_signed(payload.principal)?;

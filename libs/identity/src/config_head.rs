@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pact_runtime::Timestamp;
 use pact_schemas::convert::{self, Scope, WireError};
-use pact_schemas::{NodeId, Seq, VclusterId, v1};
+use pact_schemas::{Digest, NodeId, Seq, VclusterId, v1};
 use prost::Message;
 
 use crate::signing::{SignatureError, Signer, Verifier, domain};
@@ -98,7 +98,7 @@ pub struct ConfigDocument {
     /// Newest entry that is in it; `None`: nothing was ever declared.
     pub seq: Option<Seq>,
     /// SHA-256 of the encoded `DeclaredDocument`.
-    pub sha256: [u8; 32],
+    pub sha256: Digest,
     /// Its size, at most [`MAX_DOCUMENT_BYTES`].
     pub size_bytes: u64,
     /// Its size as it travels, at most [`MAX_COMPRESSED_BYTES`].
@@ -371,7 +371,7 @@ fn read_document(
     Ok(ConfigDocument {
         scope,
         seq: Seq::new(wire.seq).ok(),
-        sha256: convert::bytes(&wire.sha256, "ConfigDocument.sha256")?,
+        sha256: Digest::from_wire(&wire.sha256, "ConfigDocument.sha256")?,
         size_bytes: wire.size_bytes,
         compressed_bytes: wire.compressed_bytes,
     })

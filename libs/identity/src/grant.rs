@@ -15,7 +15,9 @@ use pact_runtime::Timestamp;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::nodeset::NodeSetError;
 use pact_schemas::operation::Operation;
-use pact_schemas::{ErrorCode, NodeId, NodeSet, RequestId, Seq, v1};
+use pact_schemas::{
+    Argv, ArgvError, Digest, ErrorCode, Minutes, NodeId, NodeSet, RequestId, Seq, v1,
+};
 use prost::Message;
 
 use crate::principal::{Principal, PrincipalFault, PrincipalKind};
@@ -37,15 +39,6 @@ pub const LEEWAY: Duration = Duration::from_secs(5);
 /// How much older than this boot's first time fix a grant may be: the command of somebody who was quicker than the agent's
 /// first answers. Far less than any machine takes to boot, so nothing that an earlier boot ran is let in.
 pub const FIRST_FIX_LEEWAY: Duration = Duration::from_secs(2);
-
-/// Longest extension of a commit window at once: a day.
-pub const MAX_EXTEND_MINUTES: u32 = 1_440;
-
-/// Most arguments of a command.
-pub const MAX_ARGUMENTS: usize = 1024;
-
-/// Most bytes of all arguments together: a grant stays far under a bus message.
-pub const MAX_ARGUMENT_BYTES: usize = 64 * 1024;
 
 /// Whether a gateway's grants count, which it signs while the journal is out of reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,20 +163,20 @@ pub enum GrantedAction {
     /// Carry out the plan with this SHA-256, which travels beside the grant.
     Plan {
         /// SHA-256 of the encoded plan.
-        sha256: [u8; 32],
+        sha256: Digest,
     },
     /// More time before the commit window of each target ends.
     Extend {
-        /// 1 to 1,440.
-        minutes: u32,
+        /// How much more.
+        minutes: Minutes,
     },
 }
 
 /// A command that may run, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantedExec {
-    /// Program and arguments; never empty, no NUL bytes.
-    pub argv: Vec<String>,
+    /// Program and arguments.
+    pub argv: Argv,
     /// Standard input is forwarded.
     pub stdin: bool,
     /// Wall time after which the process group is killed; never zero.
@@ -440,16 +433,11 @@ impl TryFrom<v1::grant_payload::Action> for GrantedAction {
         match wire {
             v1::grant_payload::Action::Exec(exec) => exec.try_into().map(Self::Exec),
             v1::grant_payload::Action::Plan(plan) => {
-                Ok(Self::Plan { sha256: convert::bytes(&plan.sha256, "PlanAction.sha256")? })
+                Digest::from_wire(&plan.sha256, "PlanAction.sha256")
+                    .map(|sha256| Self::Plan { sha256 })
             }
             v1::grant_payload::Action::Extend(extend) => {
-                if !(1..=MAX_EXTEND_MINUTES).contains(&extend.minutes) {
-                    return Err(WireError::Bounds {
-                        field: "ExtendAction.minutes",
-                        rule: "is not 1 to 1,440",
-                    });
-                }
-                Ok(Self::Extend { minutes: extend.minutes })
+                Ok(Self::Extend { minutes: extend.minutes.try_into()? })
             }
         }
     }
@@ -459,19 +447,10 @@ impl TryFrom<v1::ExecAction> for GrantedExec {
     type Error = WireError;
 
     fn try_from(wire: v1::ExecAction) -> Result<Self, WireError> {
-        let bytes: usize = wire.argv.iter().map(String::len).sum();
-        if wire.argv.first().is_none_or(String::is_empty) {
-            return Err(WireError::Missing { field: "ExecAction.argv" });
-        }
-        if wire.argv.len() > MAX_ARGUMENTS || bytes > MAX_ARGUMENT_BYTES {
-            return Err(WireError::Bounds {
-                field: "ExecAction.argv",
-                rule: "has more than 1,024 arguments or 64 KiB",
-            });
-        }
-        if wire.argv.iter().any(|argument| argument.contains('\0')) {
-            return Err(WireError::Bounds { field: "ExecAction.argv", rule: "holds a NUL byte" });
-        }
+        let argv = Argv::new(wire.argv).map_err(|error| match error {
+            ArgvError::NoProgram => WireError::Missing { field: "ExecAction.argv" },
+            error => WireError::Bounds { field: "ExecAction.argv", rule: error.rule() },
+        })?;
         if wire.timeout_seconds == 0 {
             return Err(WireError::Missing { field: "ExecAction.timeout_seconds" });
         }
@@ -479,7 +458,7 @@ impl TryFrom<v1::ExecAction> for GrantedExec {
             return Err(WireError::Missing { field: "ExecAction.output_limit_bytes" });
         }
         Ok(Self {
-            argv: wire.argv,
+            argv,
             stdin: wire.stdin,
             timeout: Duration::from_secs(u64::from(wire.timeout_seconds)),
             output_limit_bytes: wire.output_limit_bytes,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
 use pact_schemas::id::IdError;
+use pact_schemas::rpc::journal::Cluster;
+use pact_schemas::rpc::member::Propose;
 use pact_schemas::v1::{self, outcome::Outcome};
 use pact_schemas::{ErrorCode, MemberId, MethodName, RequestId, ServiceName, Subject};
 use prost::Message as _;
@@ -214,10 +216,7 @@ impl Journal {
             Some(member) => member,
             None => self.find_leader().await?,
         };
-        let method = MethodName::new("propose").map_err(|error| Verdict::Final(internal(error)))?;
-        let subject = Subject::MemberRpc { member, method };
-        let asked: Result<v1::ProposeReply, _> =
-            self.bus.request_any(&subject, request, PROPOSE_AGAIN, ATTEMPT).await;
+        let asked = self.bus.call_any::<Propose>(&member, request, PROPOSE_AGAIN, ATTEMPT).await;
         let answer = match asked.map_err(|error| judge(error).of_one_member()) {
             Ok(reply) if reply.results.len() != request.proposals.len() => {
                 Err(Verdict::Final(bad_reply("results do not match proposals")))
@@ -248,11 +247,10 @@ impl Journal {
     }
 
     async fn find_leader(&self) -> Result<MemberId, Verdict> {
-        let subject = read_subject("cluster").map_err(Verdict::Final)?;
         self.leader.asking();
         let request = v1::ClusterRequest {};
-        let asked = self.bus.request_any(&subject, &request, ASK_AGAIN, ATTEMPT).await;
-        let reply: v1::ClusterReply = asked.map_err(judge)?;
+        let asked = self.bus.call_any::<Cluster>(&(), &request, ASK_AGAIN, ATTEMPT).await;
+        let reply = asked.map_err(judge)?;
         let leader = reply.leader.and_then(|leader| MemberId::new(leader).ok());
         let leader = leader.ok_or_else(|| Verdict::Again(no_leader()))?;
         self.leader.found(leader);

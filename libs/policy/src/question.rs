@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pact_runtime::Timestamp;
 use pact_schemas::operation::{Effect, Operation};
-use pact_schemas::v1::{NodeState, VclusterPolicy};
-use pact_schemas::{NodeId, VclusterId};
+use pact_schemas::v1::VclusterPolicy;
+use pact_schemas::{NodeId, NodeState, VclusterId};
 use serde::Serialize;
 use serde_json::json;
 
@@ -130,7 +130,7 @@ impl Question {
                 json!({
                     "node": t.node.as_str(),
                     "vcluster": t.vcluster.as_ref().map(VclusterId::as_str),
-                    "state": state_name(t.state),
+                    "state": t.state.as_str(),
                 })
             })
             .collect();
@@ -157,15 +157,5 @@ pub(crate) fn effect_name(effect: Effect) -> &'static str {
     match effect {
         Effect::Reads => "reads",
         Effect::Writes => "writes",
-    }
-}
-
-fn state_name(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Registered => "registered",
-        NodeState::Active => "active",
-        NodeState::Inactive => "inactive",
-        NodeState::Revoked => "revoked",
-        NodeState::Unspecified => "unknown",
     }
 }

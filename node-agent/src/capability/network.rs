@@ -1,5 +1,6 @@
 //! Network interfaces, from `/sys/class/net`.
 
+use pact_schemas::hardware::Mac;
 use serde::{Deserialize, Serialize};
 
 use super::tree::Tree;
@@ -7,8 +8,6 @@ use super::tree::Tree;
 const NETWORK: &str = "sys/class/net";
 /// ARPHRD_LOOPBACK.
 const LOOPBACK: u64 = 772;
-/// ARPHRD_INFINIBAND: addresses have 20 bytes.
-const ADDRESS_BYTES: [usize; 2] = [6, 20];
 
 /// One interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,13 +59,5 @@ fn interface(tree: &Tree, name: String) -> Interface {
 
 /// Lower case, if it is an address that can tell interfaces apart.
 fn hardware_address(text: &str) -> Option<String> {
-    let text = text.to_ascii_lowercase();
-    let parts: Vec<&str> = text.split(':').collect();
-    let is_byte =
-        |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let usable = ADDRESS_BYTES.contains(&parts.len())
-        && parts.iter().all(is_byte)
-        && !parts.iter().all(|part| *part == "00")
-        && !parts.iter().all(|part| *part == "ff");
-    usable.then_some(text)
+    text.parse().ok().filter(Mac::is_telling).map(|mac| mac.to_string())
 }

@@ -23,7 +23,7 @@ pub static SCHEMA: Schema = Schema {
         .example("\"node-001\""),
         Key::new(
             "agent.enforcement_mode",
-            KeyKind::Enum(&["observe", "enforce"]),
+            KeyKind::Enum(pact_schemas::Mode::NAMES),
             Default::Value("\"observe\""),
             "Whether drift that nobody commits is undone when its window ends. A vCluster's policy wins. Read again on \
              SIGHUP.",

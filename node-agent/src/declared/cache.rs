@@ -18,12 +18,12 @@ use pact_identity::Verifier;
 use pact_identity::config_head::{ConfigError, ConfigHead, MAX_DOCUMENT_BYTES};
 use pact_schemas::convert::WireError;
 use pact_schemas::resource::MAX_CONTENT_BYTES;
-use pact_schemas::{NodeId, v1};
+use pact_schemas::{Digest, NodeId, v1};
 use prost::Message;
 
-use super::fetch::{decoded, kept, sha256_of};
+use super::fetch::{decoded, kept};
 use super::model::{Declared, DocumentError};
-use crate::durable::{self, PRIVATE, hex};
+use crate::durable::{self, PRIVATE};
 use crate::provider::Contents;
 
 const HEAD_FILE: &str = "head";
@@ -59,7 +59,7 @@ enum Unusable {
     #[error("a document of it is refused")]
     Document(#[from] DocumentError),
     #[error("the document {sha256} is missing or not what the head says")]
-    Digest { sha256: String },
+    Digest { sha256: Digest },
 }
 
 /// The folder of declared state.
@@ -114,7 +114,7 @@ impl Cache {
         let head = kept(&signed, verifier, node)?;
         let mut documents = Vec::new();
         for reference in head.documents() {
-            let sha256 = hex(&reference.sha256);
+            let sha256 = reference.sha256;
             let bytes = self.document(&reference.sha256)?.ok_or(Unusable::Digest { sha256 })?;
             documents.push((reference.scope.clone(), decoded(reference, &bytes)?));
         }
@@ -123,14 +123,14 @@ impl Cache {
     }
 
     /// The document with this digest, if it is here and whole.
-    pub(crate) fn document(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>, CacheError> {
+    pub(crate) fn document(&self, sha256: &Digest) -> Result<Option<Vec<u8>>, CacheError> {
         let path = self.document_path(sha256);
         let found = durable::read_bounded(&path, MAX_DOCUMENT_BYTES).map_err(io_of(&path))?;
-        Ok(found.filter(|bytes| sha256_of(bytes) == *sha256))
+        Ok(found.filter(|bytes| Digest::of(bytes) == *sha256))
     }
 
     /// Keeps a document that no head names yet.
-    pub(crate) fn keep_document(&self, sha256: &[u8; 32], bytes: &[u8]) -> Result<(), CacheError> {
+    pub(crate) fn keep_document(&self, sha256: &Digest, bytes: &[u8]) -> Result<(), CacheError> {
         let path = self.document_path(sha256);
         durable::replace(&path, bytes, PRIVATE).map_err(io_of(&path))
     }
@@ -146,7 +146,7 @@ impl Cache {
         &self,
         signed: &v1::SignedConfig,
         head: &ConfigHead,
-        contents: &BTreeSet<[u8; 32]>,
+        contents: &BTreeSet<Digest>,
     ) -> Result<(), CacheError> {
         self.note_head(signed)?;
         let mut kept: BTreeSet<PathBuf> =
@@ -157,8 +157,8 @@ impl Cache {
         remove_others(&self.contents.folder, &kept)
     }
 
-    fn document_path(&self, sha256: &[u8; 32]) -> PathBuf {
-        self.folder.join(format!("{}.{DOCUMENT_SUFFIX}", hex(sha256)))
+    fn document_path(&self, sha256: &Digest) -> PathBuf {
+        self.folder.join(format!("{sha256}.{DOCUMENT_SUFFIX}"))
     }
 }
 
@@ -185,18 +185,18 @@ pub(crate) struct ContentsFolder {
 
 impl ContentsFolder {
     /// Whether contents of this size are here. What is here was checked when it was written, and is again when it is read.
-    pub(crate) fn has(&self, sha256: &[u8; 32], size_bytes: u64) -> bool {
+    pub(crate) fn has(&self, sha256: &Digest, size_bytes: u64) -> bool {
         std::fs::metadata(self.path(sha256)).is_ok_and(|found| found.len() == size_bytes)
     }
 
     /// Keeps verified contents.
-    pub(crate) fn keep(&self, sha256: &[u8; 32], bytes: &[u8]) -> Result<(), CacheError> {
+    pub(crate) fn keep(&self, sha256: &Digest, bytes: &[u8]) -> Result<(), CacheError> {
         let path = self.path(sha256);
         durable::replace(&path, bytes, PRIVATE).map_err(io_of(&path))
     }
 
-    fn path(&self, sha256: &[u8; 32]) -> PathBuf {
-        self.folder.join(hex(sha256))
+    fn path(&self, sha256: &Digest) -> PathBuf {
+        self.folder.join(sha256.to_string())
     }
 
     /// For tests of others: any folder.
@@ -208,7 +208,8 @@ impl ContentsFolder {
 
 impl Contents for ContentsFolder {
     fn get(&self, sha256: &[u8; 32]) -> Option<Vec<u8>> {
-        let bytes = durable::read_bounded(&self.path(sha256), MAX_CONTENT_BYTES).ok()??;
-        (sha256_of(&bytes) == *sha256).then_some(bytes)
+        let sha256 = Digest::from(*sha256);
+        let bytes = durable::read_bounded(&self.path(&sha256), MAX_CONTENT_BYTES).ok()??;
+        (Digest::of(&bytes) == sha256).then_some(bytes)
     }
 }

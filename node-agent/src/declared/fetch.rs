@@ -12,14 +12,14 @@ use pact_identity::config_head::{ConfigDocument, ConfigError, ConfigHead};
 use pact_identity::{SignerName, Verifier};
 use pact_runtime::Timestamp;
 use pact_schemas::convert::WireError;
-use pact_schemas::id::IdError;
 use pact_schemas::resource::MAX_CONTENT_BYTES;
-use pact_schemas::{NodeId, Seq, v1};
+use pact_schemas::rpc::up;
+use pact_schemas::{Digest, NodeId, Seq, v1};
 
 use super::cache::{Cache, CacheError, Kept};
 use super::model::{Declared, Document, DocumentError, Needed};
 use crate::time::PlaneClock;
-use crate::uplink::{Uplink, names};
+use crate::uplink::Uplink;
 
 /// Contents that one node's declarations may need in all.
 const MAX_ALL_CONTENTS_BYTES: u64 = 512 * 1024 * 1024;
@@ -88,9 +88,6 @@ pub(crate) enum FetchError {
     /// It cannot be kept.
     #[error("the configuration cannot be kept")]
     Cache(#[from] CacheError),
-    /// A name of this program.
-    #[error(transparent)]
-    Name(#[from] IdError),
     /// The agent is ending.
     #[error("the fetch was interrupted")]
     Interrupted,
@@ -130,13 +127,6 @@ pub(crate) fn decoded(reference: &ConfigDocument, bytes: &[u8]) -> Result<Docume
 fn same_documents(one: &ConfigHead, other: &ConfigHead) -> bool {
     let digests = |head: &ConfigHead| head.documents().iter().map(|d| d.sha256).collect::<Vec<_>>();
     digests(one) == digests(other)
-}
-
-/// SHA-256.
-pub(crate) fn sha256_of(bytes: &[u8]) -> [u8; 32] {
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
-    sha256
 }
 
 /// Where to ask and what to check with.
@@ -185,8 +175,7 @@ impl Source<'_> {
         request: v1::config_request::Request,
     ) -> Result<v1::config_reply::Reply, FetchError> {
         let request = v1::ConfigRequest { request: Some(request) };
-        let reply: v1::ConfigReply =
-            self.uplink.call_any(names::method("config")?, &request, CALL_LIMIT).await?;
+        let reply = self.uplink.call_any::<up::Config>(&request, CALL_LIMIT).await?;
         Ok(reply.reply.ok_or(WireError::Missing { field: "ConfigReply.reply" })?)
     }
 
@@ -224,7 +213,7 @@ impl Source<'_> {
     }
 
     /// Fetches the contents that are not here yet, some at once. What was fetched stays, whatever happens to the rest.
-    async fn contents(&self, needed: &BTreeMap<[u8; 32], Needed>) -> Result<(), FetchError> {
+    async fn contents(&self, needed: &BTreeMap<Digest, Needed>) -> Result<(), FetchError> {
         let folder = self.cache.contents();
         let bytes = needed.values().map(|needed| needed.size_bytes).fold(0, u64::saturating_add);
         if bytes > MAX_ALL_CONTENTS_BYTES {
@@ -233,7 +222,7 @@ impl Source<'_> {
         }
         let (mut under_way, mut fetched) = (FuturesUnordered::new(), Ok(()));
         let is_missing =
-            |(sha256, needed): &(&[u8; 32], &Needed)| !folder.has(sha256, needed.size_bytes);
+            |(sha256, needed): &(&Digest, &Needed)| !folder.has(sha256, needed.size_bytes);
         for (sha256, needed) in needed.iter().filter(is_missing) {
             if under_way.len() >= CONTENTS_AT_ONCE
                 && let Some(kept) = under_way.next().await
@@ -253,7 +242,7 @@ impl Source<'_> {
     }
 
     /// Fetches and keeps one file's contents. What the journal does not have is left out: only that file cannot be made.
-    async fn content(&self, sha256: &[u8; 32], needed: &Needed) -> Result<(), FetchError> {
+    async fn content(&self, sha256: &Digest, needed: &Needed) -> Result<(), FetchError> {
         let Needed { scope, key, .. } = needed;
         let request = v1::ConfigContent {
             scope: Some(scope.into()),
@@ -292,11 +281,11 @@ impl Source<'_> {
 fn unpacked(
     compressed: &[u8],
     size: usize,
-    sha256: &[u8; 32],
+    sha256: &Digest,
     what: impl FnOnce() -> String,
 ) -> Result<Vec<u8>, FetchError> {
     match zstd::bulk::decompress(compressed, size) {
-        Ok(bytes) if sha256_of(&bytes) == *sha256 => Ok(bytes),
+        Ok(bytes) if Digest::of(&bytes) == *sha256 => Ok(bytes),
         _ => Err(FetchError::Digest { what: what() }),
     }
 }
@@ -343,9 +332,9 @@ mod tests {
         let bytes = vec![7; 100_000];
         let compressed = zstd::bulk::compress(&bytes, 3).unwrap();
         let what = || "x".to_owned();
-        assert_eq!(unpacked(&compressed, 100_000, &sha256_of(&bytes), what).unwrap(), bytes);
-        assert!(unpacked(&compressed, 99_999, &sha256_of(&bytes), what).is_err());
-        assert!(unpacked(&compressed, 100_000, &[0; 32], what).is_err());
-        assert!(unpacked(b"no zstd", 100_000, &sha256_of(&bytes), what).is_err());
+        assert_eq!(unpacked(&compressed, 100_000, &Digest::of(&bytes), what).unwrap(), bytes);
+        assert!(unpacked(&compressed, 99_999, &Digest::of(&bytes), what).is_err());
+        assert!(unpacked(&compressed, 100_000, &Digest::from([0; 32]), what).is_err());
+        assert!(unpacked(b"no zstd", 100_000, &Digest::of(&bytes), what).is_err());
     }
 }

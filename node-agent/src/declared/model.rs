@@ -8,7 +8,7 @@ use pact_schemas::convert::{self, Scope, WireError};
 use pact_schemas::resource::{
     Dimension, KeyError, KeyPattern, MAX_PATTERNS, PatternError, ResourceKey, Value,
 };
-use pact_schemas::{NodeId, Seq, VclusterId, v1};
+use pact_schemas::{Digest, Mode, NodeId, Seq, VclusterId, v1};
 
 use crate::held::Held;
 
@@ -81,8 +81,8 @@ pub(crate) enum DocumentError {
 /// What a vCluster's policy says to its nodes; `None`: the agent's own file decides.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Policy {
-    /// Drift is undone when its window ends.
-    pub(crate) enforces: Option<bool>,
+    /// Whether drift is undone when its window ends.
+    pub(crate) mode: Option<Mode>,
     /// Window of the least drift.
     pub(crate) base_window: Option<Duration>,
     /// The shortest window.
@@ -193,12 +193,8 @@ impl TryFrom<v1::VclusterPolicy> for Policy {
     type Error = DocumentError;
 
     fn try_from(wire: v1::VclusterPolicy) -> Result<Self, DocumentError> {
-        let enforces = match wire.enforcement_mode.as_deref() {
-            None => None,
-            Some("observe") => Some(false),
-            Some("enforce") => Some(true),
-            Some(other) => return Err(unknown("enforcement_mode", other)),
-        };
+        let known = |mode: &str| mode.parse().map_err(|_| unknown("enforcement_mode", mode));
+        let mode: Option<Mode> = wire.enforcement_mode.as_deref().map(known).transpose()?;
         let sensitivity = wire.drift_sensitivity;
         if let Some(bad) = sensitivity.filter(|s| !s.is_finite() || *s < 0.0) {
             return Err(unknown("drift_sensitivity", &bad.to_string()));
@@ -211,7 +207,7 @@ impl TryFrom<v1::VclusterPolicy> for Policy {
                 .collect::<Result<BTreeSet<Dimension>, _>>()
         };
         Ok(Self {
-            enforces,
+            mode,
             base_window: seconds(wire.base_commit_window_seconds),
             min_window: seconds(wire.min_window_seconds),
             sensitivity,
@@ -299,7 +295,7 @@ impl Declared {
     }
 
     /// Contents that are needed, each with a place that declares it.
-    pub(crate) fn contents(&self, node: &NodeId) -> BTreeMap<[u8; 32], Needed> {
+    pub(crate) fn contents(&self, node: &NodeId) -> BTreeMap<Digest, Needed> {
         let mut needed = BTreeMap::new();
         let vcluster = self.vcluster.clone().map(Scope::Vcluster);
         let scopes = [(vcluster, &self.overlay), (Some(Scope::Node(node.clone())), &self.deltas)];
@@ -308,7 +304,7 @@ impl Declared {
             for (key, row) in &document.rows {
                 if let Some((sha256, size_bytes)) = row.value.content() {
                     let scope = scope.clone();
-                    needed.insert(sha256, Needed { scope, key: key.clone(), size_bytes });
+                    needed.insert(sha256.into(), Needed { scope, key: key.clone(), size_bytes });
                 }
             }
         }
@@ -402,7 +398,7 @@ pub(crate) mod tests {
         assert_eq!(values(at(1000)), [1, 1, 3]);
         assert_eq!(declared.next_expiry(at(10).unwrap()), at(1000));
         assert_eq!(declared.next_expiry(at(1000).unwrap()), None);
-        assert_eq!(declared.policy().enforces, Some(true));
+        assert_eq!(declared.policy().mode, Some(Mode::Enforce));
         assert_eq!(declared.policy().base_window, Some(Duration::from_secs(60)));
         assert_eq!(declared.blacklist().count(), 1);
         let other = NodeId::new("n2").unwrap();

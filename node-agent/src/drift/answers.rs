@@ -7,7 +7,7 @@ use std::time::Duration;
 use pact_runtime::causes;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, Value};
-use pact_schemas::{ErrorCode, Seq, VclusterId, v1};
+use pact_schemas::{ErrorCode, Minutes, Seq, VclusterId, v1};
 use prost::Message;
 
 use super::act::{Problem, plan_sha256};
@@ -186,8 +186,8 @@ impl Engine {
     }
 
     /// More time.
-    pub(super) fn extend(&mut self, minutes: u32) -> Result<v1::ExtendReply, v1::Error> {
-        let (now, by) = (self.now(), Duration::from_secs(u64::from(minutes) * 60));
+    pub(super) fn extend(&mut self, minutes: Minutes) -> Result<v1::ExtendReply, v1::Error> {
+        let (now, by) = (self.now(), Duration::from(minutes));
         if self.window.extend(now, by, self.settings.limits).is_err() {
             return Err(ErrorCode::NotFound
                 .error("there is no commit window to extend")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pact_runtime::{Clock, Pause, Timestamp, causes};
 use pact_schemas::resource::ResourceKey;
-use pact_schemas::v1;
+use pact_schemas::{Mode, v1};
 
 use super::act::{Problem, Unfinished};
 use super::core::conflict::{Conflict, Conflicts};
@@ -18,7 +18,7 @@ use super::look::RESCAN_INTERVAL;
 use super::providers::Providers;
 use super::report::{Ledger, Reports};
 use super::sessions::Sessions;
-use super::settings::{FileSettings, Mode, Settings};
+use super::settings::{FileSettings, Settings};
 use super::store::{Adopting, Base, MAX_REMEMBERED, Remembered, SavedState, Store, StoreError};
 use super::{bases, ending};
 use crate::boot::BootId;

@@ -17,7 +17,7 @@ use crate::boot::BootId;
 use crate::declared::{Cache, Watching};
 use crate::owner::Owner;
 use crate::provider::files::{self, Files};
-use crate::provider::kernel::{self, Kernel};
+use crate::provider::kernel;
 use crate::provider::{Provider, ProviderError, Unbuilt};
 use crate::spool::Spool;
 use crate::time::PlaneClock;
@@ -105,7 +105,7 @@ impl Opening<'_> {
         });
         let files = files.map_err(|error| failed(Dimension::Files, error))?;
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let kernel = Kernel::open(kernel::Options {
+        let kernel = kernel::open(kernel::Options {
             proc: PathBuf::from("/proc"),
             modules: Path::new("/lib/modules").join(release.trim()),
             modprobe: PathBuf::from("/sbin/modprobe"),

@@ -14,7 +14,8 @@ use pact_identity::GrantedAction;
 use pact_runtime::Clock;
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, Value, change_set};
-use pact_schemas::{ErrorCode, NodeId, Seq, v1};
+use pact_schemas::rpc::{node as rpc, up};
+use pact_schemas::{ErrorCode, Mode, NodeId, Seq, v1};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -27,7 +28,7 @@ use crate::declared::Watching;
 use crate::exec;
 use crate::memory;
 use crate::owner::{Owner, OwnerGone};
-use crate::uplink::{Uplink, names};
+use crate::uplink::Uplink;
 
 /// Requests at work for each method: several admins and a fleet command; the engine works one by one.
 const WORKERS: usize = 16;
@@ -68,7 +69,7 @@ pub(crate) struct Drift {
     /// The engine did something: its next moment may be another.
     pub(super) poked: Arc<Notify>,
     /// The enforcement mode that is in force.
-    pub(super) mode: Arc<watch::Sender<&'static str>>,
+    pub(super) mode: Arc<watch::Sender<Mode>>,
 }
 
 impl Drift {
@@ -78,7 +79,7 @@ impl Drift {
         engine: Owner<Engine>,
         watching: Watching,
         clock: Clock,
-        mode: &'static str,
+        mode: Mode,
     ) -> Self {
         let mode = Arc::new(watch::Sender::new(mode));
         let (chunks, poked) = (Chunks::default(), Arc::default());
@@ -86,7 +87,7 @@ impl Drift {
     }
 
     /// The enforcement mode that is in force, now and later.
-    pub(crate) fn mode(&self) -> watch::Receiver<&'static str> {
+    pub(crate) fn mode(&self) -> watch::Receiver<Mode> {
         self.mode.subscribe()
     }
 
@@ -242,7 +243,7 @@ impl Drift {
         let plan = self.chunks.whole(plan, self.clock.monotonic())?;
         let grant = commands
             .take_grant(&signed, |action| match action {
-                GrantedAction::Plan { sha256: granted } if *granted == sha256 => Ok(()),
+                GrantedAction::Plan { sha256: granted } if *granted == sha256.into() => Ok(()),
                 GrantedAction::Plan { .. } => Err(ErrorCode::BadSignature
                     .error("the plan is not the one that was granted")
                     .next("ask for the rollback again")),
@@ -273,7 +274,7 @@ impl Drift {
             return Err(WireError::Missing { field: "GrantPayload.extend" }.into());
         };
         let (seq, minutes) = (grant.seq(), *minutes);
-        tracing::info!(%seq, principal = grant.principal().subject(), minutes, "extend");
+        tracing::info!(%seq, principal = grant.principal().subject(), %minutes, "extend");
         self.call(move |engine| engine.extend(minutes)).await?
     }
 
@@ -342,10 +343,9 @@ async fn upload(uplink: &Uplink, bytes: Vec<u8>, clock: &Clock) -> Result<(), v1
         .await
         .map_err(|_| internal("the contents could not be packed".to_owned()))?
         .map_err(|error| internal(format!("the contents could not be packed: {error}")))?;
-    let method = names::method("recording").map_err(|error| internal(error.to_string()))?;
     let mut again = UPLOADS_AGAIN;
     loop {
-        let taken = uplink.call_any(method.clone(), &blob, UPLOAD_LIMIT).await;
+        let taken = uplink.call_any::<up::Recording>(&blob, UPLOAD_LIMIT).await;
         let error = match taken {
             Ok(v1::RecordingAck {}) => return Ok(()),
             Err(error) => error,
@@ -385,54 +385,47 @@ fn too_much() -> v1::Error {
 }
 
 /// Adds the methods to what the node answers.
-pub(crate) fn methods(
-    responder: Responder,
+pub(crate) fn methods<S: Clone + Send + Sync + 'static>(
+    responder: Responder<S>,
     drift: &Drift,
     commands: &exec::Engine,
     uplink: &Uplink,
-) -> Responder {
-    let responder = responder.limits(MethodLimits { workers: WORKERS, longest: LONGEST });
-    let handle = || (drift.clone(), commands.clone(), drift.node.clone());
-    /// One method: the same handles for each request, and the node's name in each error.
-    macro_rules! answered {
-        (|$drift:ident, $commands:ident, $request:ident: $type:ty| $work:expr) => {{
-            let (drift, commands, node) = handle();
-            move |_context, $request: $type| {
-                let ($drift, $commands, node) = (drift.clone(), commands.clone(), node.clone());
-                async move { $work.await.map_err(|error: v1::Error| error.on(&node)) }
-            }
-        }};
-    }
+) -> Responder<Parts> {
+    let parts = Parts { drift: drift.clone(), commands: commands.clone(), uplink: uplink.clone() };
     responder
-        .method("diff", answered!(|drift, _c, asked: v1::DiffRequest| drift.diff(asked)))
-        .method("capture", {
-            let (drift, uplink) = (drift.clone(), uplink.clone());
-            move |_context, asked: v1::CaptureRequest| {
-                let (drift, uplink) = (drift.clone(), uplink.clone());
-                async move {
-                    let captured = drift.capture(&uplink, asked).await;
-                    captured.map_err(|error| error.on(&drift.node))
-                }
-            }
+        .limits(MethodLimits { workers: WORKERS, longest: LONGEST })
+        .with(parts)
+        .on(rpc::Diff, |p, _, asked| async move { p.said(p.drift.diff(asked).await) })
+        .on(
+            rpc::Capture,
+            |p, _, asked| async move { p.said(p.drift.capture(&p.uplink, asked).await) },
+        )
+        .on(rpc::Settle, |p, _, asked| async move { p.said(p.drift.settle(asked).await) })
+        .on(rpc::RollbackChunk, |p, _, asked| async move { p.said(p.drift.rollback_chunk(asked)) })
+        .on(
+            rpc::RollbackCheck,
+            |p, _, asked| async move { p.said(p.drift.rollback_check(asked).await) },
+        )
+        .on(rpc::Rollback, |p, _, asked| async move {
+            p.said(p.drift.rollback(&p.commands, asked).await)
         })
-        .method("settle", answered!(|drift, _c, asked: v1::SettleRequest| drift.settle(asked)))
-        .method("rollback_chunk", {
-            let drift = drift.clone();
-            move |_context, asked: v1::RollbackChunk| {
-                let taken = drift.rollback_chunk(asked).map_err(|error| error.on(&drift.node));
-                async move { taken }
-            }
-        })
-        .method(
-            "rollback_check",
-            answered!(|drift, _c, asked: v1::RollbackCheckRequest| drift.rollback_check(asked)),
+        .on(
+            rpc::Extend,
+            |p, _, asked| async move { p.said(p.drift.extend(&p.commands, asked).await) },
         )
-        .method(
-            "rollback",
-            answered!(|drift, commands, asked: v1::RollbackStart| drift.rollback(&commands, asked)),
-        )
-        .method(
-            "extend",
-            answered!(|drift, commands, asked: v1::ExtendStart| drift.extend(&commands, asked)),
-        )
+}
+
+/// What the methods need.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    drift: Drift,
+    commands: exec::Engine,
+    uplink: Uplink,
+}
+
+impl Parts {
+    /// The answer, with the node's name in an error.
+    fn said<T>(&self, answer: Result<T, v1::Error>) -> Result<T, v1::Error> {
+        answer.map_err(|error| error.on(&self.drift.node))
+    }
 }

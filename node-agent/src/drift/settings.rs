@@ -1,38 +1,13 @@
 //! What decides about drift: the agent's file, and over it the vCluster's policy.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
+use pact_schemas::Mode;
 use pact_schemas::resource::{Dimension, KeyPattern, KeyPatterns, ResourceKey};
 
 use super::core::magnitude::Limits;
 use super::store::Why;
 use crate::declared::Declared;
-
-/// Whether the node restores anything by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// It reports and waits.
-    Observe,
-    /// It applies what is newly declared, and undoes drift when its window ends.
-    Enforce,
-}
-
-impl Mode {
-    /// As configured and shown.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Enforce => "enforce",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What the agent's own file says.
 #[derive(Debug, Clone)]
@@ -62,7 +37,6 @@ impl Settings {
     /// The file's settings under this policy.
     pub(crate) fn new(file: &FileSettings, declared: &Declared) -> Self {
         let policy = declared.policy();
-        let mode = policy.enforces.map(|yes| if yes { Mode::Enforce } else { Mode::Observe });
         let limits = Limits {
             base: policy.base_window.unwrap_or(file.limits.base),
             floor: policy.min_window.unwrap_or(file.limits.floor),
@@ -70,7 +44,7 @@ impl Settings {
         };
         let blacklist = file.blacklist.iter().chain(declared.blacklist()).cloned();
         Self {
-            mode: mode.unwrap_or(file.mode),
+            mode: policy.mode.unwrap_or(file.mode),
             limits,
             blacklist: blacklist.collect::<Vec<_>>().into(),
             enforce_keys: file.enforce_keys.clone(),

@@ -73,7 +73,7 @@ pub(crate) async fn run(
                 if let Some(known) = known {
                     engine.adopt(&known);
                 }
-                (engine.wake(), engine.mode().as_str())
+                (engine.wake(), engine.mode())
             })
             .await?;
         wait = next;

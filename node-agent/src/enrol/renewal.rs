@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use pact_bus::{Bus, BusError, CallError, ConnectionState};
 use pact_runtime::{Clock, Timestamp};
-use pact_schemas::id::IdError;
+use pact_schemas::rpc::up;
 use pact_schemas::v1;
 
 use super::Enrolment;
 use super::identity::{Identity, IdentityError, Keys};
-use crate::uplink::{Uplink, names};
+use crate::uplink::Uplink;
 
 /// svc-enroll signs and commits to the journal.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -36,8 +36,6 @@ pub(crate) enum RenewalError {
     Identity(#[from] IdentityError),
     #[error("the new credentials do not connect")]
     Connect(#[from] BusError),
-    #[error(transparent)]
-    Name(#[from] IdError),
 }
 
 /// When to renew, from now: at two thirds of the lifetime, give or take.
@@ -59,7 +57,7 @@ pub(crate) async fn renew(
 ) -> Result<Identity, RenewalError> {
     let keys = Keys::generate()?;
     let request = v1::RenewRequest { csr: keys.csr()?, bus_user: keys.bus_user() };
-    let reply: v1::EnrollReply = uplink.call(names::method("renew")?, &request, CALL_LIMIT).await?;
+    let reply = uplink.call::<up::Renew>(&request, CALL_LIMIT).await?;
     let identity = Identity::new(&keys, reply, &enrolment.node, &enrolment.site, now)?;
     identity.save(&enrolment.folder, &enrolment.certificate_path)?;
     Ok(identity)

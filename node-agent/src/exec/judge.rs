@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pact_commands::{Admitted, Files, Mode};
 use pact_identity::GrantedExec;
 use pact_runtime::Clock;
 use tokio::sync::Semaphore;
 
 use super::Engine;
+use super::disk::NodeDisk;
 use super::outcome::NotRun;
-use crate::whitelist::{self, Mode, SystemFiles};
 
 /// Threads that may look at files at once. A judgement takes microseconds, so more are only ever needed by mounts that are dead.
 const MAX_JUDGES: usize = 8;
@@ -71,10 +72,7 @@ impl Judges {
 }
 
 /// Whether and as what a granted command runs.
-pub(super) async fn judge(
-    engine: &Engine,
-    exec: &GrantedExec,
-) -> Result<whitelist::Admitted, NotRun> {
+pub(super) async fn judge(engine: &Engine, exec: &GrantedExec) -> Result<Admitted, NotRun> {
     let parts = &engine.parts;
     let mode = parts.live.borrow().whitelist_mode;
     if exec.require_strict && mode != Mode::Strict {
@@ -87,7 +85,7 @@ pub(super) async fn judge(
     let judges = engine.judges.clone();
     let judged = judges.ask(&parts.clock, move || {
         let builtin = &engine.parts.whitelist;
-        let files = SystemFiles::default();
+        let files = Files::new(NodeDisk);
         let admitted = if additions.is_empty() {
             builtin.admit(mode, &argv, &files)
         } else {

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use pact_commands::WORKING_DIRECTORY;
 use pact_runtime::Clock;
+use pact_schemas::Argv;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 
@@ -37,7 +39,7 @@ pub(crate) struct Launch {
     /// Absolute path.
     pub(crate) program: PathBuf,
     /// The judged arguments, the name included.
-    pub(crate) argv: Vec<String>,
+    pub(crate) argv: Argv,
     /// The whole environment.
     pub(crate) environment: Vec<(String, String)>,
     /// Value of [`MARKER`].
@@ -132,8 +134,8 @@ fn spawn(launch: Launch) -> io::Result<(Child, UnixStream)> {
     ours.set_nonblocking(true)?;
     let mut command = std::process::Command::new(THIS_PROGRAM);
     command.arg0("pact-agent").arg(warden::WORD).arg(theirs.as_raw_fd().to_string());
-    command.arg(program).args(argv);
-    command.env_clear().envs(environment).env(MARKER, &marker).current_dir("/");
+    command.arg(program).args(argv.words());
+    command.env_clear().envs(environment).env(MARKER, &marker).current_dir(WORKING_DIRECTORY);
     prepare(&mut command, &theirs);
     let mut command = Command::from(command);
     let child = command

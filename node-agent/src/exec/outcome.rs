@@ -1,5 +1,6 @@
 //! How a command's end is told: one table from what happened to the entry that the journal keeps.
 
+use pact_commands::{AdditionError, Fault, Mode, Refusal};
 use pact_runtime::Timestamp;
 use pact_schemas::v1::{ExecFinished, ExecOutcome};
 use pact_schemas::{ErrorCode, convert};
@@ -9,7 +10,6 @@ use super::launcher::LaunchError;
 use super::process::{Cause, Ended};
 use super::recorder::Recording;
 use crate::blobs::BlobError;
-use crate::whitelist::{AdditionError, Fault, Mode, Refusal};
 
 /// Longest reason in an entry.
 const MAX_REASON_CHARS: usize = 1024;

@@ -51,8 +51,8 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
     let _caller_gone = accept.send(Ok(v1::ExecAccepted { off_list }));
     let seq = admitted.grant.seq();
     tracing::info!(
-        %seq, principal = admitted.grant.principal().subject(), program = admitted.exec.argv.first(),
-        refused = judged.is_err(), off_list, "exec"
+        %seq, principal = admitted.grant.principal().subject(),
+        program = admitted.exec.argv.program(), refused = judged.is_err(), off_list, "exec"
     );
     let Admitted { exec, record, slot, .. } = admitted;
     let finished = match judged {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use pact_bus::CallError;
 use pact_runtime::{CancellationToken, Clock, Pause};
-use pact_schemas::id::IdError;
+use pact_schemas::rpc::up;
 use pact_schemas::{ErrorCode, v1};
 use prost::Message;
 
 use super::{Spool, SpoolError, chunks};
 use crate::blobs::{BlobError, Blobs};
-use crate::uplink::{Uplink, names};
+use crate::uplink::{Uplink, event_kind};
 
 /// The journal commits in milliseconds, or while it has no leader not at all.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -39,8 +39,6 @@ enum SendError {
         "the journal has {committed} events of this spool, which has {head}: the folder is an old copy"
     )]
     OldCopy { committed: u64, head: u64 },
-    #[error(transparent)]
-    Name(#[from] IdError),
 }
 
 /// Sends until `stop`.
@@ -155,16 +153,15 @@ async fn next(spool: &Spool, blobs: &Blobs, uplink: &Uplink, sent: u64) -> Resul
     spool.beyond(sent).await;
     let Some(bytes) = spool.after(sent).await? else { return Err(SendError::Unknown) };
     let event = v1::NodeEvent::decode(bytes.as_slice()).map_err(|_| SendError::Unknown)?;
-    let kind = names::event_kind(event.body.as_ref()).ok_or(SendError::Unknown)?;
+    let kind = event_kind(event.body.as_ref()).ok_or(SendError::Unknown)?;
     for chunk in chunks(&event) {
         // `None`: an earlier attempt has uploaded it.
         if let Some(upload) = blobs.upload(chunk)? {
-            let method = names::method("recording")?;
-            let _taken: v1::RecordingAck = uplink.call_any(method, &upload, CALL_LIMIT).await?;
+            uplink.call_any::<up::Recording>(&upload, CALL_LIMIT).await?;
             spool.chunk_taken();
         }
     }
-    let ack: v1::EventAck = uplink.event(kind, &event, CALL_LIMIT).await?;
+    let ack = uplink.event(kind, &event, CALL_LIMIT).await?;
     if ack.committed_number < event.number {
         tracing::warn!(
             number = event.number,

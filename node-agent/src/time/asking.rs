@@ -8,10 +8,11 @@ use pact_identity::plane_time::CHALLENGE_BYTES;
 use pact_identity::signing::domain;
 use pact_identity::{SignerRole, Verifier, verify_time};
 use pact_runtime::{CancellationToken, Clock, Pause, Timestamp};
+use pact_schemas::rpc::up;
 use pact_schemas::v1;
 
 use super::{FixError, Heard, LONGEST_ROUND_TRIP, PlaneClock};
-use crate::uplink::{Uplink, names};
+use crate::uplink::Uplink;
 
 /// Fixes are renewed this often.
 const FIX_INTERVAL: Duration = Duration::from_secs(3600);
@@ -101,8 +102,7 @@ async fn attempt(
     let challenge: [u8; CHALLENGE_BYTES] = plane.clock.random_bytes();
     let request = v1::TimeRequest { challenge: challenge.to_vec() };
     let asked = plane.clock.boot_time();
-    let signed: v1::SignedTime =
-        uplink.call(names::method("time")?, &request, LONGEST_ROUND_TRIP).await?;
+    let signed = uplink.call::<up::Time>(&request, LONGEST_ROUND_TRIP).await?;
     let heard = heard(&signed, verifier, uplink, &challenge)?;
     let time = heard.time;
     let was_known = plane.now().is_some();

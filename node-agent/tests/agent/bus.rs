@@ -14,7 +14,8 @@ use pact_runtime::Clock;
 use pact_schemas::v1;
 
 use crate::enroller::Enroller;
-use crate::plane::{PATIENCE, Told, until};
+use crate::plane::{PATIENCE, until};
+use crate::told::Told;
 
 pub(crate) struct Keys {
     pub(crate) account: KeyPair,
@@ -100,13 +101,9 @@ pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signe
             assert_eq!(context.node.unwrap().as_str(), event.node);
             std::future::ready(events.lock().unwrap().event(event))
         })
-        .up_method("recording", move |_, blob: v1::PutBlob| {
-            let mut told = blobs.lock().unwrap();
-            if let Err(refusal) = told.taken() {
-                return std::future::ready(Err(refusal));
-            }
-            told.blobs.insert(blob.sha256, blob.compressed);
-            std::future::ready(Ok(v1::RecordingAck {}))
+        .up_method("recording", move |context, blob: v1::PutBlob| {
+            let node = context.node.unwrap();
+            std::future::ready(blobs.lock().unwrap().recording(&node, blob))
         })
         .up_method("config", move |context, request| {
             let mut told = configs.lock().unwrap();

@@ -98,7 +98,7 @@ impl Site {
             let document = ConfigDocument {
                 scope,
                 seq: Seq::new(self.head).ok(),
-                sha256: sha256(&bytes),
+                sha256: sha256(&bytes).into(),
                 size_bytes: bytes.len() as u64,
                 compressed_bytes: compressed.len() as u64,
             };
@@ -131,7 +131,7 @@ impl Site {
                 self.asked[1] += 1;
                 let (_, compressed) = documents
                     .iter()
-                    .find(|(document, _)| document.sha256.as_slice() == page.sha256)
+                    .find(|(document, _)| document.sha256.as_bytes().as_slice() == page.sha256)
                     .ok_or_else(|| ErrorCode::NotFound.error("no such document"))?;
                 let from = usize::try_from(page.offset).unwrap();
                 let page_bytes = PAGE_BYTES.max(compressed.len() / MAX_PAGES);

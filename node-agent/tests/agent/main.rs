@@ -1,5 +1,5 @@
 //! The real `pact-agent` against a real nats-server in operator mode, a real gRPC endpoint for first contact, and a
-//! counterpart of the journal that keeps what it is sent.
+//! journal that applies what it is sent by its own rules.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,3 +25,4 @@ mod t09_partition;
 mod t10_reload;
 mod t11_heads;
 mod t12_memory;
+mod told;

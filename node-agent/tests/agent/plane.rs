@@ -1,6 +1,5 @@
 //! A site with its keys, a bus, an enrolment endpoint and a journal's ears, and the agent process under test.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,15 +22,15 @@ use pact_schemas::{
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use crate::bus::{listen, listen_for_nodes, service_bus, start_bus};
-use crate::declared::Site;
 use crate::enroller::Enroller;
+use crate::told::Told;
 
 /// Long enough for a busy machine; a test that needs it all has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-const SITE: &str = "test-site";
+pub(crate) const SITE: &str = "test-site";
 const NODE: &str = "node-1";
-const MAC: &str = "02:00:00:00:00:01";
+pub(crate) const MAC: &str = "02:00:00:00:00:01";
 
 /// Waits on a condition.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -40,89 +39,6 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(clock.monotonic() - started < PATIENCE, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// What the journal was told.
-#[derive(Default)]
-pub(crate) struct Told {
-    pub(crate) events: Vec<v1::NodeEvent>,
-    pub(crate) blobs: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub(crate) hellos: Vec<v1::Hello>,
-    /// Events that came out of order, or before their chunks.
-    pub(crate) violations: Vec<String>,
-    /// What everything is answered with while set.
-    pub(crate) refusal: Option<ErrorCode>,
-    /// How many events and recordings were refused with it.
-    pub(crate) refused: usize,
-    /// What the node is to be.
-    pub(crate) declared: Site,
-    /// Nobody answers time challenges while set.
-    pub(crate) holds_time: bool,
-}
-
-impl Told {
-    pub(crate) fn event(&mut self, event: v1::NodeEvent) -> Result<v1::EventAck, v1::Error> {
-        self.taken()?;
-        let last = self.events.last().map_or(0, |event| event.number);
-        if event.number > last + 1 {
-            let mut gap = ErrorCode::SpoolGap.error("gap");
-            gap.expected_number = Some(last + 1);
-            return Err(gap);
-        }
-        if event.number == last + 1 {
-            for chunk in chunks(&event) {
-                if !self.blobs.contains_key(&chunk.sha256) {
-                    self.violations.push(format!("event {} before its chunk", event.number));
-                }
-            }
-            if self.events.first().is_some_and(|first| first.spool_id != event.spool_id) {
-                self.violations.push("another spool".to_owned());
-            }
-            self.events.push(event);
-        }
-        Ok(v1::EventAck { committed_number: self.events.last().map_or(0, |event| event.number) })
-    }
-
-    /// Refuses while a refusal is set.
-    pub(crate) fn taken(&mut self) -> Result<(), v1::Error> {
-        let Some(code) = self.refusal else { return Ok(()) };
-        self.refused += 1;
-        Err(code.error("not now"))
-    }
-
-    /// The outcomes of a grant.
-    pub(crate) fn outcomes(&self, seq: u64) -> Vec<v1::ExecFinished> {
-        let of = |event: &v1::NodeEvent| match &event.body {
-            Some(v1::node_event::Body::ExecEnded(ended)) if ended.grant_seq == seq => {
-                ended.finished.clone()
-            }
-            _ => None,
-        };
-        self.events.iter().filter_map(of).collect()
-    }
-
-    /// The recorded bytes of an outcome.
-    pub(crate) fn recorded(&self, finished: &v1::ExecFinished) -> Vec<u8> {
-        let read = |segment: &v1::OutputSegment| {
-            let blob = segment.blob.as_ref().unwrap();
-            zstd::bulk::decompress(&self.blobs[&blob.sha256], blob.size_bytes as usize).unwrap()
-        };
-        finished.output.iter().flat_map(read).collect()
-    }
-}
-
-fn chunks(event: &v1::NodeEvent) -> Vec<v1::BlobRef> {
-    match &event.body {
-        Some(v1::node_event::Body::ExecEnded(ended)) => ended
-            .finished
-            .iter()
-            .flat_map(|finished| &finished.output)
-            .filter_map(|segment| segment.blob.clone())
-            .collect(),
-        Some(v1::node_event::Body::CapabilityChange(change)) => change.report.clone(),
-        Some(_) => Vec::new(),
-        None => panic!("an event without body"),
     }
 }
 
@@ -155,6 +71,7 @@ impl Plane {
         let (nats, keys) = start_bus(&clock, ServerTls { cert_file, key_file }).await;
 
         let told = Arc::new(Mutex::new(Told::default()));
+        told.lock().unwrap().register(&NODE.parse().unwrap());
         let member = SigningRole::Grant(MemberId::new(1).unwrap());
         let signer = || Signer::from_issued(&root.issue_signing(&member).unwrap()).unwrap();
         let journal = service_bus(&nats, &keys, &ca, ServiceRole::Journal, &clock).await;

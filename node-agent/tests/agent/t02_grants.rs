@@ -19,6 +19,9 @@ async fn a_grant_runs_once_here_and_now() {
     let outcome = plane.outcome(10).await;
     assert_eq!(outcome, finished);
     assert_eq!(plane.told.lock().unwrap().recorded(&outcome), b"hello\n");
+    let many = [&["echo"], ["x"; 999].as_slice()].concat();
+    let (shown, _) = plane.run(&plane.payload(9, &many)).await;
+    assert_eq!(shown.len(), 2 * 999);
 
     assert_eq!(plane.refused(plane.sign(&payload)).await, ErrorCode::GrantReplayed);
     let mut altered = plane.sign(&plane.payload(11, &["echo", "hello"]));

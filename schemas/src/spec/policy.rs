@@ -3,6 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::reader::Reader;
+use crate::Mode;
 use crate::v1::{self, VclusterPolicy};
 
 /// Most names in one list of a policy.
@@ -43,7 +44,7 @@ pub(super) fn read(reader: &Reader<'_>, table: &DeTable<'_>) -> Result<VclusterP
 /// Sets one key; the error says what is accepted.
 fn set_key(p: &mut VclusterPolicy, key: &str, value: &DeValue<'_>) -> Result<(), String> {
     match key {
-        "enforcement_mode" => p.enforcement_mode = Some(one_of(value, &["observe", "enforce"])?),
+        "enforcement_mode" => p.enforcement_mode = Some(one_of(value, Mode::NAMES)?),
         "drift_sensitivity" => p.drift_sensitivity = Some(number(value, 0.0, 100.0)?),
         "base_commit_window_seconds" => {
             p.base_commit_window_seconds = Some(whole(value, 60, 86_400)?)

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::Vcluster;
 use super::reader::Fields;
 use super::sections::{is_line, plain};
+use crate::argv::Argv;
 use crate::resource::{Kind, MAX_TEXT_BYTES, ResourceKey, Value};
 use crate::v1;
 
@@ -25,9 +26,6 @@ pub(super) const KEYS: [&str; 8] = [
 
 /// Every key of its health check; attributes have `health_check_` before it.
 pub(super) const HEALTH_CHECK_KEYS: [&str; 3] = ["type", "url", "interval_seconds"];
-
-/// Most arguments: as many as a command of `exec` may have.
-const MAX_ARGUMENTS: usize = 1024;
 
 /// Most services that one may depend on.
 const MAX_DEPENDENCIES: usize = 256;
@@ -73,7 +71,7 @@ fn service(fields: &Fields<'_>, key: &ResourceKey) -> Result<Attributes, v1::Err
     let binary = binary.ok_or_else(|| fields.missing("binary", binary_rule))?;
     attributes.insert("binary".to_owned(), Value::Text(binary));
     let no_nul = |text: &str| !text.contains('\0');
-    let args = fields.list("args", "texts without zero bytes", MAX_ARGUMENTS, no_nul)?;
+    let args = fields.list("args", "texts without zero bytes", Argv::MAX_WORDS, no_nul)?;
     if let Some(args) = args {
         attributes.insert("args".to_owned(), bounded(fields, "args", &args)?);
     }

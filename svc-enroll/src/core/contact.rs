@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use pact_runtime::Timestamp;
-use pact_schemas::convert::{WireError, enumeration, id, required, unix_nanos};
-use pact_schemas::{ErrorCode, NodeId, v1};
+use pact_schemas::convert::{WireError, id, required, unix_nanos};
+use pact_schemas::{ErrorCode, HardwareIdentity, NodeId, NodeState, v1};
 
-use super::hardware::{Hardware, Mismatch};
+use super::hardware::{Mismatch, recognises};
 
 /// After an enrolment another key is not even probed for: the agent that won needs a moment to connect, and until then nobody
 /// would answer for it. Measured on the calendar, as the journal's times are: a jump shortens or repeats these seconds.
@@ -16,8 +16,8 @@ const SETTLING: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownNode {
     pub(crate) node: NodeId,
-    pub(crate) state: v1::NodeState,
-    pub(crate) hardware: Hardware,
+    pub(crate) state: NodeState,
+    pub(crate) hardware: HardwareIdentity,
     /// Public key of the bus user that it enrolled with.
     pub(crate) bus_user: Option<String>,
     pub(crate) state_seq: u64,
@@ -35,8 +35,8 @@ impl TryFrom<v1::NodeRecord> for KnownNode {
         Ok(Self {
             state_since: Timestamp::from_unix_nanos(state_since),
             node: id(&wire.node, "NodeRecord.node")?,
-            state: enumeration(wire.state, "NodeRecord.state")?,
-            hardware: Hardware::try_from(identity)?,
+            state: NodeState::of(&wire)?,
+            hardware: HardwareIdentity::try_from(identity)?,
             bus_user: wire.bus_user,
             state_seq: wire.state_seq,
             agent_version: wire.agent_version,
@@ -77,28 +77,28 @@ pub(crate) enum Refusal {
 /// The hardware is looked at before the state, so that a stranger learns nothing about whether a node is active.
 pub(crate) fn judge(
     known: Option<&KnownNode>,
-    hardware: &Hardware,
+    hardware: &HardwareIdentity,
     bus_user: &str,
     now: Timestamp,
 ) -> Verdict {
     let Some(known) = known else {
         return Verdict::Refuse(Refusal::NotEnrolled);
     };
-    if let Err(mismatch) = known.hardware.recognises(hardware) {
+    if let Err(mismatch) = recognises(&known.hardware, hardware) {
         return Verdict::Refuse(Refusal::Hardware(mismatch));
     }
     let is_same_key = known.bus_user.as_deref() == Some(bus_user);
     match known.state {
-        v1::NodeState::Registered => Verdict::Accept,
+        NodeState::Registered => Verdict::Accept,
         // Repair, restart, or an answer that was lost. The key itself proves nothing here, but what is handed out for it is of
         // no use to whoever does not hold its seed.
-        v1::NodeState::Active | v1::NodeState::Inactive if is_same_key => Verdict::Accept,
-        v1::NodeState::Active if is_settling(known.state_since, now) => {
+        NodeState::Active | NodeState::Inactive if is_same_key => Verdict::Accept,
+        NodeState::Active if is_settling(known.state_since, now) => {
             Verdict::Refuse(Refusal::JustEnrolled)
         }
         // Inactive is no proof that nobody answers: hellos may have been lost.
-        v1::NodeState::Active | v1::NodeState::Inactive => Verdict::Probe,
-        v1::NodeState::Revoked | v1::NodeState::Unspecified => Verdict::Refuse(Refusal::Revoked),
+        NodeState::Active | NodeState::Inactive => Verdict::Probe,
+        NodeState::Revoked => Verdict::Refuse(Refusal::Revoked),
     }
 }
 
@@ -168,12 +168,12 @@ mod tests {
 
     const SINCE: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 
-    fn hardware(mac: &str) -> Hardware {
+    fn hardware(mac: &str) -> HardwareIdentity {
         let wire = v1::HardwareIdentity { macs: vec![mac.to_owned()], ..Default::default() };
-        Hardware::try_from(&wire).unwrap()
+        HardwareIdentity::try_from(&wire).unwrap()
     }
 
-    fn known(state: v1::NodeState, bus_user: Option<&str>) -> KnownNode {
+    fn known(state: NodeState, bus_user: Option<&str>) -> KnownNode {
         KnownNode {
             node: "n1".parse().unwrap(),
             state,
@@ -186,8 +186,27 @@ mod tests {
     }
 
     #[test]
+    fn a_record_with_a_state_or_an_identity_that_is_not_known_is_no_node() {
+        let record = v1::NodeRecord {
+            node: "n1".into(),
+            state: v1::NodeState::Active.into(),
+            identity: Some(v1::HardwareIdentity::default()),
+            state_since: Some(prost_types::Timestamp::default()),
+            ..Default::default()
+        };
+        assert_eq!(KnownNode::try_from(record.clone()).unwrap().state, NodeState::Active);
+        for state in [0, 9] {
+            let error =
+                KnownNode::try_from(v1::NodeRecord { state, ..record.clone() }).unwrap_err();
+            assert!(error.to_string().starts_with("NodeRecord.state"), "{error}");
+        }
+        let identity = Some(v1::HardwareIdentity { macs: vec!["A".into()], ..Default::default() });
+        assert!(KnownNode::try_from(v1::NodeRecord { identity, ..record }).is_err());
+    }
+
+    #[test]
     fn the_decision_table() {
-        use v1::NodeState as S;
+        use NodeState as S;
         let later = SINCE.checked_add(SETTLING).unwrap();
         let (right, wrong) = (hardware("0c:42:a1:00:00:01"), hardware("0c:42:a1:00:00:02"));
         let mismatch = Verdict::Refuse(Refusal::Hardware(Mismatch::Mac));
@@ -201,7 +220,6 @@ mod tests {
             (S::Inactive, Some("UNEW"), Verdict::Accept),
             (S::Inactive, Some("UOLD"), Verdict::Probe),
             (S::Revoked, Some("UNEW"), Verdict::Refuse(Refusal::Revoked)),
-            (S::Unspecified, None, Verdict::Refuse(Refusal::Revoked)),
         ] {
             let known = known(state, old_key);
             assert_eq!(
@@ -229,12 +247,12 @@ mod tests {
         let refused = Verdict::Refuse(Refusal::JustEnrolled);
         let settling = i64::try_from(SETTLING.as_nanos()).unwrap();
         for nanoseconds in [0, settling - 1, 1 - settling] {
-            assert_eq!(at(v1::NodeState::Active, "UOLD", nanoseconds), refused);
-            assert_eq!(at(v1::NodeState::Active, "UNEW", nanoseconds), Verdict::Accept);
-            assert_eq!(at(v1::NodeState::Inactive, "UOLD", nanoseconds), Verdict::Probe);
+            assert_eq!(at(NodeState::Active, "UOLD", nanoseconds), refused);
+            assert_eq!(at(NodeState::Active, "UNEW", nanoseconds), Verdict::Accept);
+            assert_eq!(at(NodeState::Inactive, "UOLD", nanoseconds), Verdict::Probe);
         }
         for nanoseconds in [settling, -settling] {
-            assert_eq!(at(v1::NodeState::Active, "UOLD", nanoseconds), Verdict::Probe);
+            assert_eq!(at(NodeState::Active, "UOLD", nanoseconds), Verdict::Probe);
         }
     }
 

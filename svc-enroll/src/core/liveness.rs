@@ -9,7 +9,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use pact_runtime::Timestamp;
-use pact_schemas::{NodeId, v1};
+use pact_schemas::convert::WireError;
+use pact_schemas::{Mode, NodeId, v1};
 
 /// A hello is fresh for this long (60 s + 20 %, and some for the way), and never for longer than the grace period: what
 /// came before a node fell silent does not bring it back.
@@ -24,7 +25,25 @@ pub(crate) struct Heard {
     pub(crate) wall: Timestamp,
     pub(crate) boot_id: String,
     pub(crate) whitelist_mode: String,
-    pub(crate) enforcement_mode: String,
+    /// `None`: it did not say.
+    pub(crate) enforcement_mode: Option<Mode>,
+}
+
+impl Heard {
+    /// What a hello says, which came at this time.
+    pub(crate) fn new(hello: v1::Hello, wall: Timestamp) -> Result<Self, WireError> {
+        let short =
+            |text: String| text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_BYTES).collect();
+        let mode = Some(hello.enforcement_mode.as_str()).filter(|text| !text.is_empty());
+        Ok(Self {
+            wall,
+            boot_id: short(hello.boot_id),
+            whitelist_mode: short(hello.whitelist_mode),
+            enforcement_mode: mode
+                .map(|text| Mode::from_wire(text, "Hello.enforcement_mode"))
+                .transpose()?,
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,21 +95,7 @@ impl LivenessTable {
     }
 
     /// A hello came. Returns whether the node was Inactive at the last sweep, so that the caller looks at once.
-    pub(crate) fn hello(
-        &mut self,
-        node: &NodeId,
-        hello: v1::Hello,
-        now: Duration,
-        wall: Timestamp,
-    ) -> bool {
-        let short =
-            |text: String| text.chars().filter(|c| !c.is_control()).take(MAX_TEXT_BYTES).collect();
-        let heard = Heard {
-            wall,
-            boot_id: short(hello.boot_id),
-            whitelist_mode: short(hello.whitelist_mode),
-            enforcement_mode: short(hello.enforcement_mode),
-        };
+    pub(crate) fn hello(&mut self, node: &NodeId, heard: Heard, now: Duration) -> bool {
         let seen = self.nodes.entry(node.clone()).or_default();
         seen.alive = now;
         seen.hello = Some((now, heard));
@@ -172,12 +177,20 @@ mod tests {
     }
 
     fn hello(table: &mut LivenessTable, name: &str, now: Duration) -> bool {
-        table.hello(
-            &name.parse().unwrap(),
-            v1::Hello { boot_id: "b".into(), ..Default::default() },
-            now,
-            WALL,
-        )
+        let said = v1::Hello { boot_id: "b".into(), ..Default::default() };
+        table.hello(&name.parse().unwrap(), Heard::new(said, WALL).unwrap(), now)
+    }
+
+    #[test]
+    fn a_hello_with_a_mode_that_is_none_is_refused() {
+        let said = |mode: &str| {
+            let said = v1::Hello { enforcement_mode: mode.into(), ..Default::default() };
+            Heard::new(said, WALL).map(|heard| heard.enforcement_mode)
+        };
+        assert_eq!(said(""), Ok(None));
+        assert_eq!(said("enforce"), Ok(Some(Mode::Enforce)));
+        let error = said("perhaps").unwrap_err().to_string();
+        assert_eq!(error, "Hello.enforcement_mode must be observe or enforce");
     }
 
     #[test]

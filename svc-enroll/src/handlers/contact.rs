@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use pact_bus::{CallError, RequestContext};
 use pact_schemas::convert::{self, WireError, id, required};
+use pact_schemas::rpc::node as rpc;
 use pact_schemas::v1::action::Action;
-use pact_schemas::{ErrorCode, MethodName, NodeId, Subject, v1};
+use pact_schemas::{ErrorCode, HardwareIdentity, NodeId, v1};
 
 use super::{reply, user_key};
 use crate::context::{Enrolment, Shared};
 use crate::core::contact::{KnownNode, Refusal, Verdict, after_probe, judge};
-use crate::core::hardware::Hardware;
 
 /// An agent that lives answers a ping at once; contracts §5 gives it this long.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ const ENROLLED: &str = "pact_enroll_enrolled_total";
 /// A request that is whole.
 struct Contact {
     node: NodeId,
-    hardware: Hardware,
+    hardware: HardwareIdentity,
     csr: Vec<u8>,
     bus_user: String,
     agent_version: String,
@@ -44,7 +44,7 @@ impl TryFrom<v1::EnrollRequest> for Contact {
         let identity = required(wire.identity.as_ref(), "EnrollRequest.identity")?;
         Ok(Self {
             node: id(&wire.node, "EnrollRequest.node")?,
-            hardware: Hardware::try_from(identity)?,
+            hardware: HardwareIdentity::try_from(identity)?,
             bus_user: user_key(&wire.bus_user, "EnrollRequest.bus_user")?,
             agent_version: plain(wire.agent_version, "EnrollRequest.agent_version")?,
             source: plain(wire.source_address, "EnrollRequest.source_address")?,
@@ -129,12 +129,7 @@ async fn answers(enrolment: &Enrolment, node: &NodeId) -> Result<bool, v1::Error
 
 /// Asks the agent of a node for a sign of life.
 pub(crate) async fn ping(enrolment: &Enrolment, node: &NodeId) -> Result<(), CallError> {
-    let method = MethodName::new("ping")
-        .map_err(|error| CallError::Service(ErrorCode::Internal.error(error.to_string())))?;
-    let subject = Subject::NodeRpc { node: node.clone(), method };
-    let answer: Result<v1::PingReply, CallError> =
-        enrolment.bus.request(&subject, &v1::PingRequest {}, PROBE_LIMIT).await;
-    answer.map(drop)
+    enrolment.bus.call::<rpc::Ping>(node, &v1::PingRequest {}, PROBE_LIMIT).await.map(drop)
 }
 
 async fn accept(

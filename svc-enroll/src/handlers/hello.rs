@@ -2,10 +2,11 @@
 
 use pact_bus::RequestContext;
 use pact_schemas::convert::{self, WireError, id};
-use pact_schemas::{NodeId, v1};
+use pact_schemas::{Mode, NodeId, v1};
 
 use super::sender;
 use crate::context::Shared;
+use crate::core::liveness::Heard;
 use crate::sweep::return_to_active;
 
 /// Nodes in one liveness report; about 100 bytes each, far below a message. Ask for more in pages.
@@ -18,7 +19,7 @@ pub(super) async fn hello(
 ) -> Result<v1::HelloReply, v1::Error> {
     let node = sender(&context)?;
     let (now, wall) = (enrolment.clock.monotonic(), enrolment.clock.now());
-    let was_inactive = enrolment.liveness().hello(&node, request, now, wall);
+    let was_inactive = enrolment.liveness().hello(&node, Heard::new(request, wall)?, now);
     if was_inactive {
         return_to_active(&enrolment, &node).await;
     }
@@ -45,7 +46,7 @@ pub(super) async fn report(
         last_hello: Some(convert::timestamp(heard.wall.unix_nanos())),
         boot_id: heard.boot_id,
         whitelist_mode: heard.whitelist_mode,
-        enforcement_mode: heard.enforcement_mode,
+        enforcement_mode: heard.enforcement_mode.map_or("", Mode::as_str).to_owned(),
     });
     Ok(v1::LivenessReply { nodes: nodes.collect() })
 }

@@ -4,7 +4,7 @@
 
 use pact_bus::RequestContext;
 use pact_schemas::v1::action::Action;
-use pact_schemas::{convert, v1};
+use pact_schemas::{NodeState, convert, v1};
 
 use super::{reply, sender, user_key};
 use crate::context::Shared;
@@ -23,11 +23,9 @@ pub(super) async fn renew(
         return Err(Refusal::NotEnrolled.error(&node));
     };
     match known.state {
-        v1::NodeState::Active | v1::NodeState::Inactive => {}
-        v1::NodeState::Registered => return Err(Refusal::NotEnrolled.error(&node)),
-        v1::NodeState::Revoked | v1::NodeState::Unspecified => {
-            return Err(Refusal::Revoked.error(&node));
-        }
+        NodeState::Active | NodeState::Inactive => {}
+        NodeState::Registered => return Err(Refusal::NotEnrolled.error(&node)),
+        NodeState::Revoked => return Err(Refusal::Revoked.error(&node)),
     }
     let issued = enrolment
         .authority

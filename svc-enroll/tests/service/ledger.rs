@@ -1,105 +1,112 @@
-//! The journal, played: its contract, signatures and compare-and-set.
+//! The journal of these tests: its rules are the real ones, its state is in maps.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use pact_bus::{Bus, Service};
 use pact_identity::attestation::Attestation;
 use pact_identity::{SignerRole, Verifier};
+use pact_journal_core::action::{Origin, origin};
+use pact_journal_core::apply::COMMAND_VERSION;
+use pact_journal_core::memory::Memory;
 use pact_runtime::Clock;
-use pact_schemas::convert;
 use pact_schemas::v1::action::Action;
-use pact_schemas::{ErrorCode, v1};
+use pact_schemas::{ErrorCode, NodeId, convert, v1};
 use prost::Message as _;
 
-/// A MAC address of every node.
-pub(crate) const MAC: &str = "0c:42:a1:00:00:01";
 const LEADER: u64 = 2;
 
-/// The journal's nodes, and what was proposed to it.
+/// The MAC address of a node `n0` to `n9`.
+pub(crate) fn mac_of(node: &str) -> String {
+    format!("0c:42:a1:00:00:1{}", node.strip_prefix('n').unwrap())
+}
+
+/// The journal, and what it has done.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    pub(crate) nodes: BTreeMap<String, v1::NodeRecord>,
+    journal: Memory,
     pub(crate) actions: Vec<(SignerRole, Action)>,
-    seq: u64,
     pub(crate) asked_follower: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<Ledger>>;
 
 impl Ledger {
-    pub(crate) fn add(&mut self, node: &str, state: v1::NodeState) {
-        self.seq += 1;
-        let identity = v1::HardwareIdentity { macs: vec![MAC.to_owned()], ..Default::default() };
-        let record = v1::NodeRecord {
+    /// Registers a node, also one that was revoked.
+    pub(crate) fn register(&mut self, node: &str) {
+        self.carry_out(Action::RegisterNode(v1::RegisterNode {
             node: node.to_owned(),
-            state: state.into(),
-            identity: Some(identity),
-            state_seq: self.seq,
-            state_since: now(),
-            ..Default::default()
-        };
-        self.nodes.insert(node.to_owned(), record);
+            identity: Some(v1::HardwareIdentity { macs: vec![mac_of(node)], ..Default::default() }),
+            replace: false,
+        }));
     }
 
-    /// As the journal does it when the node is decommissioned.
     pub(crate) fn revoke(&mut self, node: &str) {
-        let record = self.nodes.get_mut(node).unwrap();
-        record.state = v1::NodeState::Revoked.into();
-        record.live_bus_users.iter_mut().for_each(|user| user.ended = true);
+        self.carry_out(Action::RevokeNode(v1::RevokeNode { node: node.to_owned() }));
+    }
+
+    /// What a gateway has proposed.
+    fn carry_out(&mut self, action: Action) {
+        let author = Some(v1::Principal { subject: "alice".to_owned(), ..Default::default() });
+        let command = v1::Command { author, ..v1::Command::default() };
+        if let Err(refusal) = self.apply(SignerRole::Gateway, command, action) {
+            panic!("{refusal}");
+        }
+    }
+
+    fn apply(
+        &mut self,
+        signer: SignerRole,
+        command: v1::Command,
+        action: Action,
+    ) -> Result<v1::Committed, v1::Error> {
+        let command = v1::Command {
+            version: COMMAND_VERSION,
+            time: Some(convert::timestamp(Clock::system().now().unix_nanos())),
+            action: Some(v1::Action { action: Some(action.clone()) }),
+            ..command
+        };
+        match self.journal.apply(&[command]).remove(0).outcome.unwrap() {
+            v1::outcome::Outcome::Committed(committed) => {
+                self.actions.push((signer, action));
+                Ok(committed)
+            }
+            v1::outcome::Outcome::Rejected(refusal) => Err(refusal),
+        }
+    }
+
+    fn propose(
+        &mut self,
+        attested: &Attestation,
+        action: Action,
+    ) -> Result<v1::Committed, v1::Error> {
+        let signer = attested.signer().role();
+        let may = match signer {
+            SignerRole::Gateway => origin(&action).is_gateway_for(attested.operation().name),
+            SignerRole::Enroll => origin(&action) == Origin::Enroll,
+            _ => false,
+        };
+        assert!(may, "{signer:?} proposes {action:?}");
+        let command = v1::Command {
+            author: Some(attested.principal().to_wire()),
+            acting_role: attested.acting_role().map(ToString::to_string).unwrap_or_default(),
+            request_id: Some(attested.request_id().to_string()),
+            ..v1::Command::default()
+        };
+        self.apply(signer, command, action)
+    }
+
+    pub(crate) fn node(&self, node: &str) -> &v1::NodeRecord {
+        &self.journal.nodes[&node.parse::<NodeId>().unwrap()]
+    }
+
+    /// A record that is to be another than it came to be.
+    pub(crate) fn node_mut(&mut self, node: &str) -> &mut v1::NodeRecord {
+        self.journal.nodes.get_mut(&node.parse::<NodeId>().unwrap()).unwrap()
     }
 
     pub(crate) fn state(&self, node: &str) -> v1::NodeState {
-        v1::NodeState::try_from(self.nodes[node].state).unwrap()
-    }
-
-    pub(crate) fn apply(
-        &mut self,
-        signer: SignerRole,
-        action: Action,
-    ) -> Result<v1::Committed, v1::Error> {
-        let seq = self.seq + 1;
-        match &action {
-            Action::EnrolNode(enrol) => {
-                assert_eq!(signer, SignerRole::Enroll);
-                let record = self.nodes.get_mut(&enrol.node).unwrap();
-                if record.state_seq != enrol.expected_state_seq {
-                    return Err(ErrorCode::Conflict.error("stale"));
-                }
-                record.bus_user = Some(enrol.bus_user.clone());
-                if !enrol.renewal {
-                    record.live_bus_users.iter_mut().for_each(|user| user.ended = true);
-                }
-                record.live_bus_users.retain(|user| user.key != enrol.bus_user);
-                record.live_bus_users.push(v1::LiveBusUser {
-                    key: enrol.bus_user.clone(),
-                    not_after: enrol.certificate_not_after,
-                    ended: false,
-                });
-                record.certificate_not_after = enrol.certificate_not_after;
-                record.agent_version.clone_from(&enrol.agent_version);
-                if !enrol.renewal {
-                    record.state = v1::NodeState::Active.into();
-                    record.state_seq = seq;
-                    record.state_since = now();
-                }
-            }
-            Action::SetLiveness(set) => {
-                assert_eq!(signer, SignerRole::Enroll);
-                let record = self.nodes.get_mut(&set.node).unwrap();
-                if record.state_seq != set.expected_state_seq {
-                    return Err(ErrorCode::Conflict.error("stale"));
-                }
-                record.state = set.state;
-                record.state_seq = seq;
-            }
-            Action::RejectEnrolment(_) => assert_eq!(signer, SignerRole::Enroll),
-            other => panic!("not expected: {other:?}"),
-        }
-        self.seq = seq;
-        self.actions.push((signer, action));
-        Ok(v1::Committed { first_seq: seq, last_seq: seq, ..Default::default() })
+        v1::NodeState::try_from(self.node(node).state).unwrap()
     }
 
     pub(crate) fn rejections(&self) -> Vec<String> {
@@ -111,11 +118,7 @@ impl Ledger {
     }
 }
 
-pub(crate) fn now() -> Option<prost_types::Timestamp> {
-    Some(convert::timestamp(Clock::system().now().unix_nanos()))
-}
-
-pub(crate) fn propose(
+fn propose(
     ledger: &Shared,
     verifier: &Verifier,
     request: v1::ProposeRequest,
@@ -125,7 +128,7 @@ pub(crate) fn propose(
         let now = Clock::system().now();
         let attested = Attestation::verify(&signed, verifier, &proposal.action, now).unwrap();
         let action = v1::Action::decode(proposal.action.as_slice()).unwrap().action.unwrap();
-        let outcome = match ledger.lock().unwrap().apply(attested.signer().role(), action) {
+        let outcome = match ledger.lock().unwrap().propose(&attested, action) {
             Ok(committed) => v1::outcome::Outcome::Committed(committed),
             Err(error) => v1::outcome::Outcome::Rejected(error),
         };
@@ -154,7 +157,7 @@ pub(crate) async fn serve_journal(bus: &Bus, site: &Path, ledger: &Shared) {
                         && record.node > request.after
                 };
                 let found: Vec<_> =
-                    ledger.lock().unwrap().nodes.values().filter(fits).cloned().collect();
+                    ledger.lock().unwrap().journal.nodes.values().filter(fits).cloned().collect();
                 // Pages of one, so that paging is seen to work.
                 Ok(v1::NodesReply {
                     more: found.len() > 1,

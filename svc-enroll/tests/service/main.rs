@@ -1,5 +1,6 @@
-//! The service as a process, on a real nats-server with a bootstrapped site. The journal is the one part that is played here: it
-//! speaks the contract of `journal_rpc.proto` and checks signatures and compare-and-set as the real one does.
+//! The service as a process, on a real nats-server with a bootstrapped site. The
+//! journal is the one part that is played here: it speaks the contract of `journal_rpc.proto`,
+//! checks signatures, and applies commands by the journal's own rules to a state in maps.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -24,7 +25,7 @@ use pact_schemas::v1::action::Action;
 use pact_schemas::{Subject, v1};
 use tempfile::TempDir;
 
-use ledger::MAC;
+use ledger::mac_of;
 use site::{SOON, Site, contact, make_site, until, until_state, write_config};
 
 fn code<T: std::fmt::Debug>(result: Result<T, v1::Error>) -> String {
@@ -38,27 +39,27 @@ fn up(node: &str, method: &str) -> Subject {
 #[tokio::test]
 async fn a_registered_machine_becomes_the_node_and_no_other_does() {
     let site = Site::start(300).await;
-    site.ledger.lock().unwrap().add("n1", v1::NodeState::Registered);
+    site.ledger.lock().unwrap().register("n1");
 
     let key = Arc::new(KeyPair::new_user());
-    assert_eq!(code(site.enroll("n2", MAC, &key).await), "PACT_NODE_NOT_ENROLLED");
+    assert_eq!(code(site.enroll("n2", &mac_of("n2"), &key).await), "PACT_NODE_NOT_ENROLLED");
     let error = site.enroll("n1", "0c:42:a1:00:00:02", &key).await.unwrap_err();
     assert_eq!(error.code, "PACT_HARDWARE_IDENTITY_CONFLICT");
     assert!(error.message.starts_with("enrollment: hardware mismatch"), "{}", error.message);
-    assert!(!format!("{error:?}").contains(MAC), "a stranger is not told what would fit");
+    assert!(!format!("{error:?}").contains(&mac_of("n1")), "a stranger is not told what would fit");
     for bad in [
-        contact("*", MAC, &key.public_key()),
-        contact("n1", MAC, &KeyPair::new_account().public_key()),
-        contact("n1", MAC, "U"),
-        v1::EnrollRequest { csr: vec![1, 2, 3], ..contact("n1", MAC, &key.public_key()) },
-        v1::EnrollRequest { identity: None, ..contact("n1", MAC, &key.public_key()) },
+        contact("*", &mac_of("n1"), &key.public_key()),
+        contact("n1", &mac_of("n1"), &KeyPair::new_account().public_key()),
+        contact("n1", &mac_of("n1"), "U"),
+        v1::EnrollRequest { csr: vec![1, 2, 3], ..contact("n1", &mac_of("n1"), &key.public_key()) },
+        v1::EnrollRequest { identity: None, ..contact("n1", &mac_of("n1"), &key.public_key()) },
     ] {
         let refused = site.ask::<_, v1::EnrollReply>("enroll", bad).await.map_err(v1::Error::from);
         assert!(["PACT_MALFORMED", "PACT_INVALID_ARGUMENT"].contains(&code(refused).as_str()));
     }
     assert_eq!(site.ledger.lock().unwrap().state("n1"), v1::NodeState::Registered);
 
-    let reply = site.enroll("n1", MAC, &key).await.unwrap();
+    let reply = site.enroll("n1", &mac_of("n1"), &key).await.unwrap();
     assert_eq!((reply.site.as_str(), reply.bus_urls.len()), ("alps", 1));
     assert!(site.ledger.lock().unwrap().asked_follower, "the hint was needed");
     check_chain(&site, &reply.certificate_chain);
@@ -69,15 +70,15 @@ async fn a_registered_machine_becomes_the_node_and_no_other_does() {
         .unwrap();
 
     // Again with the same key, as after a repair; with another while the first one answers, and once it is gone.
-    site.enroll("n1", MAC, &key).await.unwrap();
+    site.enroll("n1", &mac_of("n1"), &key).await.unwrap();
     let other = Arc::new(KeyPair::new_user());
-    assert_eq!(code(site.enroll("n1", MAC, &other).await), "PACT_CONFLICT");
+    assert_eq!(code(site.enroll("n1", &mac_of("n1"), &other).await), "PACT_CONFLICT");
     site.settle("n1");
-    assert_eq!(code(site.enroll("n1", MAC, &other).await), "PACT_ALREADY_ACTIVE");
+    assert_eq!(code(site.enroll("n1", &mac_of("n1"), &other).await), "PACT_ALREADY_ACTIVE");
     agent.drain().await;
-    site.enroll("n1", MAC, &other).await.unwrap();
+    site.enroll("n1", &mac_of("n1"), &other).await.unwrap();
     let ledger = site.ledger.lock().unwrap();
-    assert_eq!(ledger.nodes["n1"].bus_user, Some(other.public_key()));
+    assert_eq!(ledger.node("n1").bus_user, Some(other.public_key()));
     assert_eq!(
         ledger.rejections(),
         [
@@ -108,9 +109,10 @@ fn check_chain(site: &Site, chain: &str) {
 #[tokio::test]
 async fn of_many_machines_that_come_at_once_one_is_enrolled() {
     let site = Site::start(300).await;
-    site.ledger.lock().unwrap().add("n1", v1::NodeState::Registered);
+    site.ledger.lock().unwrap().register("n1");
     let keys: Vec<KeyPair> = (0..16).map(|_| KeyPair::new_user()).collect();
-    let contacts = keys.iter().map(|key| site.enroll("n1", MAC, key));
+    let mac = mac_of("n1");
+    let contacts = keys.iter().map(|key| site.enroll("n1", &mac, key));
     let answers = futures_util::future::join_all(contacts).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
     for refused in answers.into_iter().filter_map(Result::err) {
@@ -124,7 +126,7 @@ async fn of_many_machines_that_come_at_once_one_is_enrolled() {
 #[tokio::test]
 async fn a_flood_from_one_address_keeps_nobody_else_out() {
     let site = Site::start(300).await;
-    site.ledger.lock().unwrap().add("n1", v1::NodeState::Registered);
+    site.ledger.lock().unwrap().register("n1");
     let (wrong, key) = ("0c:42:a1:00:00:02", KeyPair::new_user());
     let from = |source: &str, mac: &str| v1::EnrollRequest {
         source_address: source.to_owned(),
@@ -138,9 +140,9 @@ async fn a_flood_from_one_address_keeps_nobody_else_out() {
         assert!(refusals.contains(&code.as_str()), "{code}");
     }
     // The right hardware does not help there: an answer would tell which of many guesses was right.
-    let limited = ask(from("10.0.0.66", MAC)).await.map_err(v1::Error::from);
+    let limited = ask(from("10.0.0.66", &mac_of("n1"))).await.map_err(v1::Error::from);
     assert_eq!(code(limited), "PACT_RATE_LIMITED");
-    ask(from("10.0.0.7", MAC)).await.unwrap();
+    ask(from("10.0.0.7", &mac_of("n1"))).await.unwrap();
     assert_eq!(site.ledger.lock().unwrap().state("n1"), v1::NodeState::Active);
 }
 
@@ -148,12 +150,12 @@ async fn a_flood_from_one_address_keeps_nobody_else_out() {
 async fn silence_makes_inactive_a_hello_active_and_a_revocation_cuts_off() {
     let site = Site::start(1).await;
     for node in ["n0", "n1", "n2"] {
-        site.ledger.lock().unwrap().add(node, v1::NodeState::Registered);
+        site.ledger.lock().unwrap().register(node);
     }
     let keys = [Arc::new(KeyPair::new_user()), Arc::new(KeyPair::new_user())];
     let replies = [
-        site.enroll("n1", MAC, &keys[0]).await.unwrap(),
-        site.enroll("n2", MAC, &keys[1]).await.unwrap(),
+        site.enroll("n1", &mac_of("n1"), &keys[0]).await.unwrap(),
+        site.enroll("n2", &mac_of("n2"), &keys[1]).await.unwrap(),
     ];
     let hello =
         v1::Hello { boot_id: "b1".into(), whitelist_mode: "strict".into(), ..Default::default() };
@@ -174,7 +176,7 @@ async fn silence_makes_inactive_a_hello_active_and_a_revocation_cuts_off() {
 
     site.ledger.lock().unwrap().revoke("n2");
     until_cut_off(&agent).await;
-    assert_eq!(code(site.enroll("n2", MAC, &keys[1]).await), "PACT_NODE_REVOKED");
+    assert_eq!(code(site.enroll("n2", &mac_of("n2"), &keys[1]).await), "PACT_NODE_REVOKED");
     assert_eq!(returned.state(), ConnectionState::Connected, "nobody else was");
     returned.request::<_, v1::HelloReply>(&up("n1", "hello"), &hello, SOON).await.unwrap();
 }
@@ -192,10 +194,10 @@ async fn until_cut_off(agent: &Bus) {
 #[tokio::test]
 async fn every_user_of_a_node_is_cut_off_with_it_and_with_its_successor() {
     let site = Site::start(1).await;
-    site.ledger.lock().unwrap().add("n1", v1::NodeState::Registered);
+    site.ledger.lock().unwrap().register("n1");
     let keys = [(); 3].map(|()| Arc::new(KeyPair::new_user()));
     let [first, renewed, second] = &keys;
-    let reply = site.enroll("n1", MAC, first).await.unwrap();
+    let reply = site.enroll("n1", &mac_of("n1"), first).await.unwrap();
     let before = site.agent("n1", &reply, first).await;
     let csr = make_csr(&PrivateKey::generate_p256().unwrap()).unwrap();
     let request = v1::RenewRequest { csr, bus_user: renewed.public_key() };
@@ -207,22 +209,13 @@ async fn every_user_of_a_node_is_cut_off_with_it_and_with_its_successor() {
     until_cut_off(&after).await;
 
     // The node comes back as another machine, twice; nothing of the first time survives the second.
-    {
-        let mut ledger = site.ledger.lock().unwrap();
-        let users = ledger.nodes["n1"].live_bus_users.clone();
-        ledger.add("n1", v1::NodeState::Registered);
-        ledger.nodes.get_mut("n1").unwrap().live_bus_users = users;
-    }
-    let reply = site.enroll("n1", MAC, second).await.unwrap();
+    site.ledger.lock().unwrap().register("n1");
+    let reply = site.enroll("n1", &mac_of("n1"), second).await.unwrap();
     let old = site.agent("n1", &reply, second).await;
     let third = Arc::new(KeyPair::new_user());
-    {
-        // As if the old one had not answered the probe.
-        let mut ledger = site.ledger.lock().unwrap();
-        let record = ledger.nodes.get_mut("n1").unwrap();
-        record.state = v1::NodeState::Registered.into();
-    }
-    let reply = site.enroll("n1", MAC, &third).await.unwrap();
+    // As if the old one had not answered the probe.
+    site.ledger.lock().unwrap().node_mut("n1").state = v1::NodeState::Registered.into();
+    let reply = site.enroll("n1", &mac_of("n1"), &third).await.unwrap();
     until_cut_off(&old).await;
     let new = site.agent("n1", &reply, &third).await;
     new.request::<_, v1::HelloReply>(&up("n1", "hello"), &v1::Hello::default(), SOON)
@@ -234,10 +227,10 @@ async fn every_user_of_a_node_is_cut_off_with_it_and_with_its_successor() {
 async fn a_live_node_renews_and_what_is_not_built_says_so() {
     let site = Site::start(300).await;
     for node in ["n1", "n2"] {
-        site.ledger.lock().unwrap().add(node, v1::NodeState::Registered);
+        site.ledger.lock().unwrap().register(node);
     }
     let (key, next) = (Arc::new(KeyPair::new_user()), Arc::new(KeyPair::new_user()));
-    let reply = site.enroll("n1", MAC, &key).await.unwrap();
+    let reply = site.enroll("n1", &mac_of("n1"), &key).await.unwrap();
     let agent = site.agent("n1", &reply, &key).await;
     let csr = make_csr(&PrivateKey::generate_p256().unwrap()).unwrap();
     let request = v1::RenewRequest { csr, bus_user: next.public_key() };

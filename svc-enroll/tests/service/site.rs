@@ -138,8 +138,7 @@ impl Site {
     /// As if the node had been enrolled a minute ago.
     pub(crate) fn settle(&self, node: &str) {
         let mut ledger = self.ledger.lock().unwrap();
-        let record = ledger.nodes.get_mut(node).unwrap();
-        record.state_since.as_mut().unwrap().seconds -= 60;
+        ledger.node_mut(node).state_since.as_mut().unwrap().seconds -= 60;
     }
 
     pub(crate) async fn ask<Req, Rep>(&self, method: &str, request: Req) -> Result<Rep, CallError>

@@ -10,7 +10,7 @@ mod contents;
 pub(super) mod draft;
 
 use pact_identity::{Principal, Role};
-use pact_schemas::convert::Scope;
+use pact_schemas::convert::{self, Scope};
 use pact_schemas::spec::Spec;
 use pact_schemas::v1::{
     self, AppliedOverlay, ApplyReply, EntryKind, PlanReply, PlanRequest, PlannedScope,
@@ -167,8 +167,10 @@ impl Gateway {
             if no_wait || overlay.changes.is_empty() {
                 continue;
             }
-            let condition =
-                Condition { vcluster: VclusterId::new(&overlay.vcluster).ok(), state: None };
+            // Without a name the condition would hold for every node.
+            let vcluster: VclusterId = convert::id(&overlay.vcluster, "AppliedOverlay.vcluster")
+                .map_err(|e| bad_reply("pact-journal", e))?;
+            let condition = Condition { vcluster: Some(vcluster), state: None };
             let Ok(members) = targets_of(self.nodes_where(&condition).await?) else {
                 continue; // it has no nodes
             };

@@ -1,7 +1,7 @@
 //! `cap`: what nodes reported about themselves.
 
-use pact_schemas::v1::{self, NodeCapability, NodeRecord, NodeState};
-use pact_schemas::{ErrorCode, convert};
+use pact_schemas::v1::{self, NodeCapability, NodeRecord};
+use pact_schemas::{ErrorCode, NodeState};
 
 use crate::authorise::{Asked, operation};
 use crate::context::Gateway;
@@ -44,8 +44,7 @@ impl Gateway {
     }
 
     async fn report(&self, record: &NodeRecord) -> Answer<NodeCapability> {
-        let state: NodeState = convert::enumeration(record.state, "NodeRecord.state")
-            .map_err(|error| bad_reply("pact-journal", error))?;
+        let state = NodeState::of(record).map_err(|error| bad_reply("pact-journal", error))?;
         let mut report = Vec::new();
         for chunk in &record.capability {
             report.extend(self.chunk(chunk).await?);

@@ -8,12 +8,12 @@
 
 use std::time::Duration;
 
-use pact_schemas::convert::{self, Scope};
+use pact_schemas::convert::{self, Scope, WireError};
 use pact_schemas::v1::{
     self, CaptureReply, CaptureRequest, CommitDelta, NodeCommit, NodeRecord, NodeSettled,
     action::Action as Act,
 };
-use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId};
+use pact_schemas::{Digest, ErrorCode, Message, NodeId, RequestId, Ttl, VclusterId};
 
 use super::nodes::request_id;
 use crate::access::attest;
@@ -29,50 +29,41 @@ use crate::request::{entry_of, for_node};
 /// How long a node may take to capture: it reads files and hands their contents to the journal.
 const CAPTURE: Duration = Duration::from_secs(15);
 
-/// Longest message of a commit.
-const MAX_MESSAGE_BYTES: usize = 1_024;
-
-/// Shortest and longest life of a delta (contracts §4).
-const TTL_SECONDS: std::ops::RangeInclusive<u64> = 900..=864_000;
-
 /// A whole and bounded request.
 struct Wanted {
     id: RequestId,
     targets: String,
     vcluster: Option<VclusterId>,
-    message: String,
-    ttl_seconds: Option<u64>,
-    expect: Option<[u8; 32]>,
+    message: Message,
+    ttl: Option<Ttl>,
+    expect: Option<Digest>,
 }
 
 impl Wanted {
     fn read(request: &v1::CommitRequest) -> Answer<Self> {
         let invalid = |what: &str| ErrorCode::InvalidArgument.error(what.to_owned());
-        if request.message.trim().is_empty() {
-            return Err(invalid("a commit needs a message").next("pact commit -m \"why\""));
-        }
-        if request.message.len() > MAX_MESSAGE_BYTES
-            || request.message.chars().any(char::is_control)
-        {
-            return Err(invalid("the message has to be one line of at most 1,024 bytes"));
-        }
-        if request.ttl_seconds.is_some_and(|ttl| !TTL_SECONDS.contains(&ttl)) {
-            return Err(invalid("the time to live has to be 900 to 864,000 seconds"));
-        }
+        let message = Message::new(&request.message).map_err(|error| match error {
+            WireError::Missing { .. } => {
+                invalid("a commit needs a message").next("pact commit -m \"why\"")
+            }
+            _ => invalid("the message has to be one line of at most 1,024 bytes"),
+        })?;
+        let ttl = request.ttl_seconds.map(Ttl::try_from).transpose();
+        let ttl = ttl.map_err(|_| invalid("the time to live has to be 900 to 864,000 seconds"))?;
         let vcluster = request.vcluster.as_deref();
         let vcluster = vcluster.map(|name| convert::id(name, "CommitRequest.vcluster"));
         let expect = match request.expect_digest.as_slice() {
             [] => None,
-            digest => {
-                Some(convert::bytes(digest, "CommitRequest.expect_digest").map_err(bad_request)?)
-            }
+            digest => Some(
+                Digest::from_wire(digest, "CommitRequest.expect_digest").map_err(bad_request)?,
+            ),
         };
         Ok(Self {
             id: request_id(&request.request_id)?,
             targets: request.targets.clone(),
             vcluster: vcluster.transpose().map_err(bad_request)?,
-            message: request.message.clone(),
-            ttl_seconds: request.ttl_seconds,
+            message,
+            ttl,
             expect,
         })
     }
@@ -135,7 +126,7 @@ impl Gateway {
         }
         let drift = self.drift_summary(target, until).await?;
         if let Some(expected) = wanted.expect
-            && drift.digest.as_slice() != expected.as_slice()
+            && drift.digest.as_slice() != expected.as_bytes()
         {
             return Err(other_drift(node));
         }
@@ -178,8 +169,8 @@ impl Gateway {
             changes: captured.changes.clone(),
             drift_digest: captured.digest.clone(),
             base_seq: captured.config_seq,
-            ttl_seconds: wanted.ttl_seconds,
-            message: wanted.message.clone(),
+            ttl_seconds: wanted.ttl.map(Ttl::seconds),
+            message: wanted.message.to_string(),
         };
         let action = v1::Action { action: Some(Act::CommitDelta(delta)) };
         let proposal = attest(&self.signer, &self.clock, permit, id, &action)?;

@@ -7,7 +7,7 @@ use pact_schemas::v1::{
     self, ExtendReply, ExtendStart, ExtendWindow, NodeRecord, NodeWindow, SignedGrant, WindowState,
     WindowStatus, action::Action as Act,
 };
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::{ErrorCode, Minutes, NodeId};
 
 use super::nodes::request_id;
 use super::settle::subset;
@@ -19,9 +19,6 @@ use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply};
 use crate::fanout;
 
-/// Longest extension: a day (authority.proto).
-const MAX_MINUTES: u32 = 1_440;
-
 /// How long a node may take: it checks a grant and writes its window to disk.
 const EXTEND: Duration = Duration::from_secs(8);
 
@@ -32,10 +29,10 @@ impl Gateway {
         request: v1::ExtendWindowRequest,
     ) -> Answer<v1::ExtendWindowReply> {
         let id = request_id(&request.request_id)?;
-        if !(1..=MAX_MINUTES).contains(&request.minutes) {
-            return Err(ErrorCode::InvalidArgument
-                .error(format!("a window is extended by 1 to {MAX_MINUTES} minutes")));
-        }
+        let minutes = Minutes::try_from(request.minutes).map_err(|_| {
+            ErrorCode::InvalidArgument
+                .error(format!("a window is extended by 1 to {} minutes", Minutes::MAX))
+        })?;
         let targets = self.resolve(&request.targets, &request.exclude).await?;
         let permit = self.authorise(&caller, Asked::of(operation("extend")?).on(&targets)).await?;
         let until = Until::new(&self.clock);
@@ -46,7 +43,7 @@ impl Gateway {
             return Ok(v1::ExtendWindowReply { errors, ..v1::ExtendWindowReply::default() });
         };
         let (folded, judged) = (open.folded()?, open.judged()?);
-        let extend = ExtendWindow { targets: folded, minutes: request.minutes, judged };
+        let extend = ExtendWindow { targets: folded, minutes: minutes.get(), judged };
         let action = v1::Action { action: Some(Act::ExtendWindow(extend)) };
         let proposal = attest(&self.signer, &self.clock, &permit, id, &action)?;
         let (done, grant) = self.journal.propose_one(proposal).await?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pact_schemas::v1::{self, ClusterReply, HealthItem, HealthState, NodeState};
+use pact_schemas::NodeState;
+use pact_schemas::v1::{self, ClusterReply, HealthItem, HealthState};
 
 use crate::authorise::{Asked, operation};
 use crate::context::{Gateway, service_subject};

@@ -1,9 +1,11 @@
 //! `node enroll|assign|unassign|move|list|inspect`.
 
 use pact_schemas::v1::{
-    self, AssignMode, AssignOperation, NodeRecord, NodeState, NodesRequest, action::Action as Act,
+    self, AssignMode, AssignOperation, NodeRecord, NodesRequest, action::Action as Act,
 };
-use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId, convert};
+use pact_schemas::{
+    ErrorCode, HardwareIdentity, NodeId, NodeState, RequestId, VclusterId, convert,
+};
 
 use crate::access::attest;
 use crate::authorise::{Asked, Permit, operation};
@@ -20,12 +22,11 @@ impl Gateway {
         let request_id = request_id(&request.request_id)?;
         let node: NodeId =
             convert::id(&request.node, "EnrollNodeRequest.node").map_err(bad_request)?;
-        let identity = convert::required(request.identity, "EnrollNodeRequest.identity")
+        let identity = convert::required(request.identity.as_ref(), "EnrollNodeRequest.identity")
             .map_err(bad_request)?;
-        if identity.macs.is_empty()
-            && identity.bmc_serial.is_none()
-            && identity.hardware_ids.is_empty()
-        {
+        let identity = HardwareIdentity::try_from(identity)
+            .map_err(|error| ErrorCode::InvalidArgument.error(error.to_string()).on(&node))?;
+        if identity.is_empty() {
             return Err(ErrorCode::InvalidArgument
                 .error(format!("nothing was given by which {node} is recognised"))
                 .next("give --mac, --bmc-serial or --hardware-id"));
@@ -33,7 +34,7 @@ impl Gateway {
         let permit = self.authorise(&caller, Asked::of(operation("node.enroll")?)).await?;
         let register = v1::RegisterNode {
             node: node.to_string(),
-            identity: Some(identity),
+            identity: Some((&identity).into()),
             replace: request.replace,
         };
         let done = self.propose_node(&permit, request_id, Act::RegisterNode(register)).await?;
@@ -97,8 +98,7 @@ impl Gateway {
         caller: Caller,
         request: v1::ListNodesRequest,
     ) -> Answer<v1::ListNodesReply> {
-        let state =
-            request.state.map(|s| convert::enumeration::<NodeState>(s, "ListNodesRequest.state"));
+        let state = request.state.map(|s| NodeState::from_wire(s, "ListNodesRequest.state"));
         let state = state.transpose().map_err(bad_request)?;
         self.authorise(&caller, Asked::of(operation("node.list")?)).await?;
         let request = NodesRequest {

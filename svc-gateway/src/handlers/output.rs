@@ -1,7 +1,7 @@
 //! The recorded output of a command, as it was.
 
 use pact_schemas::v1::{self, BlobReply, BlobRequest, ReadOutputReply, entry::Payload};
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::{Digest, ErrorCode, NodeId};
 
 use super::log::{decode, node_of};
 use crate::authorise::{Asked, operation};
@@ -75,8 +75,7 @@ impl Gateway {
         let reply: BlobReply = self.journal.read("blob", &request).await?;
         let data = zstd::bulk::decompress(&reply.compressed, MAX_CHUNK_BYTES)
             .map_err(|_| bad_reply("pact-journal", "a chunk does not decompress"))?;
-        let digest = ring::digest::digest(&ring::digest::SHA256, &data);
-        if digest.as_ref() != blob.sha256.as_slice() {
+        if Digest::of(&data).as_bytes() != blob.sha256.as_slice() {
             return Err(bad_reply("pact-journal", "a chunk is not what its hash says"));
         }
         Ok(data)

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pact_schemas::v1::{NodeRecord, NodeSettled, NodeState, SettleReply, SettleRequest};
-use pact_schemas::{ErrorCode, NodeId, NodeSet};
+use pact_schemas::v1::{NodeRecord, NodeSettled, SettleReply, SettleRequest};
+use pact_schemas::{ErrorCode, NodeId, NodeSet, NodeState};
 
 use crate::ask::Until;
 use crate::context::Gateway;
@@ -53,9 +53,10 @@ impl Gateway {
 
 /// Those of the targets that are active, and those that are away; `None`: there are none.
 pub(super) fn by_presence(targets: &Targets) -> (Option<Targets>, Option<Targets>) {
-    let active = |record: &NodeRecord| record.state() == NodeState::Active;
-    let away =
-        |record: &NodeRecord| matches!(record.state(), NodeState::Registered | NodeState::Inactive);
+    let active = |record: &NodeRecord| NodeState::of(record) == Ok(NodeState::Active);
+    let away = |record: &NodeRecord| {
+        matches!(NodeState::of(record), Ok(NodeState::Registered | NodeState::Inactive))
+    };
     (subset(targets, |_, record| active(record)), subset(targets, |_, record| away(record)))
 }
 

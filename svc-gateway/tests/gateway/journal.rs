@@ -1,24 +1,36 @@
-//! A journal of one member that remembers what was proposed.
+//! A journal of one member: its rules are the real ones, its state is in maps. It remembers what
+//! was proposed.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use pact_bus::{Bus, Service};
 use pact_identity::{Attestation, Verifier};
+use pact_journal_core::action::origin;
+use pact_journal_core::apply::COMMAND_VERSION;
+use pact_journal_core::memory::Memory;
+use pact_journal_core::plan::plan;
+use pact_journal_core::record::RequestMemory;
+use pact_journal_core::requests::recall;
+use pact_journal_core::view::StateView as _;
 use pact_runtime::Clock;
-use pact_schemas::v1::{self, Action, NodeRecord, NodeState, action, outcome};
-use pact_schemas::{ErrorCode, MemberId, NodeSet, RequestId, VclusterId};
+use pact_schemas::resource::ResourceKey;
+use pact_schemas::v1::{
+    self, Action, Command, NodeRecord, NodeState, PrincipalKind, VclusterRecord, action, outcome,
+};
+use pact_schemas::{ErrorCode, MemberId, RequestId, convert};
 use prost::Message as _;
 
-use crate::declared::{self, Declared};
+use crate::declared;
+
 /// As in journal_rpc.proto.
 const MAX_REQUEST_BYTES: usize = 512 * 1024;
+/// As the journal's replies.
+const PAGE_BYTES: usize = 512 * 1024;
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) nodes: BTreeMap<String, NodeRecord>,
-    pub(crate) policies: BTreeMap<String, v1::VclusterPolicy>,
-    /// Everything that was proposed with a good attestation.
+    pub(crate) journal: Memory,
+    /// Everything that was proposed with a good attestation, and committed.
     pub(crate) proposed: Vec<(Attestation, action::Action)>,
     /// `None`: there is no leader.
     pub(crate) leader: Option<u64>,
@@ -26,14 +38,50 @@ pub(crate) struct State {
     pub(crate) lost_answers: usize,
     /// Whoever asks again gets no grant.
     pub(crate) has_expired_grants: bool,
-    /// Request ids made before this Unix millisecond are refused.
-    pub(crate) horizon: u64,
     /// Ids that came with records, in the order of the attempts.
     pub(crate) record_ids: Vec<String>,
-    pub(crate) entries: Vec<v1::Entry>,
-    pub(crate) declared: Declared,
-    /// First outcomes, by request id.
-    requests: BTreeMap<String, v1::Committed>,
+}
+
+impl State {
+    /// A vCluster that was there from the beginning.
+    pub(crate) fn add_vcluster(&mut self, name: &str) {
+        let policy = Some(v1::VclusterPolicy::default());
+        let record = VclusterRecord { vcluster: name.into(), policy, ..VclusterRecord::default() };
+        self.journal.vclusters.insert(name.parse().unwrap(), record);
+    }
+
+    /// What somebody else has proposed, or a node has sent: the last entry that it made.
+    pub(crate) fn commit(&mut self, by_node: Option<&str>, action: action::Action) -> u64 {
+        let (subject, kind) = match by_node {
+            Some(node) => (format!("node:{node}"), PrincipalKind::Node),
+            None => ("someone".to_owned(), PrincipalKind::Human),
+        };
+        let author = v1::Principal { subject, kind: kind.into(), ..v1::Principal::default() };
+        let command = Command {
+            author: Some(author),
+            acting_role: "pact-platform-admin".into(),
+            ..Command::default()
+        };
+        let committed = self.apply(command, action);
+        committed.unwrap_or_else(|refusal| panic!("{refusal}")).last_seq
+    }
+
+    fn apply(
+        &mut self,
+        command: Command,
+        action: action::Action,
+    ) -> Result<v1::Committed, v1::Error> {
+        let command = Command {
+            version: COMMAND_VERSION,
+            time: Some(convert::timestamp(Clock::system().now().unix_nanos())),
+            action: Some(Action { action: Some(action) }),
+            ..command
+        };
+        match self.journal.apply(&[command]).remove(0).outcome.unwrap() {
+            outcome::Outcome::Committed(committed) => Ok(committed),
+            outcome::Outcome::Rejected(refusal) => Err(refusal),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -62,7 +110,7 @@ impl Journal {
             vcluster: vcluster.map(Into::into),
             ..NodeRecord::default()
         };
-        self.with(|s| s.nodes.insert(name.into(), record));
+        self.with(|s| s.journal.nodes.insert(name.parse().unwrap(), record));
     }
 
     /// Answers as members 1 and 2; only the one that `leader` names takes proposals.
@@ -70,7 +118,7 @@ impl Journal {
         let (cluster, nodes, vclusters, entries) =
             (self.clone(), self.clone(), self.clone(), self.clone());
         let recall = self.clone();
-        let (entry, keys, plan, blob) = (self.clone(), self.clone(), self.clone(), self.clone());
+        let (entry, keys, plans, blob) = (self.clone(), self.clone(), self.clone(), self.clone());
         let mut service = Service::new("journal", "0.1.0", "journal-1")
             .method("cluster", move |_, _: v1::ClusterRequest| {
                 let leader = cluster.with(|s| s.leader);
@@ -109,17 +157,15 @@ impl Journal {
             })
             .method("plan", move |_, request: v1::PlanRequest| {
                 let act = Action::decode(request.action.as_slice()).unwrap().action.unwrap();
-                let reply = plan.with(|s| declared::plan(s, &act, &request.after));
-                async move { Ok(reply) }
+                let reply = plans.plan(&act, &request.after);
+                async move { reply }
             })
             .method("blob", move |_, request: v1::BlobRequest| {
-                let found = blob.with(|s| {
-                    let of_nodes = s.declared.of_nodes.get(&request.sha256);
-                    of_nodes.or_else(|| s.declared.blobs.get(&request.sha256)).cloned()
-                });
-                let reply = found.map(|put| v1::BlobReply {
-                    compressed: put.compressed,
-                    size_bytes: put.size_bytes,
+                let sha256: [u8; 32] = request.sha256.as_slice().try_into().unwrap();
+                let found = blob.with(|s| s.journal.blobs.get(&sha256).cloned());
+                let reply = found.map(|blob| v1::BlobReply {
+                    compressed: blob.compressed,
+                    size_bytes: blob.size_bytes,
                 });
                 async move { reply.ok_or_else(|| ErrorCode::NotFound.error("no such blob")) }
             });
@@ -142,26 +188,20 @@ impl Journal {
                 && request.state.is_none_or(|state| state == record.state)
         };
         v1::NodesReply {
-            nodes: self.with(|s| s.nodes.values().filter(wanted).cloned().collect()),
+            nodes: self.with(|s| s.journal.nodes.values().filter(wanted).cloned().collect()),
             more: false,
         }
     }
 
     /// One in a page.
     fn vclusters(&self, request: &v1::VclustersRequest) -> v1::VclustersReply {
-        let wanted = |name: &String| {
-            let is_named = request.vclusters.is_empty() || request.vclusters.contains(name);
-            is_named && *name > request.after
+        let wanted = |record: &&VclusterRecord| {
+            let named = &request.vclusters;
+            let is_named = named.is_empty() || named.contains(&record.vcluster);
+            is_named && record.vcluster > request.after
         };
-        let mut vclusters: Vec<v1::VclusterRecord> = self.with(|s| {
-            let all = s.policies.iter().filter(|(name, _)| wanted(name));
-            let record = |(name, policy): (&String, &v1::VclusterPolicy)| v1::VclusterRecord {
-                vcluster: name.clone(),
-                policy: Some(policy.clone()),
-                ..v1::VclusterRecord::default()
-            };
-            all.map(record).collect()
-        });
+        let mut vclusters: Vec<VclusterRecord> =
+            self.with(|s| s.journal.vclusters.values().filter(wanted).cloned().collect());
         let more = vclusters.len() > 1;
         vclusters.truncate(1);
         v1::VclustersReply { vclusters, more }
@@ -171,71 +211,82 @@ impl Journal {
         let wanted = |e: &&v1::Entry| {
             e.seq > request.after && (request.scope.is_none() || e.scope == request.scope)
         };
-        let mut entries: Vec<v1::Entry> =
-            self.with(|s| s.entries.iter().filter(wanted).cloned().collect());
+        let mut entries = self.with(|s| s.journal.decoded());
+        entries.retain(|entry| wanted(&entry));
         if let Some(last) = request.last {
             entries.drain(..entries.len().saturating_sub(last as usize));
         }
-        let record =
-            |entry: v1::Entry| v1::EntryRecord { entry: entry.encode_to_vec(), hash: vec![0; 32] };
-        let head_seq = self.with(|s| s.entries.len() as u64);
+        let head_seq = self.with(|s| s.journal.head.seq);
         v1::EntriesReply {
-            entries: entries.into_iter().map(record).collect(),
+            entries: entries.iter().map(record).collect(),
             head_seq,
             next_after: head_seq,
         }
     }
 
     fn entry(&self, seq: u64) -> Result<v1::EntryReply, v1::Error> {
-        let found = self.with(|s| s.entries.iter().find(|e| e.seq == seq).cloned());
+        let found = self.with(|s| s.journal.entry(seq));
         let entry = found.ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
-        let record = v1::EntryRecord { entry: entry.encode_to_vec(), hash: vec![0; 32] };
-        Ok(v1::EntryReply { entry: Some(record), outcomes: Vec::new() })
+        Ok(v1::EntryReply { entry: Some(record(&entry)), outcomes: Vec::new() })
+    }
+
+    fn plan(&self, action: &action::Action, after: &str) -> Result<v1::PlanReply, v1::Error> {
+        let after: Option<ResourceKey> = (!after.is_empty()).then(|| after.parse().unwrap());
+        let now = Clock::system().now().unix_nanos();
+        self.with(|s| plan(&s.journal, action, now).page(after.as_ref(), PAGE_BYTES))
     }
 
     fn recall(&self, id: &str) -> Result<v1::RecallReply, v1::Error> {
-        let made = id.parse::<RequestId>().unwrap().unix_milliseconds();
-        self.with(|s| match s.requests.get(id) {
-            None if made < s.horizon => {
-                Err(ErrorCode::RequestIdRefused.error("longer ago than ids are remembered"))
-            }
-            None => Ok(v1::RecallReply::default()),
-            Some(committed) => {
-                let own = s.entries.iter().filter(|entry| entry.request_id.as_deref() == Some(id));
-                let record = |entry: &v1::Entry| v1::EntryRecord {
-                    entry: entry.encode_to_vec(),
-                    hash: vec![0; 32],
-                };
-                Ok(v1::RecallReply {
-                    committed: Some(*committed),
-                    entries: own.map(record).collect(),
-                    more: false,
-                })
-            }
-        })
+        let id: RequestId = id.parse().unwrap();
+        let remembered = self.with(|s| {
+            let memory = recall(&s.journal, id)?;
+            let own = |memory: &RequestMemory| {
+                let made = (memory.first_seq.max(1)..=memory.last_seq)
+                    .filter_map(|seq| s.journal.entry(seq));
+                made.map(|entry| record(&entry)).collect()
+            };
+            Ok::<_, v1::Error>(memory.map(|memory| (own(&memory), memory)))
+        })?;
+        let Some((entries, memory)) = remembered else { return Ok(v1::RecallReply::default()) };
+        let committed = v1::Committed {
+            first_seq: memory.first_seq,
+            last_seq: memory.last_seq,
+            time: Some(convert::timestamp(memory.time_nanos)),
+            repeated_request: true,
+        };
+        Ok(v1::RecallReply { committed: Some(committed), entries, more: false })
     }
 
     fn declared(&self, request: &v1::DeclaredRequest) -> v1::DeclaredReply {
-        let scope = request.scope.clone().unwrap();
-        self.with(|s| {
-            let keys = s.declared.at(&scope, request.at_seq.unwrap_or(u64::MAX));
-            let seq = s.declared.newest(&scope);
-            let key =
-                |(key, value)| v1::DeclaredKey { key, value: Some(value), seq, expires: None };
-            let wanted =
-                |key: &str| key > request.after.as_str() && key.starts_with(&request.prefix);
-            let mut keys: Vec<v1::DeclaredKey> =
-                keys.into_iter().filter(|(key, _)| wanted(key)).map(key).collect();
-            let mut bytes = 0;
-            let fits = |key: &&v1::DeclaredKey| {
-                bytes += key.encoded_len();
-                bytes <= declared::PAGE_BYTES
-            };
-            let fitting = keys.iter().take_while(fits).count();
-            let more = fitting < keys.len();
-            keys.truncate(fitting);
-            v1::DeclaredReply { keys, more, seq }
-        })
+        let at_seq = request.at_seq.unwrap_or(u64::MAX);
+        let (mut keys, seq) = self.with(|s| {
+            let scope = declared::scope_of(s, request.scope.as_ref().unwrap());
+            let mark = scope.as_ref().and_then(|scope| s.journal.scope_mark(scope, at_seq));
+            let held =
+                scope.map(|scope| s.journal.declared_after(&scope, at_seq, None, usize::MAX));
+            (held.unwrap_or_default(), mark.map_or(0, |mark| mark.seq))
+        });
+        keys.retain(|(key, _)| {
+            key.as_str() > request.after.as_str() && key.as_str().starts_with(&request.prefix)
+        });
+        let mut keys: Vec<v1::DeclaredKey> = keys
+            .into_iter()
+            .map(|(key, held)| v1::DeclaredKey {
+                key: key.to_string(),
+                value: Some((&held.value).into()),
+                seq: held.seq,
+                expires: held.expires_nanos.map(convert::timestamp),
+            })
+            .collect();
+        let mut bytes = 0;
+        let fits = |key: &&v1::DeclaredKey| {
+            bytes += key.encoded_len();
+            bytes <= PAGE_BYTES
+        };
+        let fitting = keys.iter().take_while(fits).count();
+        let more = fitting < keys.len();
+        keys.truncate(fitting);
+        v1::DeclaredReply { keys, more, seq }
     }
 
     fn propose(
@@ -286,54 +337,33 @@ impl Journal {
     }
 }
 
-/// The right is judged for exactly the targets, each where its record says that it is.
-fn check_judged(state: &State, act: &action::Action) {
-    let (targets, judged) = match act {
-        action::Action::ExecRequest(exec) => (exec.targets.clone(), &exec.judged),
-        action::Action::AssignNode(assign) => (assign.targets.clone(), &assign.judged),
-        action::Action::ExtendWindow(extend) => (extend.targets.clone(), &extend.judged),
-        action::Action::Rollback(v1::Rollback { scope, judged, .. })
-        | action::Action::ChangeBlacklist(v1::ChangeBlacklist { scope, judged, .. }) => {
-            match scope.as_ref().unwrap().scope.as_ref().unwrap() {
-                v1::scope::Scope::Node(node) => (node.clone(), judged),
-                _ => return assert_eq!(*judged, []),
-            }
-        }
-        _ => return,
-    };
-    let nodes = NodeSet::parse(&targets).unwrap().iter().cloned().collect();
-    for (node, vcluster) in pact_schemas::judged::read(judged, &nodes).unwrap() {
-        let record = &state.nodes[node.as_str()];
-        assert_eq!(vcluster.as_ref().map(VclusterId::as_str), record.vcluster.as_deref());
-    }
+fn record(entry: &v1::Entry) -> v1::EntryRecord {
+    v1::EntryRecord { entry: entry.encode_to_vec(), hash: vec![0; 32] }
 }
 
-/// Once for each request id; what is refused is not remembered.
 fn decide(
     state: &mut State,
     attestation: Attestation,
     act: action::Action,
 ) -> Result<v1::Committed, v1::Error> {
+    let operation = attestation.operation().name;
+    assert!(origin(&act).is_gateway_for(operation), "{act:?} as {operation}");
     let id = attestation.request_id().to_string();
     if matches!(act, action::Action::RecordDenied(_) | action::Action::RecordAccess(_)) {
         state.record_ids.push(id.clone());
     }
-    if attestation.request_id().unix_milliseconds() < state.horizon {
-        return Err(ErrorCode::RequestIdRefused.error("longer ago than ids are remembered"));
-    }
-    if let Some(first) = state.requests.get(&id) {
-        if state.has_expired_grants {
-            return Err(ErrorCode::GrantExpired.error("committed longer ago than grants live"));
-        }
-        return Ok(v1::Committed { repeated_request: true, ..*first });
-    }
-    check_judged(state, &act);
-    let (first_seq, last_seq) = match declared::apply(state, &id, &act) {
-        Some(done) => done?,
-        None => (state.proposed.len() as u64 + 1, state.proposed.len() as u64 + 1),
+    let command = Command {
+        author: Some(attestation.principal().to_wire()),
+        acting_role: attestation.acting_role().map(ToString::to_string).unwrap_or_default(),
+        request_id: Some(id),
+        policy_ref: attestation.policy_ref().to_owned(),
+        ..Command::default()
     };
-    state.proposed.push((attestation, act));
-    let committed = v1::Committed { first_seq, last_seq, ..v1::Committed::default() };
-    state.requests.insert(id, committed);
+    let committed = state.apply(command, act.clone())?;
+    if !committed.repeated_request {
+        state.proposed.push((attestation, act));
+    } else if state.has_expired_grants {
+        return Err(ErrorCode::GrantExpired.error("committed longer ago than grants live"));
+    }
     Ok(committed)
 }

@@ -42,6 +42,15 @@ async fn t03_a_viewers_exec_is_refused_and_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t03_a_command_with_too_many_arguments_is_not_even_proposed() {
+    let world = World::start().await;
+    let input = tokio_stream::iter([begin("n1", &["true"; 1_025])]);
+    let refused = world.client().await.exec(world.by(&["pact-ops-ml"], input)).await.unwrap_err();
+    assert_eq!(code(&refused), ErrorCode::TooLarge);
+    world.journal.with(|s| assert!(s.proposed.is_empty(), "{:?}", s.proposed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t03_the_right_is_needed_on_every_member() {
     let world = World::start().await;
     assert_eq!(code(&exec(&world, &["pact-ops-ml"], "n[1-3]").await), ErrorCode::NotAuthorised);

@@ -204,14 +204,14 @@ async fn t06_a_record_that_waited_longer_than_ids_are_remembered_gets_another_id
         u64::try_from((now + by_seconds) * 1_000).unwrap()
     };
     let status = || v1::InspectNodeRequest { node: "n1".into() };
-    world.journal.with(|s| s.horizon = ahead(3_600));
+    world.journal.with(|s| s.journal.horizon.unix_milliseconds = ahead(3_600));
     world.client().await.inspect_node(world.by(&["pact-viewer-x"], status())).await.unwrap_err();
     let attempts = || world.journal.with(|s| s.record_ids.len());
     crate::world::until("another id is tried", || attempts() >= 2).await;
     let ids = world.journal.with(|s| s.record_ids.clone());
     assert_ne!(ids[0], ids[1]);
     // The next record comes after it: nothing is tried for ever, and nothing holds up what follows.
-    world.journal.with(|s| s.horizon = 0);
+    world.journal.with(|s| s.journal.horizon.unix_milliseconds = 0);
     world.client().await.inspect_node(world.by(&["pact-viewer-x"], status())).await.unwrap_err();
     crate::world::until("the next record stands", || denials(&world) == 1).await;
     assert_eq!(attempts(), 3);

@@ -1,10 +1,12 @@
 //! Drift is shown, committed node by node, once for each request; windows are extended; patterns are listed.
 
 use pact_schemas::v1::{self, CommitRequest, EntryKind, WindowState, action::Action};
+use prost::Message as _;
 
+use pact_schemas::resource::Value;
 use pact_schemas::{ErrorCode, RequestId};
 
-use crate::declared::{entry, node_scope};
+use crate::declared::{apply, node_scope};
 use crate::node::{Node, item};
 use crate::world::{World, code, request_id};
 
@@ -108,10 +110,9 @@ async fn t09_a_retry_finds_the_first_attempt_however_much_came_since() {
     let request = commit("n1");
     let first = client.commit(world.by(OPS, request.clone())).await.unwrap().into_inner();
     world.journal.with(|s| {
-        for _ in 0..200 {
-            let payload = v1::entry::Payload::Accessed(v1::Accessed::default());
-            let scope = node_scope("n1");
-            entry(s, &request_id(), EntryKind::Accessed, scope, Vec::new(), payload);
+        for number in 0..200 {
+            let key = (format!("sysctl/net.other{number}"), Value::Integer(number));
+            apply(s, std::iter::once(key));
         }
     });
     node.with(|m| m.drift = vec![item("sysctl/vm.new", "1", "2")]);
@@ -121,7 +122,7 @@ async fn t09_a_retry_finds_the_first_attempt_however_much_came_since() {
 
     // Nobody can say what became of a request that may be forgotten: nothing is done.
     let made = request.request_id.parse::<RequestId>().unwrap().unix_milliseconds();
-    world.journal.with(|s| s.horizon = made + 3_600_000);
+    world.journal.with(|s| s.journal.horizon.unix_milliseconds = made + 3_600_000);
     let reply = client.commit(world.by(OPS, commit("n1"))).await.unwrap().into_inner();
     assert_eq!(reply.errors[0].known_code(), ErrorCode::RequestIdRefused);
     assert_eq!((commits(&world), node.with(|m| m.drift.len())), (1, 1));
@@ -138,8 +139,10 @@ async fn t09_a_retry_says_what_it_could_not_find_out() {
     // The node has not got that far (it lost its state), and the changes are in chunks that are not there.
     node.with(|m| (m.is_stuck, m.config_seq) = (true, 0));
     world.journal.with(|s| {
-        s.entries[0].changes.clear();
-        s.entries[0].change_chunks = vec![v1::BlobRef { sha256: vec![1; 32], size_bytes: 1 }];
+        let mut entry = s.journal.decoded().remove(0);
+        entry.changes.clear();
+        entry.change_chunks = vec![v1::BlobRef { sha256: vec![1; 32], size_bytes: 1 }];
+        s.journal.entries[0].entry = entry.encode_to_vec().into();
     });
     let second = client.commit(world.by(OPS, request)).await.unwrap().into_inner();
     assert_eq!((second.nodes[0].seq, second.nodes[0].settled.is_none()), (1, true));
@@ -214,7 +217,8 @@ async fn t09_windows_are_extended_where_there_are_any() {
     }
     let reply = client.extend(world.by(OPS, extend("n2"))).await.unwrap().into_inner();
     assert_eq!((reply.first_seq, reply.errors.len()), (0, 1), "nothing is written down");
-    let kinds = world.journal.with(|s| s.entries.iter().map(v1::Entry::kind).collect::<Vec<_>>());
+    let kinds = world.journal.with(|s| s.journal.decoded());
+    let kinds: Vec<EntryKind> = kinds.iter().map(v1::Entry::kind).collect();
     assert_eq!(kinds, [EntryKind::WindowExtended]);
     let long = v1::ExtendWindowRequest { minutes: 1_441, ..extend("n1") };
     let status = client.extend(world.by(OPS, long)).await.unwrap_err();

@@ -1,11 +1,12 @@
 //! A rollback does what its plan said, on all nodes or on none.
 
 use pact_schemas::ErrorCode;
+use pact_schemas::resource::Value;
 use pact_schemas::v1::{
     self, CommitRequest, RollbackScopeReply, RollbackScopeRequest, action::Action,
 };
 
-use crate::declared::{self, node_scope, text, vc_scope};
+use crate::declared::{self, node_scope, text};
 use crate::node::{Node, holder, item};
 use crate::world::{World, code, request_id};
 
@@ -75,7 +76,7 @@ async fn t10_an_entry_brings_its_own_scope_and_its_plan_is_what_is_done() {
     assert_eq!((done.plans[0].seq, done.nodes[0].restored_keys), (3, 1));
     assert!(done.errors.is_empty() && !done.nodes[0].when_back);
     assert!(node.with(|m| m.calls.ends_with(&["rollback_check", "rollback"])));
-    let now = world.journal.with(|s| s.declared.at(&node_scope("n1"), u64::MAX));
+    let now = world.journal.with(|s| declared::keys(s, &node_scope("n1")));
     assert_eq!(now["sysctl/vm.a"], text("2"));
 
     let again = roll_back(&world, request).await;
@@ -183,68 +184,74 @@ async fn t10_holders_on_the_nodes_of_a_vcluster_leave_everything_as_it_is() {
     assert_eq!(free.with(|m| m.checked.clone()), ["sysctl/vm.a", "sysctl/vm.b"]);
 
     // What a node declares itself does not change there, and nothing changes on one that only observes.
-    world.journal.with(|s| {
-        s.declared.set(&node_scope("n1"), 2, [("sysctl/vm.a".to_owned(), text("5"))].into());
-        s.nodes.get_mut("n1").unwrap().delta_seq = 2;
-    });
+    let own = world.journal.with(|s| declared::commit(s, "n1", keys(["sysctl/vm.a"], "5")));
+    assert_eq!(own, 3);
     free.with(|m| (m.mode, m.holders) = ("observe", vec![holder()]));
     let reply = roll_back(&world, to(1)).await;
     assert_eq!((rollbacks(&world), reply.errors[0].node.as_str()), (0, "n1"));
     assert_eq!(held.with(|m| m.checked.clone()), ["sysctl/vm.b"]);
     held.with(|m| m.holders.clear());
     let reply = roll_back(&world, to(1)).await;
-    assert_eq!((reply.plans[0].seq, reply.errors.len()), (3, 0), "{reply:?}");
+    assert_eq!((reply.plans[0].seq, reply.errors.len()), (4, 0), "{reply:?}");
     assert_eq!(reply.nodes.len(), 2);
 
     // A node that is away is in nobody's way.
     drop(held);
     let reply = roll_back(&world, RollbackScopeRequest { vcluster: Some("ml".into()), ..to(2) });
     let reply = reply.await;
-    assert_eq!((reply.plans[0].seq, reply.errors.len()), (4, 1), "{reply:?}");
+    assert_eq!((reply.plans[0].seq, reply.errors.len()), (5, 1), "{reply:?}");
     assert_eq!(reply.errors[0].known_code(), ErrorCode::Unreachable, "it has not settled");
+}
+
+const MANY: usize = 10_000;
+
+fn many() -> impl Iterator<Item = String> {
+    (0..MANY).map(|i| format!("sysctl/a.{i:05}"))
+}
+
+/// Keys of one value.
+fn keys(
+    keys: impl IntoIterator<Item = impl Into<String>>,
+    value: &str,
+) -> impl Iterator<Item = (String, Value)> {
+    keys.into_iter().map(move |key| (key.into(), Value::Text(value.to_owned())))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t10_ten_thousand_keys_of_one_node_go_back() {
-    const KEYS: usize = 10_000;
     let world = World::start().await;
     let node = Node::start(&world, "n1", Vec::new()).await;
     world.journal.with(|s| {
-        for (seq, value) in [(1, "a"), (2, "b")] {
-            let value = value.repeat(60);
-            let keys = (0..KEYS).map(|i| (format!("sysctl/a.{i:05}"), text(&value)));
-            let payload = v1::entry::Payload::DeltaCommitted(v1::DeltaCommitted::default());
-            let (id, kind) = (request_id(), v1::EntryKind::Commit);
-            declared::entry(s, &id, kind, node_scope("n1"), Vec::new(), payload);
-            s.declared.set(&node_scope("n1"), seq, keys.collect());
+        for value in ["a", "b"] {
+            declared::commit(s, "n1", keys(many(), &value.repeat(60)));
         }
     });
     let plan = roll_back(&world, RollbackScopeRequest { plan_only: true, ..to(1) }).await;
     let shown = &plan.plans[0];
-    assert_eq!(shown.changes.len() + shown.omitted_changes as usize, KEYS);
+    assert_eq!(shown.changes.len() + shown.omitted_changes as usize, MANY);
     let done = roll_back(&world, to(1)).await;
-    assert_eq!((done.nodes[0].restored_keys, done.errors.len()), (KEYS as u32, 0), "{done:?}");
+    assert_eq!((done.nodes[0].restored_keys, done.errors.len()), (MANY as u32, 0), "{done:?}");
     assert_eq!(done.plans[0].seq, 3);
-    assert_eq!(node.with(|m| m.checked.len()), KEYS);
+    assert_eq!(node.with(|m| m.checked.len()), MANY);
     let chunks = node.with(|m| m.calls.iter().filter(|call| **call == "rollback_chunk").count());
     assert!(chunks > 5, "{chunks}");
+}
 
-    // As the overlay of a vCluster, beside a key of the node's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn t10_ten_thousand_keys_of_a_vcluster_go_back_but_those_that_a_node_has_itself() {
+    let world = World::start().await;
+    let node = Node::start(&world, "n1", Vec::new()).await;
     node.with(|m| m.mode = "enforce");
     world.journal.with(|s| {
-        let own = [("sysctl/a.00000".to_owned(), text("own"))];
-        s.declared.set(&node_scope("n1"), 3, own.into());
-        s.nodes.get_mut("n1").unwrap().delta_seq = 3;
-        for (seq, count) in [(1, KEYS), (2, 0)] {
-            let keys = (0..count).map(|i| (format!("sysctl/a.{i:05}"), text(&"c".repeat(60))));
-            s.declared.set(&vc_scope("ml"), seq, keys.collect());
-        }
+        declared::apply(s, keys(many(), &"c".repeat(60)));
+        declared::apply(s, keys(many(), &"d".repeat(60)));
+        declared::commit(s, "n1", keys(["sysctl/a.00000"], "own"));
     });
     let request = RollbackScopeRequest { vcluster: Some("ml".into()), ..to(1) };
     let done = roll_back(&world, request).await;
     assert_eq!(
         (done.plans[0].seq, node.with(|m| m.checked.len())),
-        (4, KEYS - 1),
+        (4, MANY - 1),
         "{:?}",
         done.errors
     );
@@ -313,14 +320,14 @@ async fn t10_what_has_no_state_or_is_not_there_is_refused() {
     let world = World::start().await;
     assert_eq!(refused(&world, to(9)).await, ErrorCode::NotFound);
     assert_eq!(refused(&world, head("")).await, ErrorCode::NoNode);
-    world.journal.with(|s| {
-        s.entries.push(v1::Entry {
-            seq: 1,
-            kind: v1::EntryKind::Accessed.into(),
-            scope: Some(node_scope("n1")),
-            ..v1::Entry::default()
-        });
-    });
+    let accessed = v1::Accessed {
+        operation: "node.inspect".into(),
+        minute: Some(pact_schemas::convert::timestamp(0)),
+        count: 1,
+        ..v1::Accessed::default()
+    };
+    let read = v1::RecordAccess { scope: Some(node_scope("n1")), accessed: Some(accessed) };
+    assert_eq!(world.journal.with(|s| s.commit(None, Action::RecordAccess(read))), 1);
     assert_eq!(refused(&world, to(1)).await, ErrorCode::InvalidArgument);
     let both = RollbackScopeRequest { targets: "n1".into(), vcluster: Some("ml".into()), ..to(1) };
     assert_eq!(refused(&world, both).await, ErrorCode::InvalidArgument);

@@ -1,12 +1,14 @@
 //! Specifications are planned, applied all or nothing, and taken by the nodes; deltas are promoted.
 
+use pact_journal_core::record::Uploader;
+use pact_schemas::resource::{FileKind, FileValue, Value};
 use pact_schemas::v1::{
     self, ApplyReply, ApplyRequest, CommitRequest, NodeState, OnConflict, PromoteRequest,
     action::Action,
 };
 use pact_schemas::{ErrorCode, v1::ConflictChoice};
 
-use crate::declared::{node_scope, text, vc_scope};
+use crate::declared::{self, node_scope, text, vc_scope};
 use crate::node::{Node, item};
 use crate::world::{World, code, request_id};
 
@@ -56,7 +58,9 @@ async fn t11_a_specification_reaches_its_nodes_and_says_which_it_did_not() {
     let world = World::start().await;
     let _node = Node::start(&world, "n1", Vec::new()).await;
     world.journal.add_node("n4", Some("ml"));
-    world.journal.with(|s| s.nodes.get_mut("n4").unwrap().state = NodeState::Inactive.into());
+    world.journal.with(|s| {
+        s.journal.nodes.get_mut(&"n4".parse().unwrap()).unwrap().state = NodeState::Inactive.into()
+    });
     let dry = applied(&world, ApplyRequest { dry_run: true, ..apply(SWAP) }).await;
     assert_eq!((dry.first_seq, dry.overlays[0].changes.len(), specs(&world)), (0, 1, 0));
 
@@ -80,14 +84,14 @@ async fn t11_contents_are_stored_before_anything_refers_to_them() {
     let spec = "[vcluster.ml.files]\n\"/etc/motd\" = { content = \"hello\\n\", mode = \"0644\", owner = \"root\", group = \"root\" }\n";
     let done = applied(&world, ApplyRequest { no_wait: true, ..apply(spec) }).await;
     assert_eq!(done.overlays[0].changes[0].key, "file//etc/motd");
-    assert_eq!(world.journal.with(|s| s.declared.blobs.len()), 1);
+    assert_eq!(world.journal.with(|s| s.journal.blobs.len()), 1);
     let many: String =
         (0..2_000).map(|n| format!("\"net.x{n}.y\" = \"{}\"\n", "v".repeat(60))).collect();
     let large = format!("[vcluster.ml.sysctl]\n{many}");
-    // The journal of these tests takes inline changes alone; that the chunks are there is what counts.
-    let request = ApplyRequest { dry_run: true, ..apply(&large) };
-    applied(&world, request).await;
-    assert!(world.journal.with(|s| s.declared.blobs.len()) > 1);
+    let request = ApplyRequest { no_wait: true, ..apply(&large) };
+    let done = applied(&world, request).await;
+    assert_eq!(done.first_seq, 2);
+    assert!(world.journal.with(|s| s.journal.blobs.len()) > 1, "its changes are in chunks");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +107,7 @@ async fn t11_removal_is_explicit_and_counted() {
     let request = ApplyRequest { no_wait: true, replace: true, ..apply(two) };
     let replaced = applied(&world, request).await;
     assert_eq!(replaced.overlays[0].removed_keys, 1, "vm.swappiness is not in the section");
-    let now = world.journal.with(|s| s.declared.at(&vc_scope("ml"), u64::MAX));
+    let now = world.journal.with(|s| declared::keys(s, &vc_scope("ml")));
     assert_eq!(now.keys().map(String::as_str).collect::<Vec<_>>(), ["sysctl/vm.a", "sysctl/vm.b"]);
 }
 
@@ -122,7 +126,7 @@ async fn t11_differing_deltas_are_a_conflict_unless_somebody_decides() {
     let decided =
         format!("{SWAP}[vcluster.ml.conflicts]\n\"sysctl/vm.swappiness\" = \"keep-local\"\n");
     applied(&world, ApplyRequest { no_wait: true, ..apply(&decided) }).await;
-    let own = |world: &World| world.journal.with(|s| s.declared.at(&node_scope("n1"), u64::MAX));
+    let own = |world: &World| world.journal.with(|s| declared::keys(s, &node_scope("n1")));
     assert_eq!(own(&world)["sysctl/vm.swappiness"], text("77"));
     let request = ApplyRequest {
         no_wait: true,
@@ -186,33 +190,27 @@ async fn t11_deltas_are_promoted_once_conflicts_are_decided() {
 #[tokio::test(flavor = "multi_thread")]
 async fn t11_contents_that_a_node_has_sent_are_promoted() {
     let world = World::start().await;
-    let contents = b"welcome\n";
-    let sha256 = ring::digest::digest(&ring::digest::SHA256, contents).as_ref().to_vec();
-    let file = v1::FileValue {
-        sha256: sha256.clone(),
-        size_bytes: contents.len() as u64,
-        mode: 0o644,
-        owner: "root".into(),
-        group: "root".into(),
-        kind: v1::FileKind::Regular.into(),
-        content_kept: true,
-        ..v1::FileValue::default()
-    };
-    let blob = v1::PutBlob {
-        sha256: sha256.clone(),
-        compressed: zstd::bulk::compress(contents, 1).unwrap(),
-        size_bytes: 8,
-    };
-    world.journal.with(|s| {
-        let value = v1::Value { value: Some(v1::value::Value::File(file)) };
-        s.declared.set(&node_scope("n1"), 1, [("file//etc/motd".to_owned(), value)].into());
-        s.declared.of_nodes.insert(sha256.clone(), blob);
+    let sha256 = world.journal.with(|s| {
+        let sha256 = declared::put(s, Some("n1"), b"welcome\n");
+        let file = Value::File(FileValue {
+            kind: FileKind::Regular,
+            sha256: Some(sha256.as_slice().try_into().unwrap()),
+            size_bytes: 8,
+            mode: 0o644,
+            owner: "root".into(),
+            group: "root".into(),
+            link_target: None,
+            content_kept: true,
+        });
+        declared::commit(s, "n1", [("file//etc/motd".to_owned(), file)].into_iter());
+        sha256
     });
     let promote = PromoteRequest { node: "n1".into(), ..PromoteRequest::default() };
     let mut client = world.client().await;
     let reply = client.promote(world.by(OPS, promote)).await.unwrap().into_inner();
     assert!(reply.toml.contains("welcome"), "{}", reply.toml);
-    assert!(world.journal.with(|s| s.declared.blobs.contains_key(&sha256)));
+    let by_gateway = (sha256.as_slice().try_into().unwrap(), Uploader::Gateways);
+    assert!(world.journal.with(|s| s.journal.uploads.contains(&by_gateway)));
     let done = applied(&world, ApplyRequest { no_wait: true, ..apply(&reply.toml) }).await;
     assert_eq!(done.overlays[0].absorbed[0].node, "n1");
 }

@@ -124,11 +124,11 @@ impl World {
         let bus = world.service(ServiceRole::Journal, "1").await;
         world.journal.serve(&bus).await;
         world.journal_bus = Some(bus);
-        world.journal.with(|s| s.policies.insert("ml".into(), v1::VclusterPolicy::default()));
+        world.journal.with(|s| s.add_vcluster("ml"));
         world.journal.add_node("n1", Some("ml"));
         world.journal.add_node("n2", Some("ml"));
         world.journal.add_node("n3", Some("other"));
-        world.journal.with(|s| s.policies.insert("other".into(), v1::VclusterPolicy::default()));
+        world.journal.with(|s| s.add_vcluster("other"));
         world
     }
 

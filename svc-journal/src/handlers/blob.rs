@@ -1,11 +1,11 @@
 //! `blob`: a recorded chunk by its hash.
 
+use pact_journal_core::record::Blob;
 use pact_schemas::v1::{self, BlobReply, BlobRequest};
 use pact_schemas::{ErrorCode, convert};
 
 use super::reading;
 use crate::context::Context;
-use crate::core::Blob;
 use crate::store::query;
 
 /// The chunk with this SHA-256. A chunk never changes, so what is here is good; only what is missing is looked for again.

@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use pact_identity::config_head::{self, ConfigDocument};
 use pact_identity::sign_config;
-use pact_schemas::convert::{self, Scope, WireError, required};
+use pact_journal_core::declared::DeclaredScope;
+use pact_schemas::convert::{self, Scope, WireError, required, vcluster_of};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{
     self, ConfigContent, ConfigPage, ConfigReply, ConfigRequest, config_reply, config_request,
 };
-use pact_schemas::{ErrorCode, NodeId, Seq, VclusterId};
+use pact_schemas::{Digest, ErrorCode, NodeId, NodeState, Seq};
 
 use self::documents::{Document, NodeConfig, Source, declared_contents, sources};
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
-use crate::core::DeclaredScope;
 use crate::store::state::StateDb;
 
 /// Answers a node: the head of its configuration, a page of a document, or the contents of a file.
@@ -54,10 +54,10 @@ pub async fn config(
 }
 
 fn of(state: &StateDb, node: &NodeId) -> Result<(v1::NodeRecord, NodeConfig), v1::Error> {
-    let (record, config) = sources(state, node).ok_or_else(|| {
+    let (record, config) = sources(state, node)?.ok_or_else(|| {
         ErrorCode::NotFound.error(format!("node {node} is not registered")).on(node)
     })?;
-    if record.state() == v1::NodeState::Revoked {
+    if NodeState::of(&record)? == NodeState::Revoked {
         return Err(ErrorCode::NodeRevoked.error(format!("node {node} is revoked")).on(node));
     }
     Ok((record, config))
@@ -105,7 +105,7 @@ fn page(
     node: &NodeId,
     page: &ConfigPage,
 ) -> Result<Vec<u8>, v1::Error> {
-    let wanted: [u8; 32] = convert::bytes(&page.sha256, "ConfigPage.sha256")?;
+    let wanted = Digest::from_wire(&page.sha256, "ConfigPage.sha256")?;
     let scope = Scope::try_from(required(page.scope.as_ref(), "ConfigPage.scope")?)?;
     let (_, config) = of(state, node)?;
     let source = config.sources.iter().find(|source| source.scope == scope);
@@ -131,8 +131,7 @@ fn contents(state: &StateDb, node: &NodeId, asked: &ConfigContent) -> Result<Vec
         rule: "is no resource key in its one spelling",
     })?;
     let (record, _) = of(state, node)?;
-    let vcluster = record.vcluster.as_deref().and_then(|name| VclusterId::new(name).ok());
-    let own = match (scope, vcluster) {
+    let own = match (scope, vcluster_of(&record)?) {
         (Scope::Vcluster(named), Some(vcluster)) if named == vcluster => {
             DeclaredScope::Overlay(vcluster)
         }

@@ -1,26 +1,23 @@
 //! `declared` and `plan`: what is declared, at any time, and what an action would change.
 
+use pact_journal_core::declared::DeclaredScope;
+use pact_journal_core::plan::plan as planned;
+use pact_journal_core::record::RequestHorizon;
+use pact_journal_core::tree::Tree;
 use pact_schemas::convert::{Scope, required};
-use pact_schemas::resource::{Change, ResourceKey};
-use pact_schemas::v1::{
-    self, Action, ChangeSet, DeclaredReply, DeclaredRequest, DeltaConflict, PlanReply, PlanRequest,
-    PlannedScope,
-};
+use pact_schemas::resource::ResourceKey;
+use pact_schemas::v1::{self, Action, DeclaredReply, DeclaredRequest, PlanReply, PlanRequest};
 use pact_schemas::{ErrorCode, convert};
 use prost::Message as _;
 
 use super::config::documents::to_wire;
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
-use crate::core::{
-    DeclaredScope, DeltaBeside, Plan, Planned, RequestHorizon, Tree, plan as planned,
-};
 use crate::store::declared::{Frozen, Rows, held_after, held_from, scope_mark};
+use crate::store::query::{node_in, read_head, read_head_in, vcluster_in};
 use crate::store::state::StateDb;
-use crate::store::view::{RocksView, node_in, read_head, read_head_in, vcluster_in};
+use crate::store::view::RocksView;
 
-/// Deltas that a plan lists, of each kind.
-const MAX_LISTED_DELTAS: usize = 256;
 /// Longest prefix: no key is longer.
 const MAX_PREFIX_BYTES: usize = pact_schemas::resource::MAX_KEY_BYTES;
 
@@ -146,73 +143,7 @@ pub async fn plan(context: &Context, request: PlanRequest) -> Result<PlanReply, 
         let head = read_head(&state);
         let horizon = RequestHorizon::default();
         let view = RocksView { state: &state, head, tree: &tree, horizon };
-        let mut plan = planned(&view, &action, now.max(head.time_nanos));
-        if let Some(after) = &after {
-            go_on(&mut plan, after)?;
-        }
-        Ok(to_reply(plan))
+        planned(&view, &action, now.max(head.time_nanos)).page(after.as_ref(), MAX_REPLY_BYTES)
     })
     .await?
-}
-
-/// Leaves the changes of later keys: the page of a plan whose first page the caller has.
-fn go_on(plan: &mut Plan, after: &ResourceKey) -> Result<(), v1::Error> {
-    match plan.scopes.as_mut_slice() {
-        [] => Ok(()), // it would be refused, and that is said
-        [one] if one.conflicts.is_empty() && one.absorbed.is_empty() => {
-            one.changes.retain(|change| change.key > *after);
-            Ok(())
-        }
-        _ => Err(ErrorCode::InvalidArgument
-            .error("PlanRequest.after is for plans of one scope that meet no deltas")),
-    }
-}
-
-fn to_reply(plan: Plan) -> PlanReply {
-    let mut room = MAX_REPLY_BYTES;
-    let scopes = plan.scopes.iter().map(|scope| to_planned_scope(scope, &mut room)).collect();
-    PlanReply { scopes, refused: plan.refused.map(v1::Error::from) }
-}
-
-/// As much as there is room for; what is left out is counted.
-fn to_planned_scope(planned: &Planned, room: &mut usize) -> PlannedScope {
-    let conflicts = fitting(&planned.conflicts, MAX_LISTED_DELTAS, room, delta);
-    let absorbed = fitting(&planned.absorbed, MAX_LISTED_DELTAS, room, delta);
-    let changes = fitting(&planned.changes, usize::MAX, room, |change: &Change| change.into());
-    let left_out = |all: usize, listed: usize| u32::try_from(all - listed).unwrap_or(u32::MAX);
-    PlannedScope {
-        scope: Some(v1::Scope::from(&planned.scope)),
-        omitted_changes: left_out(planned.changes.len(), changes.len()),
-        omitted_deltas: left_out(
-            planned.conflicts.len() + planned.absorbed.len(),
-            conflicts.len() + absorbed.len(),
-        ),
-        changes: Some(ChangeSet { changes, chunks: Vec::new() }),
-        conflicts,
-        absorbed,
-    }
-}
-
-fn delta(delta: &DeltaBeside) -> DeltaConflict {
-    DeltaConflict {
-        node: delta.node.to_string(),
-        key: delta.key.as_str().to_owned(),
-        node_value: Some(v1::Value::from(&delta.node_value)),
-        overlay_value: Some(v1::Value::from(&delta.overlay_value)),
-    }
-}
-
-fn fitting<T, M: prost::Message>(
-    items: &[T],
-    limit: usize,
-    room: &mut usize,
-    to_wire: impl Fn(&T) -> M,
-) -> Vec<M> {
-    let mut fitting = Vec::new();
-    for message in items.iter().take(limit).map(to_wire) {
-        let Some(left) = room.checked_sub(message.encoded_len()) else { break };
-        *room = left;
-        fitting.push(message);
-    }
-    fitting
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pact_journal_core::record::{Posting, StoredEntry};
 use pact_schemas::convert::{Scope, id};
 use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord, EntryReply, EntryRequest};
 use pact_schemas::{ErrorCode, VclusterId};
 
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
-use crate::core::{Posting, StoredEntry};
+use crate::store::query::read_head;
 use crate::store::query::{self, EntryReader};
 use crate::store::state::StateDb;
-use crate::store::view::read_head;
 
 /// `last` at most.
 const MAX_LAST: u32 = 10_000;

@@ -1,6 +1,9 @@
 //! `up.event.*` and `up.recording`: what nodes report. Answered once it is committed, by any member.
 
 use pact_identity::Principal;
+use pact_journal_core::action::check_blob;
+use pact_journal_core::apply::COMMAND_VERSION;
+use pact_journal_core::record::Uploader;
 use pact_schemas::v1::{
     self, Action, Command, Committed, EventAck, NodeEvent, PutBlob, RecordingAck, action, outcome,
 };
@@ -9,8 +12,6 @@ use prost::Message as _;
 
 use super::{quota, reading};
 use crate::context::Context;
-use crate::core::apply::COMMAND_VERSION;
-use crate::core::{Uploader, check_blob};
 use crate::store::query;
 
 /// Commits a node's event. The node is that of the subject, whatever the body says.
@@ -50,7 +51,7 @@ pub async fn recording(
     node: &NodeId,
     blob: PutBlob,
 ) -> Result<RecordingAck, v1::Error> {
-    check_blob(&blob).map_err(v1::Error::from)?;
+    check_blob(&blob)?;
     let (state, sha256) = (context.member().state(), blob.sha256.clone());
     let by = Uploader::Node(node.clone());
     let is_known = reading(move || query::has_uploaded(&state, &sha256, &by)).await?;

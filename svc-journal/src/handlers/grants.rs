@@ -1,29 +1,17 @@
 //! Grants: made of what is committed, so that signing again gives the same one.
 
 use pact_identity::grant::MAX_LIFETIME;
+use pact_journal_core::action::{self, Granted};
 use pact_runtime::Timestamp;
-use pact_schemas::v1::{
-    self, Command, Entry, ExecAction, ExtendAction, GrantPayload, PlanAction, SignedGrant, action,
-    entry, grant_payload,
-};
+use pact_schemas::v1::{self, Command, Entry, GrantPayload, SignedGrant};
 use pact_schemas::{ErrorCode, RequestId, convert};
 use prost::Message as _;
 
 use crate::context::Context;
-use crate::core::RequestMemory;
 use crate::store::query;
 
 /// Version of the payload.
 const GRANT_VERSION: u32 = 1;
-
-/// Whether nodes carry out this action, with a grant. A rollback without a plan is taken from the configuration.
-pub(super) fn is_granted(action: &action::Action) -> bool {
-    match action {
-        action::Action::ExecRequest(_) | action::Action::ExtendWindow(_) => true,
-        action::Action::Rollback(rollback) => !rollback.plan_sha256.is_empty(),
-        _ => false,
-    }
-}
 
 /// Signs the grant of a committed action. The entry is applied here: the caller has its outcome from this member.
 ///
@@ -42,7 +30,10 @@ pub(super) fn sign(
     let id: RequestId =
         convert::id(command.request_id.as_deref().unwrap_or(""), "Command.request_id")?;
     let memory = query::request(&state, &id).ok_or_else(lost)?;
-    let granted = granted(command, &entry, memory).ok_or_else(lost)?;
+    // A retry brings the same command, or it would have been refused.
+    let asked = command.action.as_ref().and_then(|action| action.action.as_ref());
+    let (asked, done) = asked.zip(entry.payload.clone()).ok_or_else(lost)?;
+    let granted = action::granted(asked, done, memory).ok_or_else(lost)?;
     let payload = payload(context, entry, granted).ok_or_else(lost)?;
     let expires = convert::unix_nanos(payload.expires.as_ref(), "GrantPayload.expires")?;
     if context.signing_time()? >= Timestamp::from_unix_nanos(expires) {
@@ -57,45 +48,6 @@ pub(super) fn sign(
         tracing::error!(seq, %error, cause = pact_runtime::causes(&error), "what is committed cannot be granted");
         lost().because(error.to_string())
     })
-}
-
-/// What nodes may do, which nodes, and as which operation.
-struct Granted {
-    operation: &'static str,
-    targets: String,
-    action: grant_payload::Action,
-}
-
-/// The action of the entry. A retry brings the same command, or it would have been refused.
-fn granted(command: &Command, entry: &Entry, memory: RequestMemory) -> Option<Granted> {
-    let asked = command.action.as_ref()?.action.as_ref()?;
-    match (entry.payload.clone()?, asked) {
-        (entry::Payload::ExecRequested(exec), _) => Some(Granted {
-            operation: "exec",
-            targets: exec.targets,
-            action: grant_payload::Action::Exec(ExecAction {
-                argv: exec.argv,
-                stdin: exec.stdin,
-                timeout_seconds: exec.timeout_seconds,
-                output_limit_bytes: exec.output_limit_bytes,
-                exec_whitelist: memory.exec_whitelist,
-                require_strict: memory.require_strict,
-            }),
-        }),
-        (entry::Payload::RollbackDone(done), action::Action::Rollback(rollback)) => Some(Granted {
-            operation: "rollback",
-            targets: done.targets,
-            action: grant_payload::Action::Plan(PlanAction {
-                sha256: rollback.plan_sha256.clone(),
-            }),
-        }),
-        (entry::Payload::WindowExtended(extended), _) => Some(Granted {
-            operation: "extend",
-            targets: extended.targets,
-            action: grant_payload::Action::Extend(ExtendAction { minutes: extended.minutes }),
-        }),
-        _ => None,
-    }
 }
 
 fn payload(context: &Context, entry: Entry, granted: Granted) -> Option<GrantPayload> {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use pact_schemas::convert::{enumeration, id};
+use pact_schemas::convert::id;
 use pact_schemas::v1::{
-    self, NodeRecord, NodeState, NodesReply, NodesRequest, VclusterRecord, VclustersReply,
-    VclustersRequest,
+    self, NodeRecord, NodesReply, NodesRequest, VclusterRecord, VclustersReply, VclustersRequest,
 };
-use pact_schemas::{ErrorCode, NodeId, VclusterId};
+use pact_schemas::{ErrorCode, NodeId, NodeState, VclusterId};
 use prost::Message as _;
 
 use super::{MAX_REPLY_BYTES, reading};
@@ -55,7 +54,7 @@ impl TryFrom<&NodesRequest> for Filter {
                 .transpose()?,
             state: request
                 .state
-                .map(|state| enumeration(state, "NodesRequest.state"))
+                .map(|state| NodeState::from_wire(state, "NodesRequest.state"))
                 .transpose()?,
             unassigned: request.unassigned,
             after: request.after.clone(),

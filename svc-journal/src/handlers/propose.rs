@@ -1,17 +1,18 @@
 //! `m.<member>.propose`: commands of attested principals.
 
 use pact_identity::{Attestation, PrincipalKind, SignerRole};
+use pact_journal_core::action::{Origin, is_granted, origin};
+use pact_journal_core::apply::COMMAND_VERSION;
 use pact_runtime::Timestamp;
 use pact_schemas::v1::{
-    self, Action, AssignMode, Command, Outcome, Proposal, ProposalResult, ProposeReply,
-    ProposeRequest, action, change_members, outcome,
+    self, Action, Command, Outcome, Proposal, ProposalResult, ProposeReply, ProposeRequest, action,
+    outcome,
 };
 use pact_schemas::{ErrorCode, convert};
 use prost::Message as _;
 
 use super::grants;
 use crate::context::Context;
-use crate::core::apply::COMMAND_VERSION;
 use crate::raft::batcher::{MAX_BATCH_BYTES, ProposeError};
 
 /// Proposals of one request.
@@ -79,7 +80,7 @@ fn check(context: &Context, proposal: &Proposal, now: Timestamp) -> Result<Comma
             .error(format!("{} may not propose this as `{operation}`", attestation.signer())));
     }
     let needs_role = attestation.principal().kind() != PrincipalKind::Service;
-    if grants::is_granted(kind) && needs_role && attestation.acting_role().is_none() {
+    if is_granted(kind) && needs_role && attestation.acting_role().is_none() {
         // No node would accept a grant for it, and what no node may do is not committed.
         return Err(
             ErrorCode::NotAuthorised.error("what a node is to carry out is asked for under a role")
@@ -101,41 +102,9 @@ fn check(context: &Context, proposal: &Proposal, now: Timestamp) -> Result<Comma
 
 /// Who may propose what, and as which operation. What nodes report and what time ends is nobody's to propose.
 fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bool {
-    use action::Action as A;
-    match (signer, kind) {
-        (SignerRole::Gateway, A::ExecRequest(_)) => operation == "exec",
-        (SignerRole::Gateway, A::RegisterNode(_)) => {
-            matches!(operation, "node.enroll" | "node.import")
-        }
-        (SignerRole::Gateway, A::AssignNode(assign)) => match AssignMode::try_from(assign.mode) {
-            Ok(AssignMode::Assign) => operation == "node.assign",
-            Ok(AssignMode::Unassign) => operation == "node.unassign",
-            Ok(AssignMode::Move) => operation == "node.move",
-            Ok(AssignMode::Unspecified) | Err(_) => false,
-        },
-        (SignerRole::Gateway, A::RevokeNode(_)) => operation == "node.decommission",
-        (SignerRole::Gateway, A::SetPolicy(_)) => operation == "group.set-policy",
-        (SignerRole::Gateway, A::ApplySpec(_)) => operation == "apply",
-        (SignerRole::Gateway, A::CommitDelta(_)) => operation == "commit",
-        (SignerRole::Gateway, A::Rollback(_)) => operation == "rollback",
-        (SignerRole::Gateway, A::ExtendWindow(_)) => operation == "extend",
-        (SignerRole::Gateway, A::ChangeMembers(change)) => match &change.change {
-            Some(change_members::Change::Add(_)) => operation == "cluster.add",
-            Some(change_members::Change::Remove(_)) => operation == "cluster.remove",
-            None => false,
-        },
-        (SignerRole::Gateway, A::ChangeBlacklist(change)) => {
-            match (change.add.is_empty(), change.remove.is_empty()) {
-                (false, true) => operation == "blacklist.add",
-                (true, false) => operation == "blacklist.remove",
-                (true, true) | (false, false) => false,
-            }
-        }
-        // Contents and long changes of a specification are stored before it is proposed, or planned for a promotion.
-        (SignerRole::Gateway, A::PutBlob(_)) => matches!(operation, "apply" | "promote"),
-        // A refusal or a reading is recorded under the operation that was refused or read.
-        (SignerRole::Gateway, A::RecordDenied(_) | A::RecordAccess(_)) => true,
-        (SignerRole::Enroll, A::EnrolNode(_) | A::SetLiveness(_) | A::RejectEnrolment(_)) => true,
+    match signer {
+        SignerRole::Gateway => origin(kind).is_gateway_for(operation),
+        SignerRole::Enroll => origin(kind) == Origin::Enroll,
         _ => false,
     }
 }
@@ -143,7 +112,7 @@ fn may_propose(signer: SignerRole, operation: &str, kind: &action::Action) -> bo
 /// The result of a command: with a grant when a node is to act on it.
 fn granted(context: &Context, command: &Command, outcome: Outcome) -> ProposalResult {
     let action = command.action.as_ref().and_then(|action| action.action.as_ref());
-    let is_granted = action.is_some_and(grants::is_granted);
+    let is_granted = action.is_some_and(is_granted);
     let seq = match &outcome.outcome {
         Some(outcome::Outcome::Committed(committed)) if is_granted => committed.first_seq,
         _ => return ProposalResult { outcome: Some(outcome), grant: None },
@@ -156,6 +125,8 @@ fn granted(context: &Context, command: &Command, outcome: Outcome) -> ProposalRe
 
 #[cfg(test)]
 mod tests {
+    use pact_schemas::v1::change_members;
+
     use super::*;
 
     #[test]

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use pact_journal_core::record::RequestMemory;
+use pact_journal_core::requests;
+use pact_journal_core::tree::Tree;
 use pact_schemas::v1::{self, Committed, RecallReply, RecallRequest};
 use pact_schemas::{RequestId, convert};
 
 use super::entries::{cost, record};
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
-use crate::core::{self, RequestMemory, Tree};
-use crate::store::query::EntryReader;
+use crate::store::query::{EntryReader, read_head, read_horizon};
 use crate::store::state::StateDb;
-use crate::store::view::{RocksView, read_head, read_horizon};
+use crate::store::view::RocksView;
 
 /// The outcome of the request with this id, and the entries that it made; empty: nothing was committed under it.
 ///
@@ -24,7 +26,7 @@ pub async fn recall(context: &Context, request: RecallRequest) -> Result<RecallR
     reading(move || {
         let (head, horizon, tree) = (read_head(&state), read_horizon(&state), Tree::default());
         let view = RocksView { state: &state, head, tree: &tree, horizon };
-        match core::recall(&view, id)? {
+        match requests::recall(&view, id)? {
             Some(memory) => Ok(page(&state, &memory, request.after)),
             None => Ok(RecallReply::default()),
         }

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
-use crate::store::snapshot::SnapshotFolder;
+use crate::consensus::folder::SnapshotFolder;
 
 /// Bytes of a data frame.
 const FRAME_BYTES: usize = 1024 * 1024;
@@ -201,6 +201,7 @@ pub(crate) async fn receive(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::snapshot::incoming;
 
     async fn received(frames: Vec<SnapshotFrame>) -> Result<Vec<String>, Status> {
         let folder = tempfile::tempdir().unwrap();
@@ -216,7 +217,7 @@ mod tests {
         let from = tempfile::tempdir().unwrap();
         std::fs::write(from.path().join("000004.sst"), vec![7; 3 * FRAME_BYTES / 2]).unwrap();
         std::fs::write(from.path().join("EMPTY"), b"").unwrap();
-        let folder = SnapshotFolder::incoming(from.path().join("sub")).unwrap();
+        let folder = incoming(from.path().join("sub")).unwrap();
         std::fs::rename(from.path().join("000004.sst"), folder.files().join("000004.sst")).unwrap();
         std::fs::rename(from.path().join("EMPTY"), folder.files().join("EMPTY")).unwrap();
         stream(SnapshotHeader { meta: None }, folder).skip(1).collect().await

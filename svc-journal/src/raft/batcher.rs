@@ -12,7 +12,7 @@ use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clocks::{ClockFault, Clocks};
-use super::types::{CommandBatch, Raft};
+use crate::consensus::types::{CommandBatch, Raft};
 use crate::store::space::Space;
 
 /// Bytes of one batch; one command of this size is still accepted.

@@ -1,6 +1,6 @@
 //! How members are added and removed.
 //!
-//! What is to be done stands in the journal ([`crate::core::members`]), so whoever leads carries it out, from wherever the leader
+//! What is to be done stands in the journal ([`pact_journal_core::members`]), so whoever leads carries it out, from wherever the leader
 //! before left it: each step is decided by Raft's membership alone. A new member is asked whether it is there and empty, then
 //! gets the log as a learner, and becomes a voter when it has caught up; Raft's joint consensus does the rest. A change that
 //! a new member does not answer for is given up: it is taken out again, and the journal says why.
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::{BasicNode, ChangeMembers, Membership};
+use pact_journal_core::members::described;
 use pact_runtime::CancellationToken;
 use pact_schemas::v1::{
     self, LogStateRequest, MemberAddress, MemberChange, MemberChangeEnd, MembershipChanged,
@@ -17,7 +18,6 @@ use pact_schemas::v1::{
 use pact_schemas::{ErrorCode, RequestId};
 
 use super::member::Member;
-use crate::core::members::described;
 use crate::store::query;
 
 /// Between two looks at what is to be done.

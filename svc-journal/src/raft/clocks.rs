@@ -21,7 +21,7 @@ use pact_schemas::{ErrorCode, convert};
 use tokio::sync::watch;
 
 use super::peers::Peers;
-use super::types::Raft;
+use crate::consensus::types::Raft;
 
 /// Farthest from the median of the members' clocks.
 const MAX_OFFSET: Duration = Duration::from_secs(2);

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use openraft::ServerState;
+use pact_journal_core::apply::COMMAND_VERSION;
 use pact_runtime::CancellationToken;
 use pact_schemas::v1::{
     self, Action, AnnounceMembers, Command, MemberAddress, MemberChangeEnd, Principal, Tick, action,
 };
 
 use super::member::Member;
-use crate::core::apply::COMMAND_VERSION;
 use crate::store::{declared, query};
 
 /// How often it is looked whether there is something to do.

@@ -23,7 +23,7 @@ use super::network::Network;
 use super::peers::Peers;
 use super::read_index::ReadGate;
 use super::tls::{PeerConfigs, PeerTls, TlsError};
-use super::types::Raft;
+use crate::consensus::types::Raft;
 use crate::peer::listener::PeerListener;
 use crate::peer::{Parts, PeerService};
 use crate::store::identity::{FolderLock, Identity, IdentityError};
@@ -431,7 +431,7 @@ impl Member {
 
     /// Sequence and hash of the last entry that is applied here.
     pub fn head(&self) -> (u64, [u8; 32]) {
-        let head = crate::store::view::read_head(&self.state());
+        let head = crate::store::query::read_head(&self.state());
         (head.seq, head.hash)
     }
 }

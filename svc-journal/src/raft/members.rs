@@ -8,10 +8,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use openraft::BasicNode;
+use pact_journal_core::members::{MAX_MEMBERS, is_address};
+use pact_journal_core::record::sha256;
 use pact_schemas::{MemberId, SiteName};
-
-use crate::core::members::{MAX_MEMBERS, is_address};
-use crate::core::sha256;
 
 /// A member in the configuration: `1:journal-1.mgmt:9444`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::peers::{Peers, message};
-use super::types::{Snapshot, TypeConfig, Vote};
-use super::wire;
+use crate::consensus::types::{Snapshot, TypeConfig, Vote};
+use crate::consensus::wire;
 use crate::peer::frames;
 
 /// Pause before an unreachable member is called again: a third of an election, so that a member that returns hears its leader

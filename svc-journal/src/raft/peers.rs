@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 
 use super::members::{ClusterIds, Members};
 use super::tls::{PeerConfigs, TlsError};
-use super::wire;
+use crate::consensus::wire;
 
 /// Longest message between members: far above a replication call and a batch.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 32 * 1024 * 1024;

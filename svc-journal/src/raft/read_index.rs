@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::batcher::ProposeError;
 use super::clocks::Clocks;
 use super::peers::Peers;
-use super::types::Raft;
+use crate::consensus::types::Raft;
 
 /// Reads that wait for one round; more are answered `PACT_BUSY`.
 const QUEUE: usize = 4_096;

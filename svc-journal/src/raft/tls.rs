@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pact_identity::{Holder, PactUri, uri_of_certificate};
+use pact_journal_core::record::sha256;
 use pact_schemas::{MemberId, SiteName};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -18,8 +19,6 @@ use rustls::{
 };
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-
-use crate::core::sha256;
 
 /// gRPC's protocol.
 const ALPN_H2: &[u8] = b"h2";

@@ -1,14 +1,15 @@
 //! The changes of one Raft entry as one write batch.
 
+use pact_journal_core::apply::Applied;
+use pact_journal_core::record::{Head, StoredBatch};
+use pact_journal_core::view::Changes;
 use pact_schemas::NodeId;
 use prost::Message as _;
 use rocksdb::WriteBatch;
 
 use super::declared::put_declared;
+use super::key::{self, HeadRow, HorizonRow};
 use super::state::{Family, StateDb, meta};
-use super::view::{HeadRow, HorizonRow, key};
-use crate::core::apply::Applied;
-use crate::core::{Changes, Head, StoredBatch};
 
 /// Puts everything that `applied` changed into the batch.
 pub(crate) fn put_changes(state: &StateDb, batch: &mut WriteBatch, applied: &Applied) {

@@ -14,6 +14,8 @@
 #[cfg(test)]
 mod tests;
 
+use pact_journal_core::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
+use pact_journal_core::view::Changes;
 use pact_runtime::Timestamp;
 use pact_schemas::resource::{ResourceKey, Value};
 use pact_schemas::{NodeId, VclusterId, v1};
@@ -21,9 +23,8 @@ use prost::Message;
 use rocksdb::{Direction, IteratorMode, Snapshot, WriteBatch};
 
 use super::fatal::OrFatal;
+use super::key::decoded;
 use super::state::{Family, StateDb};
-use super::view::decoded;
-use crate::core::{Changes, Declared, DeclaredScope, Expiry, Held, ScopeMark};
 
 /// Longer than any sequence: everything of a key lies before it.
 const AFTER_SEQUENCES: [u8; 9] = [0xff; 9];

@@ -23,8 +23,8 @@ use super::rows::{COMMITTED, LOG, META, OpenError, PURGED, VOTE, log_entry, log_
 use super::state::StateCell;
 use super::tail::Tail;
 use super::writer::{Write, Writer};
-use crate::raft::types::{Entry, LogId, StorageError, TypeConfig, Vote};
-use crate::raft::wire;
+use crate::consensus::types::{Entry, LogId, StorageError, TypeConfig, Vote};
+use crate::consensus::wire;
 
 /// Bytes of entries that one replication call carries: far below the 32 MiB of a message, quick enough for its 200 ms.
 const MAX_REPLICATED_BYTES: usize = 4 * 1024 * 1024;

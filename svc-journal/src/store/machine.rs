@@ -8,23 +8,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::RaftStateMachine;
 use openraft::{ErrorSubject, ErrorVerb, OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use pact_journal_core::apply::apply_batch;
+use pact_journal_core::record::{Head, RequestHorizon, TreeRow};
+use pact_journal_core::tree::{TILE_LEAVES, Tree};
 use pact_schemas::convert::Scope;
 use rocksdb::WriteBatch;
 
 use super::commit::put_changes;
 use super::fatal::{Chain, OrFatal};
 use super::query;
+use super::query::{read_head, read_horizon};
 use super::rows::OpenError;
-use super::snapshot::{self, SnapshotError, SnapshotFolder};
+use super::snapshot::{self, SnapshotError, incoming};
 use super::state::{Family, StateCell, StateDb, meta};
-use super::view::{RocksView, read_head, read_horizon};
-use crate::core::apply::apply_batch;
-use crate::core::{Head, RequestHorizon, TILE_LEAVES, Tree, TreeRow};
-use crate::raft::types::{
+use super::view::RocksView;
+use crate::consensus::folder::SnapshotFolder;
+use crate::consensus::types::{
     CommandBatch, Entry, EntryPayload, LogId, Outcomes, Snapshot, SnapshotMeta, StorageError,
     StoredMembership, TypeConfig,
 };
-use crate::raft::wire;
+use crate::consensus::wire;
 
 /// What is applied. Clones are one state machine.
 #[derive(Clone)]
@@ -72,7 +75,7 @@ fn read_position(state: &StateDb) -> Result<Position, OpenError> {
         |what: &str| OpenError::Damaged { path: state.path().to_owned(), what: what.to_owned() };
     let head = read_head(state);
     let row = state.get(Family::Meta, meta::TREE);
-    let row: TreeRow = row.map(|row| super::view::decoded(&row, "the tree")).unwrap_or_default();
+    let row: TreeRow = row.map(|row| super::key::decoded(&row, "the tree")).unwrap_or_default();
     let tiled = head.seq - head.seq % TILE_LEAVES as u64;
     let leaves =
         query::entries_after(state, tiled).map(|(_, entry)| entry.hash.as_ref().try_into());
@@ -219,8 +222,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotFolder>, StorageError> {
         let path = self.inner.cell.folder().join(format!("{}.tmp", self.inner.cell.number() + 1));
-        let opened = SnapshotFolder::incoming(path.clone())
-            .map_err(|source| SnapshotError::Io { path, source });
+        let opened = incoming(path.clone()).map_err(|source| SnapshotError::Io { path, source });
         opened.map(Box::new).map_err(|error| failed(ErrorVerb::Write, error))
     }
 

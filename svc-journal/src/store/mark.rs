@@ -13,8 +13,8 @@ use std::time::Duration;
 use prost::Message as _;
 
 use super::crc::{sealed, unsealed};
-use crate::raft::types::Vote;
-use crate::raft::wire;
+use crate::consensus::types::Vote;
+use crate::consensus::wire;
 
 /// Longest time by which the mark may be behind what was acknowledged.
 pub(crate) const MARK_INTERVAL: Duration = Duration::from_millis(100);

@@ -2,14 +2,49 @@
 
 use std::collections::BTreeSet;
 
+use pact_journal_core::record::{
+    Blob, Head, Posting, RequestHorizon, RequestMemory, StoredBatch, StoredEntry, Uploader,
+};
+use pact_journal_core::requests::forgets;
 use pact_schemas::v1::{MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
 use rocksdb::{Direction, IteratorMode};
 
+use super::declared::Rows;
 use super::fatal::OrFatal;
+use super::key::{self, HeadRow, HorizonRow, decoded};
 use super::state::{Family, StateDb, meta};
-use super::view::{decoded, key, node_in, read_horizon, vcluster_in};
-use crate::core::{Blob, Posting, RequestMemory, StoredBatch, StoredEntry, Uploader, forgets};
+
+/// The last entry of a state.
+pub(crate) fn read_head(state: &StateDb) -> Head {
+    read_head_in(state)
+}
+
+/// As [`read_head`], of the state at one moment.
+pub(crate) fn read_head_in(rows: &dyn Rows) -> Head {
+    let Some(row) = rows.row(Family::Meta, meta::HEAD) else { return Head::default() };
+    let row: HeadRow = decoded(&row, "the head of the journal");
+    let hash = row.hash.as_slice().try_into().or_fatal("the head of the journal");
+    Head { seq: row.seq, hash, time_nanos: row.time_nanos }
+}
+
+/// A node, in the state at one moment.
+pub(crate) fn node_in(rows: &dyn Rows, node: &str) -> Option<NodeRecord> {
+    rows.row(Family::Nodes, &key::node(node)).map(|row| decoded(&row, "a node"))
+}
+
+/// A vCluster, in the state at one moment.
+pub(crate) fn vcluster_in(rows: &dyn Rows, vcluster: &str) -> Option<VclusterRecord> {
+    rows.row(Family::Vclusters, vcluster.as_bytes()).map(|row| decoded(&row, "a vCluster"))
+}
+
+/// The horizon of request ids of a state.
+pub(crate) fn read_horizon(state: &StateDb) -> RequestHorizon {
+    let row = state.get(Family::Meta, meta::HORIZON);
+    let row: HorizonRow =
+        row.map(|row| decoded(&row, "the horizon of request ids")).unwrap_or_default();
+    RequestHorizon { unix_milliseconds: row.unix_milliseconds, remembered: row.remembered }
+}
 
 /// A node.
 pub(crate) fn node(state: &StateDb, node: &str) -> Option<NodeRecord> {

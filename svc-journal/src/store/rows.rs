@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::crc::unsealed;
-use crate::raft::types::Entry;
-use crate::raft::wire;
+use crate::consensus::types::Entry;
+use crate::consensus::wire;
 
 /// The log's column family.
 pub(crate) const LOG: &str = "log";

@@ -8,7 +8,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
 
@@ -17,44 +16,25 @@ use super::identity::{sync_folder, write_synced};
 use super::machine::{read_applied, read_membership};
 use super::private;
 use super::rows::OpenError;
-use super::state::{Folder, StateDb};
-use crate::raft::types::SnapshotMeta;
-use crate::raft::wire;
+use super::state::StateDb;
+use crate::consensus::folder::SnapshotFolder;
+use crate::consensus::types::SnapshotMeta;
+use crate::consensus::wire;
 
 const META_FILE: &str = "META";
 const STATE_FOLDER: &str = "state";
 
-/// A folder of files: the checkpoint that is sent, or the place where one arrives. Gone with its last handle when another
-/// has taken its place.
-#[derive(Debug, Clone)]
-pub(crate) struct SnapshotFolder {
-    files: PathBuf,
-    folder: Arc<Folder>,
+/// A place for files that arrive.
+pub(crate) fn incoming(path: PathBuf) -> io::Result<SnapshotFolder> {
+    if path.exists() {
+        fs::remove_dir_all(&path)?;
+    }
+    private::make_folder(&path)?;
+    Ok(SnapshotFolder::new(path.clone(), path))
 }
 
-impl SnapshotFolder {
-    /// A place for files that arrive.
-    pub(crate) fn incoming(path: PathBuf) -> io::Result<Self> {
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
-        }
-        private::make_folder(&path)?;
-        Ok(Self { files: path.clone(), folder: Arc::new(Folder::new(path)) })
-    }
-
-    fn built(folder: PathBuf) -> Self {
-        Self { files: folder.join(STATE_FOLDER), folder: Arc::new(Folder::new(folder)) }
-    }
-
-    /// Where the database's files are.
-    pub(crate) fn files(&self) -> &Path {
-        &self.files
-    }
-
-    /// Removes it once its last handle goes.
-    pub(crate) fn doom(&self) {
-        self.folder.doom();
-    }
+fn built(folder: PathBuf) -> SnapshotFolder {
+    SnapshotFolder::new(folder.join(STATE_FOLDER), folder)
 }
 
 /// The newest complete snapshot in `snapshot/`. Removes everything else there.
@@ -74,7 +54,7 @@ pub(crate) fn newest(folder: &Path) -> Result<Option<(SnapshotMeta, SnapshotFold
     for (_, older) in found {
         fs::remove_dir_all(older).map_err(io)?;
     }
-    Ok(newest.map(|(meta, path)| (meta, SnapshotFolder::built(path))))
+    Ok(newest.map(|(meta, path)| (meta, built(path))))
 }
 
 fn read_meta(path: &Path) -> Result<Option<SnapshotMeta>, OpenError> {
@@ -141,7 +121,7 @@ pub(crate) fn build(
     let path = folder.join(format!("{at}-{counter}"));
     fs::rename(&temporary, &path).map_err(io_at(&path))?;
     sync_folder(folder).map_err(io_at(folder))?;
-    Ok((meta, SnapshotFolder::built(path)))
+    Ok((meta, built(path)))
 }
 
 /// What a checkpoint holds.

@@ -33,7 +33,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use pact_schemas::convert::Scope;
@@ -47,6 +46,7 @@ use super::fatal::OrFatal;
 use super::identity::write_synced;
 use super::private;
 use super::rows::OpenError;
+use crate::consensus::folder::Folder;
 
 /// Blocks of all column families that are cached.
 const BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -138,39 +138,6 @@ pub(crate) struct StateDb {
     // Closed before its folder goes: fields are dropped in this order.
     db: DB,
     folder: Folder,
-}
-
-/// A folder that is removed with its last user once nobody needs it.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    path: PathBuf,
-    doomed: AtomicBool,
-}
-
-impl Folder {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, doomed: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Removes the folder when the last handle goes.
-    pub(crate) fn doom(&self) {
-        self.doomed.store(true, Ordering::Release);
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if self.doomed.load(Ordering::Acquire)
-            && let Err(error) = fs::remove_dir_all(&self.path)
-        {
-            // What is left behind is removed at the next start.
-            tracing::warn!(path = %self.path.display(), %error, "an old folder could not be removed");
-        }
-    }
 }
 
 impl StateDb {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::log::LogStore;
 use super::machine::StateMachine;
 use super::state::StateCell;
-use crate::raft::types::{StorageError, TypeConfig};
+use crate::consensus::types::{StorageError, TypeConfig};
 
 struct Builder;
 

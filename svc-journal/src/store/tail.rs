@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::raft::types::{Entry, EntryPayload};
+use crate::consensus::types::{Entry, EntryPayload};
 
 /// Bytes of entries that are kept, unless more than that is not yet synced.
 pub(crate) const MAX_TAIL_BYTES: usize = 64 * 1024 * 1024;

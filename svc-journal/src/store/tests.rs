@@ -8,18 +8,17 @@ use openraft::entry::{FromAppData as _, RaftEntry as _};
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _, RaftStateMachine as _};
 use openraft::testing::log_id;
 use openraft::{RaftLogReader as _, RaftSnapshotBuilder as _};
+use pact_journal_core::record::Posting;
 use pact_runtime::Clock;
 use pact_schemas::v1::{self, Command, action::Action};
 use pact_schemas::{NodeId, convert};
 
 use super::log::LogStore;
 use super::machine::StateMachine;
-use super::query;
+use super::query::{self, read_head};
 use super::rows::OpenError;
 use super::state::StateCell;
-use super::view::read_head;
-use crate::core::Posting;
-use crate::raft::types::{CommandBatch, Entry, Vote};
+use crate::consensus::types::{CommandBatch, Entry, Vote};
 
 fn open_log(folder: &Path) -> Result<LogStore, OpenError> {
     LogStore::open(&folder.join("raft"), None, Clock::system())

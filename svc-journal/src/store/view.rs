@@ -1,90 +1,18 @@
 //! How `apply` reads the state.
 
+use pact_journal_core::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
+use pact_journal_core::record::{Blob, Head, RequestHorizon, RequestMemory, Unnamed, Uploader};
+use pact_journal_core::tree::Tree;
+use pact_journal_core::view::StateView;
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
-use prost::Message;
 use rocksdb::{Direction, IteratorMode};
 
-use super::declared::Rows;
 use super::fatal::OrFatal;
-use super::state::{Family, StateDb, meta};
+use super::key::{self, decoded};
+use super::state::{Family, StateDb};
 use super::{declared, query};
-use crate::core::{
-    Blob, Declared, DeclaredScope, Expiry, Head, Held, RequestHorizon, RequestMemory, ScopeMark,
-    StateView, Tree, Unnamed, Uploader,
-};
-
-/// Keys of the families that `apply` reads and writes.
-pub(crate) mod key {
-    use pact_schemas::{NodeId, SpoolId};
-
-    use crate::core::{Posting, Uploader};
-
-    pub(crate) fn node(node: &str) -> Vec<u8> {
-        [b"r", node.as_bytes()].concat()
-    }
-
-    pub(crate) fn hardware(id: &str) -> Vec<u8> {
-        [b"h", id.as_bytes()].concat()
-    }
-
-    pub(crate) fn spool(node: &NodeId, spool: &SpoolId) -> Vec<u8> {
-        [b"s", node.as_str().as_bytes(), &[0], spool.as_str().as_bytes()].concat()
-    }
-
-    pub(crate) fn unnamed(node: &NodeId) -> Vec<u8> {
-        [b"u", node.as_str().as_bytes()].concat()
-    }
-
-    /// Everything before the sequence.
-    pub(crate) fn posting(posting: &Posting) -> Vec<u8> {
-        match posting {
-            Posting::Node(node) => [b"n", node.as_str().as_bytes(), &[0]].concat(),
-            Posting::Vcluster(vcluster) => [b"v", vcluster.as_str().as_bytes(), &[0]].concat(),
-            Posting::Global => b"g".to_vec(),
-        }
-    }
-
-    /// Everything before the sequence.
-    pub(crate) fn outcomes(parent: u64) -> Vec<u8> {
-        [b"o".as_slice(), &parent.to_be_bytes()].concat()
-    }
-
-    pub(crate) fn outcome_of(parent: u64, node: &NodeId) -> Vec<u8> {
-        [b"f".as_slice(), &parent.to_be_bytes(), node.as_str().as_bytes()].concat()
-    }
-
-    /// Longer than the chunk's own key, which it begins with.
-    pub(crate) fn upload(sha256: &[u8], by: &Uploader) -> Vec<u8> {
-        match by {
-            Uploader::Node(node) => [sha256, b"n", node.as_str().as_bytes()].concat(),
-            Uploader::Gateways => [sha256, b"g"].concat(),
-        }
-    }
-
-    pub(crate) fn tile(level: u8, index: u64) -> Vec<u8> {
-        [[level].as_slice(), &index.to_be_bytes()].concat()
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct HeadRow {
-    #[prost(uint64, tag = "1")]
-    pub(crate) seq: u64,
-    #[prost(bytes = "vec", tag = "2")]
-    pub(crate) hash: Vec<u8>,
-    #[prost(int64, tag = "3")]
-    pub(crate) time_nanos: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct HorizonRow {
-    #[prost(uint64, tag = "1")]
-    pub(crate) unix_milliseconds: u64,
-    #[prost(uint64, tag = "2")]
-    pub(crate) remembered: u64,
-}
 
 /// The state between two Raft entries: the database, and what is kept in memory of it.
 pub(crate) struct RocksView<'a> {
@@ -92,42 +20,6 @@ pub(crate) struct RocksView<'a> {
     pub(crate) head: Head,
     pub(crate) tree: &'a Tree,
     pub(crate) horizon: RequestHorizon,
-}
-
-/// A stored message; the process ends when it does not decode.
-pub(crate) fn decoded<M: Message + Default>(row: &[u8], what: &str) -> M {
-    M::decode(row).or_fatal(what)
-}
-
-/// The last entry of a state.
-pub(crate) fn read_head(state: &StateDb) -> Head {
-    read_head_in(state)
-}
-
-/// As [`read_head`], of the state at one moment.
-pub(crate) fn read_head_in(rows: &dyn Rows) -> Head {
-    let Some(row) = rows.row(Family::Meta, meta::HEAD) else { return Head::default() };
-    let row: HeadRow = decoded(&row, "the head of the journal");
-    let hash = row.hash.as_slice().try_into().or_fatal("the head of the journal");
-    Head { seq: row.seq, hash, time_nanos: row.time_nanos }
-}
-
-/// A node, in the state at one moment.
-pub(crate) fn node_in(rows: &dyn Rows, node: &str) -> Option<NodeRecord> {
-    rows.row(Family::Nodes, &key::node(node)).map(|row| decoded(&row, "a node"))
-}
-
-/// A vCluster, in the state at one moment.
-pub(crate) fn vcluster_in(rows: &dyn Rows, vcluster: &str) -> Option<VclusterRecord> {
-    rows.row(Family::Vclusters, vcluster.as_bytes()).map(|row| decoded(&row, "a vCluster"))
-}
-
-/// The horizon of request ids of a state.
-pub(crate) fn read_horizon(state: &StateDb) -> RequestHorizon {
-    let row = state.get(Family::Meta, meta::HORIZON);
-    let row: HorizonRow =
-        row.map(|row| decoded(&row, "the horizon of request ids")).unwrap_or_default();
-    RequestHorizon { unix_milliseconds: row.unix_milliseconds, remembered: row.remembered }
 }
 
 impl StateView for RocksView<'_> {

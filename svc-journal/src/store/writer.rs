@@ -17,7 +17,7 @@ use super::fatal::{OrFatal, fatal};
 use super::mark::{MARK_INTERVAL, Mark, Marked};
 use super::rows::{COMMITTED, LOG, META, PURGED, VOTE, log_key};
 use super::tail::{MAX_TAIL_BYTES, Tail};
-use crate::raft::types::{TypeConfig, Vote};
+use crate::consensus::types::{TypeConfig, Vote};
 
 /// Requests that wait. openraft has one append and one vote under way at a time; the rest are unsynced commit marks.
 const QUEUE: usize = 256;

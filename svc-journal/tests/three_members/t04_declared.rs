@@ -139,7 +139,7 @@ impl Cluster {
             }
             let size = usize::try_from(reference.size_bytes).unwrap();
             let plain = zstd::bulk::decompress(&compressed, size).unwrap();
-            assert_eq!(sha256(&plain), reference.sha256);
+            assert_eq!(pact_schemas::Digest::of(&plain), reference.sha256);
             let document = v1::DeclaredDocument::decode(plain.as_slice()).unwrap();
             assert_eq!(document.seq, reference.seq.map_or(0, pact_schemas::Seq::get));
             documents.insert(reference.scope.clone(), document);
@@ -228,13 +228,13 @@ async fn ten_thousand_keys_go_through_and_reach_a_node() {
     }
     let (_, none) = cluster.documents("node-2").await;
     assert_eq!(none.keys().collect::<Vec<_>>(), [&Scope::Node(node("node-2"))]);
-    let page = |name: &str, sha256: [u8; 32]| {
+    let page = |name: &str, sha256: pact_schemas::Digest| {
         let page = v1::ConfigPage { sha256: sha256.to_vec(), scope: Some((&ml).into()), offset: 0 };
         cluster.ask(1, Box::leak(name.to_owned().into_boxed_str()), Request::Page(page))
     };
     let known = head.documents()[0].sha256;
     assert_eq!(page("node-2", known).await.unwrap_err().known_code(), ErrorCode::Conflict);
-    assert_eq!(page("node-1", [0; 32]).await.unwrap_err().known_code(), ErrorCode::Conflict);
+    assert_eq!(page("node-1", [0; 32].into()).await.unwrap_err().known_code(), ErrorCode::Conflict);
     assert_eq!(page("nobody", known).await.unwrap_err().known_code(), ErrorCode::NotFound);
 
     // What was declared before is still there to be read.
@@ -366,7 +366,7 @@ async fn a_plan_is_what_is_then_rolled_back_with_a_grant() {
     };
     let plan = granted(&grant);
     assert_eq!((plan.seq().get(), plan.operation().name), (seq, "rollback"));
-    assert_eq!(*plan.action(), GrantedAction::Plan { sha256: [3; 32] });
+    assert_eq!(*plan.action(), GrantedAction::Plan { sha256: [3; 32].into() });
     let entry = handlers::entry(cluster.any(), v1::EntryRequest { seq, stale: false }).await;
     let entry = entry.unwrap().entry.unwrap();
     let entry = v1::Entry::decode(entry.entry.as_slice()).unwrap();
@@ -400,5 +400,8 @@ async fn a_plan_is_what_is_then_rolled_back_with_a_grant() {
         judged: judged(Some("ml"), "node-1"),
     });
     let result = cluster.propose(cluster.proposal("extend", extend, cluster.id())).await;
-    assert_eq!(*granted(&result.grant.unwrap()).action(), GrantedAction::Extend { minutes: 15 });
+    assert_eq!(
+        *granted(&result.grant.unwrap()).action(),
+        GrantedAction::Extend { minutes: 15.try_into().unwrap() }
+    );
 }

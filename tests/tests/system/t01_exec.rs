@@ -31,6 +31,16 @@ fn a_command_streams_and_both_entries_are_in_the_log() {
 
     let shown = site.pact_ok(Role::Viewer, &["log", "show", &parent.to_string()]);
     assert!(shown.contains("Linux\n"), "{shown}");
+
+    // A thousand arguments run; one over the limit is refused before anything is requested.
+    let requests = || site.entries(20).iter().filter(|e| e["kind"] == "ExecRequested").count();
+    let many = |count| [&["exec", "n1", "--", "echo"], ["x"].repeat(count).as_slice()].concat();
+    assert_eq!(site.pact_ok(Role::Ops, &many(999)).trim_end().len(), 2 * 999 - 1);
+    assert_eq!(requests(), 2);
+    let refused = site.pact(Role::Ops, &many(1_024));
+    assert_eq!(refused.status.code(), Some(1), "{}", describe(&refused));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("PACT_TOO_LARGE"));
+    assert_eq!(requests(), 2);
 }
 
 #[test]

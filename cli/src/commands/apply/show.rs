@@ -3,7 +3,7 @@
 use pact_schemas::v1;
 use serde_json::{Value, json};
 
-use crate::output::{Screen, clean_line};
+use crate::output::{Screen, clean_line, counted};
 use crate::view::{self, change, drift};
 
 /// One item: all of it.
@@ -38,8 +38,8 @@ fn overlay_json(overlay: &v1::AppliedOverlay) -> Value {
 pub(super) fn removal(overlay: &v1::AppliedOverlay, dry_run: bool) -> String {
     let removed = overlay.changes.iter().filter(|c| c.new.is_none()).map(|c| c.key.as_str());
     let verb = if dry_run { "would remove" } else { "removed" };
-    let (count, keys) = (overlay.removed_keys, change::keys(removed));
-    format!("{verb} {count} declared keys of vc:{}: {keys}", overlay.vcluster)
+    let (count, keys) = (counted(overlay.removed_keys, "declared key"), change::keys(removed));
+    format!("{verb} {count} of vc:{}: {keys}", overlay.vcluster)
 }
 
 /// The changes of each vCluster, one line about all of it, and the nodes.
@@ -58,7 +58,7 @@ pub(super) fn as_text(reply: &v1::ApplyReply, dry_run: bool, screen: Screen) -> 
         (false, first, last) => format!("applied: {what} (entries {first} to {last})\n"),
     });
     for settled in &reply.nodes {
-        text.push_str(&drift::node_line(&settled.node, &drift::settled_text(settled)));
+        text.push_str(&drift::node_line(&settled.node, &drift::settled_text(settled, screen)));
     }
     if !reply.away.is_empty() {
         text.push_str(&drift::node_line(&reply.away, "away; they take it when they are back"));

@@ -1,9 +1,9 @@
 //! The call itself: the stream, and how often it may be begun.
 
 use pact_schemas::error_code::ErrorCode;
-use pact_schemas::v1;
 use pact_schemas::v1::exec_input::Input;
 use pact_schemas::v1::exec_output::Output;
+use pact_schemas::{Argv, v1};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,7 +25,7 @@ const STDIN_PIECE_BYTES: usize = 32 * 1024;
 pub(super) struct Call<'a> {
     pub(super) session: &'a Session,
     pub(super) targets: Targets,
-    pub(super) argv: Vec<String>,
+    pub(super) argv: Argv,
     pub(super) stdin: bool,
     /// 0: the gateway's default.
     pub(super) timeout_seconds: u32,
@@ -53,7 +53,7 @@ impl Call<'_> {
             request_id: self.session.new_request_id(),
             targets: self.targets.set.clone(),
             exclude: self.targets.exclude.clone(),
-            argv: self.argv.clone(),
+            argv: self.argv.words().to_vec(),
             stdin: self.stdin,
             timeout_seconds: self.timeout_seconds,
         };

@@ -7,9 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pact_schemas::{NodeId, NodeSet};
-
-use crate::output::clean_line;
+use crate::fleet::node_set;
 
 /// Output of one stream that is held: several screens; more is not compared by eye.
 const MAX_HELD_BYTES: usize = 64 * 1024;
@@ -130,9 +128,7 @@ impl Fold {
 
 /// The line above the output of several nodes: `--- node[001-128] (128) ---`.
 pub(super) fn heading(nodes: &[String]) -> String {
-    let ids = nodes.iter().map(|node| NodeId::new(node)).collect::<Result<Vec<_>, _>>();
-    let set = ids.ok().and_then(|ids| NodeSet::new(ids).ok()).map(|set| set.fold());
-    let set = set.unwrap_or_else(|| clean_line(&nodes.join(",")));
+    let set = node_set(nodes);
     format!("--- {set} ({}) ---\n", nodes.len())
 }
 

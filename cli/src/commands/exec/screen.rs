@@ -9,9 +9,12 @@ use serde_json::json;
 
 use super::fold::{Fold, Group, heading};
 use super::verdict::{Ended, Verdict, error_of};
-use crate::failure::{self, Failure};
+use crate::advice;
+use crate::failure::Failure;
+use crate::fleet::folded;
 use crate::output::{
-    Format, Line, Sanitizer, Screen, StreamWriter, Summary, bytes_as_json, clean_line,
+    self, Format, Line, Sanitizer, Screen, StreamWriter, Summary, bytes_as_json, clean_line,
+    counted,
 };
 use crate::view::entry_detail;
 
@@ -33,6 +36,8 @@ pub(super) struct ExecScreen {
     fold: Fold,
     /// How nodes ended whose output is still held: said after it.
     endings: String,
+    /// Failures of several nodes: said once for all that failed alike.
+    failed: Vec<v1::Error>,
 }
 
 /// One stream of one node.
@@ -54,6 +59,7 @@ impl ExecScreen {
             clock,
             fold: Fold::default(),
             endings: String::new(),
+            failed: Vec::new(),
         }
     }
 
@@ -194,8 +200,10 @@ impl ExecScreen {
                 text.push_str(&format!("{}\n", clean_line(&note)));
             }
         }
-        if let Some(error) = error_of(node, ended) {
-            text.push_str(&failure::text(&error, self.screen));
+        match error_of(node, ended).map(|error| self.advised(error)) {
+            Some(error) if is_fleet => self.failed.push(error),
+            Some(error) => text.push_str(&output::error_text(&error, self.screen)),
+            None => {}
         }
         if is_held {
             self.endings.push_str(&text);
@@ -246,13 +254,22 @@ impl ExecScreen {
             self.fold.end(&node, self.clock.monotonic());
         }
         let groups = self.fold.groups();
-        self.show(groups).await
+        self.show(groups).await?;
+        let failed = folded(std::mem::take(&mut self.failed));
+        let text: String = failed.iter().map(|e| output::error_text(e, self.screen)).collect();
+        if text.is_empty() { Ok(()) } else { self.stderr_text(&text).await }
+    }
+
+    fn advised(&self, error: v1::Error) -> v1::Error {
+        advice::after(self.screen.command, error)
     }
 
     /// After the last node.
     pub(super) async fn end(&mut self, verdict: &Verdict) -> Result<(), Failure> {
-        let errors: Vec<v1::Error> =
-            verdict.ended().filter_map(|(node, ended)| error_of(node, ended)).collect();
+        let errors: Vec<v1::Error> = verdict
+            .ended()
+            .filter_map(|(node, ended)| Some(self.advised(error_of(node, ended)?)))
+            .collect();
         let missing = verdict.missing().len();
         let failed = errors.len() + missing;
         let ok = verdict.ended().count().saturating_sub(errors.len());
@@ -260,7 +277,10 @@ impl ExecScreen {
             return match failed {
                 0 => Ok(()),
                 _ if !verdict.is_fleet() => Ok(()),
-                _ => self.stderr_text(&format!("{ok} nodes ok, {failed} failed\n")).await,
+                _ => {
+                    self.stderr_text(&format!("{} ok, {failed} failed\n", counted(ok, "node")))
+                        .await
+                }
             };
         }
         let line = Line::end(SCHEMA, &errors, Summary { ok, failed }).encode()?;

@@ -100,7 +100,14 @@ async fn send(
     .await?;
     match session.format() {
         Format::Json => {
-            let item = |node: &String| json!({"node": node, "vcluster": vcluster});
+            let item = |node: &String| {
+                json!({
+                    "node": node,
+                    "vcluster": vcluster,
+                    "first_seq": reply.first_seq,
+                    "last_seq": reply.last_seq,
+                })
+            };
             let items = reply.nodes.iter().map(item).collect();
             Envelope::new("pact/v1/NodeAssign", items).write()?;
         }

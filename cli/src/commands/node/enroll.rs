@@ -1,5 +1,6 @@
 //! `pact node enroll`
 
+use pact_schemas::hardware::{HardwareId, Mac};
 use pact_schemas::{NodeId, v1};
 use serde_json::json;
 
@@ -95,29 +96,21 @@ pub(in crate::commands) async fn register(
     Ok(Exit::SUCCESS)
 }
 
-/// Six pairs of hex digits with colons or dashes; lower case with colons on the wire.
+/// Pairs of hex digits with colons or dashes; lower case with colons on the wire.
 pub(in crate::commands) fn parse_mac(text: &str) -> Result<String, String> {
-    let mac = text.to_ascii_lowercase().replace('-', ":");
-    let pairs: Vec<&str> = mac.split(':').collect();
-    let is_pair = |p: &&str| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit());
-    if pairs.len() == 6 && pairs.iter().all(is_pair) {
-        Ok(mac)
-    } else {
-        Err("expected a MAC address like aa:bb:cc:dd:ee:01".to_owned())
-    }
+    let mac = text.replace('-', ":").parse::<Mac>();
+    mac.map(|mac| mac.to_string())
+        .map_err(|_| "expected a MAC address like aa:bb:cc:dd:ee:01".to_owned())
 }
 
 /// `tpm:…`, `smbios:…` or `mac:…`.
 pub(in crate::commands) fn parse_hardware_id(text: &str) -> Result<String, String> {
-    match text.split_once(':') {
-        Some(("mac", mac)) => parse_mac(mac).map(|mac| format!("mac:{mac}")),
-        Some(("tpm" | "smbios", id))
-            if !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic()) =>
-        {
-            Ok(text.to_owned())
-        }
-        _ => Err("expected tpm:<hex>, smbios:<uuid> or mac:<address>".to_owned()),
+    if let Some(mac) = text.strip_prefix("mac:") {
+        return parse_mac(mac).map(|mac| format!("mac:{mac}"));
     }
+    let id = text.parse::<HardwareId>();
+    id.map(|id| id.to_string())
+        .map_err(|_| "expected tpm:<hex>, smbios:<uuid> or mac:<address>".to_owned())
 }
 
 #[cfg(test)]

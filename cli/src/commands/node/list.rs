@@ -1,6 +1,6 @@
 //! `pact node list`
 
-use pact_schemas::v1;
+use pact_schemas::{NodeState, v1};
 
 use crate::failure::Failure;
 use crate::gateway;
@@ -35,7 +35,7 @@ enum State {
     Revoked,
 }
 
-impl From<State> for v1::NodeState {
+impl From<State> for NodeState {
     fn from(state: State) -> Self {
         match state {
             State::Active => Self::Active,
@@ -49,7 +49,7 @@ impl From<State> for v1::NodeState {
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let request = v1::ListNodesRequest {
-            state: self.state.map(|s| v1::NodeState::from(s).into()),
+            state: self.state.map(|s| NodeState::from(s).into()),
             vcluster: session.vcluster_flag(),
             unassigned: self.unassigned,
         };

@@ -108,7 +108,7 @@ fn node_text(node: &v1::NodeRollback, screen: Screen) -> String {
     if node.when_back {
         text.push_str(&drift::node_line(&node.node, "away; it does it when it is back"));
     } else if let Some(settled) = &node.settled {
-        text.push_str(&drift::node_line(&node.node, &drift::settled_text(settled)));
+        text.push_str(&drift::node_line(&node.node, &drift::settled_text(settled, screen)));
     } else if node.holders.is_empty() {
         let what = match node.restored_keys {
             1 => "1 key restored".to_owned(),

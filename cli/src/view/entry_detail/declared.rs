@@ -4,7 +4,7 @@ use pact_schemas::v1;
 use pact_schemas::v1::entry::Payload;
 use serde_json::{Value, json};
 
-use crate::output::{Hue, code_of};
+use crate::output::{Hue, Screen, code_of, counted};
 use crate::view::{change, drift};
 
 /// The payload as JSON; `None` for payloads about something else.
@@ -67,10 +67,10 @@ pub(super) fn outcome(payload: &Payload) -> Option<(String, Option<Hue>)> {
             let hue = if drift.keys == 0 { Hue::Green } else { Hue::Yellow };
             let window = drift.window.as_ref().map(drift::window_name);
             let window = window.map(|w| format!(", window {w}")).unwrap_or_default();
-            Some((format!("{} keys{window}", drift.keys), Some(hue)))
+            Some((format!("{}{window}", counted(drift.keys, "key")), Some(hue)))
         }
         Payload::RollbackDeferred(e) => {
-            Some((format!("deferred, {} holders", e.holders.len()), Some(Hue::Red)))
+            Some((format!("deferred, {}", counted(e.holders.len(), "holder")), Some(Hue::Red)))
         }
         Payload::AutoConverged(e) => Some((reason(e), None)),
         Payload::MergeConflict(e) => Some((decision(e), None)),
@@ -79,7 +79,7 @@ pub(super) fn outcome(payload: &Payload) -> Option<(String, Option<Hue>)> {
 }
 
 /// More lines for `pact log show`.
-pub(super) fn fields(payload: &Payload) -> Vec<(&'static str, Option<String>)> {
+pub(super) fn fields(payload: &Payload, screen: Screen) -> Vec<(&'static str, Option<String>)> {
     let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
     let list = |keys: &[String]| some(&change::keys(keys.iter().map(String::as_str)));
     match payload {
@@ -105,7 +105,7 @@ pub(super) fn fields(payload: &Payload) -> Vec<(&'static str, Option<String>)> {
             ("absorbed on", some(&e.absorbed)),
             ("overwritten on", some(&e.overwritten)),
         ],
-        Payload::DriftReport(e) => drift_fields(e),
+        Payload::DriftReport(e) => drift_fields(e, screen),
         Payload::AutoConverged(e) => vec![("reason", Some(reason(e)))],
         Payload::WindowExtended(e) => {
             vec![("targets", some(&e.targets)), ("minutes", Some(e.minutes.to_string()))]
@@ -119,14 +119,14 @@ pub(super) fn fields(payload: &Payload) -> Vec<(&'static str, Option<String>)> {
     }
 }
 
-fn drift_fields(report: &v1::DriftReport) -> Vec<(&'static str, Option<String>)> {
+fn drift_fields(report: &v1::DriftReport, screen: Screen) -> Vec<(&'static str, Option<String>)> {
     let Some(known) = &report.drift else { return Vec::new() };
-    let counted = |count: u32| (count > 0).then(|| count.to_string());
+    let some = |count: u32| (count > 0).then(|| count.to_string());
     vec![
         ("keys", Some(known.keys.to_string())),
-        ("only reported", counted(known.report_only_keys)),
-        ("conflicts", counted(known.conflicts)),
-        ("window", known.window.as_ref().map(drift::window_text)),
+        ("only reported", some(known.report_only_keys)),
+        ("conflicts", some(known.conflicts)),
+        ("window", known.window.as_ref().map(|window| drift::past_window_text(window, screen))),
         ("digest", Some(drift::hex(&known.digest)).filter(|d| !d.is_empty())),
     ]
 }

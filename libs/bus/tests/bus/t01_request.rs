@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pact_bus::{Bus, BusError, CallError, Delivery, MethodLimits, Responder, Service};
 use pact_runtime::Clock;
+use pact_schemas::rpc::journal;
 use pact_schemas::v1::{
     BlobReply, BlobRequest, EntryReply, EntryRequest, Hello, HelloReply, PingReply, PingRequest,
 };
@@ -28,14 +29,14 @@ async fn every_request_has_its_typed_answer() {
     let world = World::start().await;
     let (server, caller) = (world.service("journal-1").await, world.service("gateway-1").await);
     let service = Service::new("journal", "0.1.0", "journal-1")
-        .method("entry", |_, request: EntryRequest| async move {
+        .on(journal::Entry, |(), _, request| async move {
             match request.seq {
                 0 => Err(ErrorCode::NotFound.error("no entry 0").next("try 1")),
                 7 => panic!("seven"),
                 _ => Ok(EntryReply::default()),
             }
         })
-        .method("blob", |_, request: BlobRequest| async move {
+        .on(journal::Blob, |(), _, request| async move {
             let size = usize::from(request.sha256[0]) * 256 * 1024;
             Ok(BlobReply { compressed: vec![1; size], size_bytes: 0 })
         });
@@ -44,10 +45,8 @@ async fn every_request_has_its_typed_answer() {
     let entry = |seq| {
         let caller = caller.clone();
         async move {
-            let on = subject("pact.v1.rpc.journal.entry");
-            caller
-                .request::<_, EntryReply>(&on, &EntryRequest { seq, stale: false }, PATIENCE)
-                .await
+            let request = EntryRequest { seq, stale: false };
+            caller.call::<journal::Entry>(&(), &request, PATIENCE).await
         }
     };
     entry(1).await.unwrap();
@@ -65,8 +64,8 @@ async fn every_request_has_its_typed_answer() {
     // An answer that is too large is an error, not silence; a request that is too large is not sent.
     let on = subject("pact.v1.rpc.journal.blob");
     let blob = |sha256| {
-        let (caller, on) = (caller.clone(), on.clone());
-        async move { caller.request::<_, BlobReply>(&on, &BlobRequest { sha256 }, PATIENCE).await }
+        let (caller, request) = (caller.clone(), BlobRequest { sha256 });
+        async move { caller.call::<journal::Blob>(&(), &request, PATIENCE).await }
     };
     assert_eq!(blob(vec![2]).await.unwrap().compressed.len(), 512 * 1024);
     assert_eq!(code(blob(vec![4]).await.unwrap_err()), ErrorCode::TooLarge);
@@ -82,6 +81,16 @@ async fn every_request_has_its_typed_answer() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_does_not_answer_the_calls_of_another() {
+    let world = World::start().await;
+    let server = world.service("enroll-1").await;
+    let service = Service::new("enroll", "0.1.0", "enroll-1")
+        .on(journal::Entry, |(), _, _| async { Ok(EntryReply::default()) });
+    let error = server.serve(service).await.unwrap_err();
+    assert_eq!(error.to_string(), "entry is a call of journal, which enroll cannot answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

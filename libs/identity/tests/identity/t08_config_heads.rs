@@ -18,7 +18,7 @@ fn documents() -> Vec<ConfigDocument> {
     let document = |scope: &str, seq| ConfigDocument {
         scope: scope.parse().unwrap(),
         seq: Seq::new(seq).ok(),
-        sha256: [seq as u8; 32],
+        sha256: [seq as u8; 32].into(),
         size_bytes: 1000,
         compressed_bytes: 300,
     };

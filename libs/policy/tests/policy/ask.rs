@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use pact_policy::{Asker, AskerKind, Bundle, Decision, Limits, Question, Target, VclusterRules};
 use pact_runtime::Timestamp;
 use pact_schemas::operation::Operation;
-use pact_schemas::v1::{NodeState, VclusterPolicy};
-use pact_schemas::{NodeId, VclusterId};
+use pact_schemas::v1::VclusterPolicy;
+use pact_schemas::{NodeId, NodeState, VclusterId};
 
 pub(crate) fn vc(name: &str) -> VclusterId {
     VclusterId::new(name).unwrap()

@@ -1,4 +1,4 @@
-//! Kernel modules: what is loaded, what is built in, and `modprobe`.
+//! Kernel modules: what is loaded, what is built in, and `modprobe`; as a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
@@ -7,8 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use pact_runtime::Clock;
+use pact_schemas::resource::{Kind, ResourceKey, Value};
 
-use crate::provider::{Hold, Holder, ProviderError};
+use crate::provider::abilities::Abilities;
+use crate::provider::table::{Listing, Row, Section, Table};
+use crate::provider::{Hold, Holder, Holders, ProviderError};
+
+/// What modules can.
+static MODULE: Abilities = Abilities { kind: Kind::Module, refusal: |_| None };
 
 /// `/proc/modules` of a node with every module of a distribution.
 const MAX_LIST_BYTES: u64 = 4 * 1024 * 1024;
@@ -23,7 +29,7 @@ const SAID_CHARS: usize = 400;
 
 /// A loaded module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Loaded {
+struct Loaded {
     /// References that the kernel counts, those of other modules included.
     references: u32,
     users: Vec<String>,
@@ -51,12 +57,12 @@ impl Modules {
         }
     }
 
-    pub(super) fn is_builtin(&self, name: &str) -> bool {
+    fn is_builtin(&self, name: &str) -> bool {
         self.builtin.contains(name)
     }
 
     /// What is loaded. A kernel without modules has no list: nothing is.
-    pub(super) fn loaded(&self) -> Result<BTreeMap<String, Loaded>, ProviderError> {
+    fn loaded(&self) -> Result<BTreeMap<String, Loaded>, ProviderError> {
         let mut text = String::new();
         let read = std::fs::File::open(&self.list)
             .and_then(|file| file.take(MAX_LIST_BYTES).read_to_string(&mut text));
@@ -68,12 +74,12 @@ impl Modules {
     }
 
     /// Loads a module, with what it needs.
-    pub(super) fn load(&self, name: &str) -> Result<(), ProviderError> {
+    fn load(&self, name: &str) -> Result<(), ProviderError> {
         self.run(&["--", name])
     }
 
     /// Unloads a module.
-    pub(super) fn unload(&self, name: &str) -> Result<(), ProviderError> {
+    fn unload(&self, name: &str) -> Result<(), ProviderError> {
         self.run(&["-r", "--", name])
     }
 
@@ -118,9 +124,79 @@ impl Modules {
     }
 }
 
+/// A module says only whether it is there.
+const PRESENT: Row = Row { text: String::new(), is_shut: false };
+
+impl Table for Modules {
+    fn abilities(&self) -> &'static Abilities {
+        &MODULE
+    }
+
+    fn section(&self) -> Section {
+        Section::Names("modules")
+    }
+
+    fn list(&self) -> Result<Listing, ProviderError> {
+        let names = self.loaded()?.into_keys();
+        let keys = names.filter_map(|name| ResourceKey::new(Kind::Module, &name).ok());
+        Ok(Listing::Rows(keys.map(|key| (key, PRESENT)).collect()))
+    }
+
+    fn read(&self, key: &ResourceKey) -> Result<Option<Row>, ProviderError> {
+        let is_there = self.is_builtin(key.name()) || self.loaded()?.contains_key(key.name());
+        Ok(is_there.then_some(PRESENT))
+    }
+
+    fn write(&self, key: &ResourceKey, wanted: Option<&str>) -> Result<(), ProviderError> {
+        match wanted {
+            Some(_) => self.load(key.name())?,
+            None if self.is_builtin(key.name()) => {
+                let why = "it is built into the kernel";
+                return Err(ProviderError::NotRestorable { key: key.clone(), why });
+            }
+            None => self.unload(key.name())?,
+        }
+        if self.read(key)?.is_some() == wanted.is_some() {
+            Ok(())
+        } else {
+            Err(ProviderError::Refused { key: key.clone(), source: None })
+        }
+    }
+
+    fn value(&self, _text: &str) -> Value {
+        Value::Boolean(true)
+    }
+
+    fn text(&self, key: &ResourceKey, want: &Value) -> Result<Option<String>, ProviderError> {
+        match want {
+            Value::Boolean(true) => Ok(Some(String::new())),
+            Value::Boolean(false) | Value::Absent => Ok(None),
+            _ => Err(ProviderError::WrongValue { key: key.clone() }),
+        }
+    }
+
+    fn fixed(&self, key: &ResourceKey) -> Option<Row> {
+        self.is_builtin(key.name()).then_some(PRESENT)
+    }
+
+    fn holders(&self, keys: &BTreeSet<ResourceKey>) -> Holders {
+        let mut loaded = None;
+        let mut of = |key: &ResourceKey| {
+            // Read once, for the first module that is asked for.
+            let known = match loaded.take() {
+                Some(known) => known,
+                None => self.loaded()?,
+            };
+            let known = loaded.insert(known);
+            Ok(known.get(key.name()).map_or_else(Vec::new, Loaded::holders))
+        };
+        keys.iter().map(|key| (key.clone(), of(key))).collect()
+    }
+}
+
 impl Loaded {
     /// Who uses it.
-    pub(super) fn holders(&self) -> Vec<Holder> {
+    fn holders(&self) -> Vec<Holder> {
         let holder = |name: String| Holder { pid: 0, name, how: Hold::Reference };
         let mut holders: Vec<Holder> = self.users.iter().cloned().map(holder).collect();
         let counted = u32::try_from(self.users.len()).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! Kernel parameters: the files under `/proc/sys`, by their dotted names.
+//! Kernel parameters: the files under `/proc/sys`, by their dotted names, as a table.
 //!
 //! As sysctl(8) has it, `.` parts the components and a `.` within one is written `/`:
 //! `net.ipv4.conf.eth0/100.forwarding` is `net/ipv4/conf/eth0.100/forwarding`.
@@ -8,14 +8,22 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey};
+use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 
 use crate::provider::ProviderError;
+use crate::provider::abilities::Abilities;
+use crate::provider::table::{Listing, Row, Section, Table};
+
+/// What parameters can.
+static SYSCTL: Abilities = Abilities {
+    kind: Kind::Sysctl,
+    refusal: |want| matches!(want, Value::Absent).then_some("a kernel parameter cannot be removed"),
+};
 
 /// Longest value: what the resource model takes as a text.
 const MAX_VALUE_BYTES: u64 = pact_schemas::resource::MAX_TEXT_BYTES as u64;
 /// The kernel's tree has six levels; a deeper one is no tree of settings.
-pub(super) const MAX_DEPTH: usize = 12;
+const MAX_DEPTH: usize = 12;
 
 /// Parameters that change by themselves, or are commands in the shape of a file. Those that nobody may write (counters,
 /// mostly) need no place here: they are not watched anyway.
@@ -47,23 +55,110 @@ const NOT_SETTINGS: &[&str] = &[
     "sysctl/vm.stat_refresh",
 ];
 
+/// Domain of keyed digests, with its NUL.
+const DOMAIN: &[u8] = b"pact.v1.withheld.sysctl\0";
+
+/// The table of parameters.
+pub(super) struct Parameters {
+    root: PathBuf,
+    not_settings: KeyPatterns,
+}
+
+impl Parameters {
+    /// Those of this tree.
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, not_settings: not_settings() }
+    }
+
+    fn path(&self, key: &ResourceKey) -> Result<PathBuf, ProviderError> {
+        path_of(&self.root, key).ok_or_else(|| ProviderError::WrongKey { key: key.clone() })
+    }
+}
+
+impl Table for Parameters {
+    fn abilities(&self) -> &'static Abilities {
+        &SYSCTL
+    }
+
+    fn section(&self) -> Section {
+        Section::Texts("sysctl")
+    }
+
+    fn list(&self) -> Result<Listing, ProviderError> {
+        let folders = vec![PathBuf::new()];
+        let walk = Walk { root: self.root.clone(), folders, settings: Vec::new() };
+        Ok(Listing::Keys(Box::new(walk)))
+    }
+
+    fn read(&self, key: &ResourceKey) -> Result<Option<Row>, ProviderError> {
+        let path = self.path(key)?;
+        read(&path).map_err(|error| ProviderError::io("read", path, error))
+    }
+
+    fn write(&self, key: &ResourceKey, wanted: Option<&str>) -> Result<(), ProviderError> {
+        // That a parameter is never removed is among the abilities.
+        let wrong = || ProviderError::WrongValue { key: key.clone() };
+        write(key, &self.path(key)?, wanted.ok_or_else(wrong)?)
+    }
+
+    fn text(&self, key: &ResourceKey, want: &Value) -> Result<Option<String>, ProviderError> {
+        match want {
+            Value::Text(text) => Ok(Some(fold(text))),
+            Value::Integer(number) => Ok(Some(number.to_string())),
+            Value::Absent => Ok(None),
+            _ => Err(ProviderError::WrongValue { key: key.clone() }),
+        }
+    }
+
+    fn veil(&self) -> Option<&'static [u8]> {
+        Some(DOMAIN)
+    }
+
+    fn comes_and_goes(&self) -> bool {
+        true
+    }
+
+    fn is_setting(&self, key: &ResourceKey) -> bool {
+        !self.not_settings.matches(key)
+    }
+}
+
+/// A walk through the tree, folder by folder.
+struct Walk {
+    root: PathBuf,
+    /// Still to be listed.
+    folders: Vec<PathBuf>,
+    /// Of the folder that was listed last.
+    settings: Vec<PathBuf>,
+}
+
+impl Iterator for Walk {
+    type Item = ResourceKey;
+
+    fn next(&mut self) -> Option<ResourceKey> {
+        loop {
+            if let Some(below) = self.settings.pop() {
+                match key_of(&below) {
+                    Some(key) => return Some(key),
+                    None => continue,
+                }
+            }
+            let folder = self.folders.pop()?;
+            let listing = list(&self.root, &folder);
+            self.settings = listing.settings;
+            self.folders.extend(listing.folders);
+        }
+    }
+}
+
 /// What is never watched.
-pub(super) fn not_settings() -> KeyPatterns {
+fn not_settings() -> KeyPatterns {
     // Every one of them parses: a test says so.
     KeyPatterns::parse(NOT_SETTINGS).unwrap_or_default()
 }
 
-/// A parameter as it is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Setting {
-    /// Blanks folded.
-    pub(super) value: String,
-    /// Users of the node cannot read it.
-    pub(super) is_shut: bool,
-}
-
 /// The path of a dotted name below the tree's root.
-pub(super) fn path_of(root: &Path, key: &ResourceKey) -> Option<PathBuf> {
+fn path_of(root: &Path, key: &ResourceKey) -> Option<PathBuf> {
     let name = (key.kind() == Kind::Sysctl).then(|| key.plain_name())?;
     let name = String::from_utf8(name).ok()?;
     let turned: String = name
@@ -79,19 +174,19 @@ pub(super) fn path_of(root: &Path, key: &ResourceKey) -> Option<PathBuf> {
 }
 
 /// The key of a file of the tree; `None` for one that no key can name.
-pub(super) fn key_of(below: &Path) -> Option<ResourceKey> {
+fn key_of(below: &Path) -> Option<ResourceKey> {
     let parts = below.iter().map(|part| Some(part.to_str()?.replace('.', "/")));
     let name = parts.collect::<Option<Vec<_>>>()?.join(".");
     ResourceKey::new(Kind::Sysctl, &name).ok()
 }
 
 /// Folds blanks, as values are compared.
-pub(super) fn fold(raw: &str) -> String {
+fn fold(raw: &str) -> String {
     raw.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What a parameter is; `None`: this kernel has none of this name.
-pub(super) fn read(path: &Path) -> io::Result<Option<Setting>> {
+/// What a parameter is, blanks folded; `None`: this kernel has none of this name.
+pub(super) fn read(path: &Path) -> io::Result<Option<Row>> {
     let file = match open(path, OpenOptions::new().read(true)) {
         Err(error) if is_missing(&error) => return Ok(None),
         other => other?,
@@ -102,8 +197,8 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Setting>> {
     }
     let mut raw = Vec::new();
     file.take(MAX_VALUE_BYTES).read_to_end(&mut raw)?;
-    let value = fold(&String::from_utf8_lossy(&raw));
-    Ok(Some(Setting { value, is_shut: metadata.mode() & 0o004 == 0 }))
+    let text = fold(&String::from_utf8_lossy(&raw));
+    Ok(Some(Row { text, is_shut: metadata.mode() & 0o004 == 0 }))
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -115,7 +210,7 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 }
 
 /// Writes a value and reads it back.
-pub(super) fn write(key: &ResourceKey, path: &Path, value: &str) -> Result<(), ProviderError> {
+fn write(key: &ResourceKey, path: &Path, value: &str) -> Result<(), ProviderError> {
     let mut file =
         open(path, OpenOptions::new().write(true)).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => ProviderError::ReadOnly { path: path.to_owned() },
@@ -140,7 +235,7 @@ pub(super) fn write(key: &ResourceKey, path: &Path, value: &str) -> Result<(), P
         }
     }
     match read(path) {
-        Ok(Some(now)) if now.value != fold(value) => {
+        Ok(Some(now)) if now.text != fold(value) => {
             Err(ProviderError::Refused { key: key.clone(), source: None })
         }
         // A parameter that can only be written says nothing else.
@@ -150,15 +245,15 @@ pub(super) fn write(key: &ResourceKey, path: &Path, value: &str) -> Result<(), P
 
 /// One folder of the tree: parameters that may be watched, and folders, both as paths below the root.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
-    pub(super) settings: Vec<PathBuf>,
-    pub(super) folders: Vec<PathBuf>,
+struct Folder {
+    settings: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
 }
 
 /// Lists a folder of the tree. Another file system mounted in it (`binfmt_misc`) is left out: looking into it would
 /// mount it. What vanishes meanwhile is left out too.
-pub(super) fn list(root: &Path, below: &Path) -> Listing {
-    let mut listing = Listing::default();
+fn list(root: &Path, below: &Path) -> Folder {
+    let mut listing = Folder::default();
     let folder = root.join(below);
     let Ok(device) = folder.symlink_metadata().map(|metadata| metadata.dev()) else {
         return listing;
@@ -220,11 +315,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("tcp_rmem");
         std::fs::write(&path, "4096\t131072\t6291456\n").unwrap();
-        assert_eq!(read(&path).unwrap().unwrap().value, "4096 131072 6291456");
+        assert_eq!(read(&path).unwrap().unwrap().text, "4096 131072 6291456");
         let key = ResourceKey::new(Kind::Sysctl, "net.ipv4.tcp_rmem").unwrap();
         std::fs::write(&path, "").unwrap();
         write(&key, &path, "1  2\t3").unwrap();
-        assert_eq!(read(&path).unwrap().unwrap().value, "1 2 3");
+        assert_eq!(read(&path).unwrap().unwrap().text, "1 2 3");
         assert_eq!(read(&root.path().join("none")).unwrap(), None);
         assert_eq!(read(root.path()).unwrap_or(None), None, "a folder is none");
         let missing = write(&key, &root.path().join("none"), "1").unwrap_err();

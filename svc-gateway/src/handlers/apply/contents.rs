@@ -2,8 +2,7 @@
 
 use pact_journal_client::{MAX_PROPOSALS, committed};
 use pact_schemas::v1::{self, Proposal, PutBlob, action::Action as Act};
-use pact_schemas::{ErrorCode, RequestId};
-use ring::digest::{SHA256, digest};
+use pact_schemas::{Digest, ErrorCode, RequestId};
 
 use crate::access::attest;
 use crate::authorise::Permit;
@@ -40,16 +39,15 @@ impl Gateway {
     }
 
     fn put(&self, permit: &Permit, id: RequestId, blob: &[u8]) -> Answer<(Proposal, usize)> {
-        let sha256 = digest(&SHA256, blob).as_ref().to_vec();
-        let name: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = Digest::of(blob);
         let compressed = zstd::bulk::compress(blob, zstd::DEFAULT_COMPRESSION_LEVEL)
             .map_err(|e| ErrorCode::Internal.error(format!("contents do not compress: {e}")))?;
         let size = compressed.len() + EACH_BYTES;
         let size_bytes = u32::try_from(blob.len())
             .map_err(|_| ErrorCode::TooLarge.error("contents of over 4 GiB"))?;
-        let put = PutBlob { sha256, compressed, size_bytes };
+        let put = PutBlob { sha256: sha256.to_vec(), compressed, size_bytes };
         let action = v1::Action { action: Some(Act::PutBlob(put)) };
-        let id = derived(id, &format!("blob/{name}"))?;
+        let id = derived(id, &format!("blob/{sha256}"))?;
         Ok((attest(&self.signer, &self.clock, permit, id, &action)?, size))
     }
 

@@ -7,9 +7,8 @@ use pact_schemas::v1::{
     ChangeSet, NodeRecord, RollbackCheckReply, RollbackCheckRequest, RollbackChunk,
     RollbackChunkAck, RollbackPlan,
 };
-use pact_schemas::{NodeId, v1};
+use pact_schemas::{Digest, NodeId, v1};
 use prost::Message as _;
-use ring::digest::{SHA256, digest};
 
 use super::plan::Planned;
 use crate::ask::{Until, is_away};
@@ -77,7 +76,7 @@ pub(super) fn discarding_plan(node: &NodeId, drift_digest: &[u8]) -> RollbackPla
 
 /// What the grant names.
 pub(super) fn plan_sha256(plan: &RollbackPlan) -> Vec<u8> {
-    digest(&SHA256, &plan.encode_to_vec()).as_ref().to_vec()
+    Digest::of(&plan.encode_to_vec()).to_vec()
 }
 
 impl Gateway {

@@ -9,7 +9,7 @@ use pact_schemas::v1::{
     self, ChangeSet, DiffReply, DiffRequest, NodeRecord, NodeRollback, NodeSettled,
     RollbackScopeReply,
 };
-use pact_schemas::{NodeId, VclusterId};
+use pact_schemas::{Mode, NodeId, VclusterId};
 use prost::Message as _;
 
 use super::Wanted;
@@ -19,7 +19,7 @@ use super::plan::Planned;
 use crate::ask::{Until, is_away, parted};
 use crate::authorise::Permit;
 use crate::context::Gateway;
-use crate::error::Answer;
+use crate::error::{Answer, bad_reply};
 use crate::fanout::{self, AT_ONCE};
 use crate::handlers::settle::{by_presence, subset};
 use crate::plans;
@@ -126,7 +126,12 @@ impl Gateway {
     async fn acts_by_itself(&self, target: (&NodeId, &NodeRecord), until: &Until) -> Answer<bool> {
         let request = DiffRequest { summary: true, ..DiffRequest::default() };
         let reply: DiffReply = self.ask_node(target, "diff", &request, (until, LOOK)).await?;
-        Ok(reply.enforcement_mode != "observe")
+        if reply.enforcement_mode.is_empty() {
+            return Ok(true);
+        }
+        let mode = Mode::from_wire(&reply.enforcement_mode, "DiffReply.enforcement_mode");
+        let mode = mode.map_err(|error| bad_reply("pact-agent", error).on(target.0))?;
+        Ok(mode == Mode::Enforce)
     }
 
     /// The nodes of a vCluster that are active, and those that are away.

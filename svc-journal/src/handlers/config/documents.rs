@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use pact_identity::config_head::MAX_DOCUMENT_BYTES;
-use pact_schemas::convert::{self, Scope};
+use pact_journal_core::declared::{DeclaredScope, Held};
+use pact_schemas::convert::{self, Scope, WireError, vcluster_of};
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, DeclaredDocument, DeclaredKey, VclusterPolicy};
-use pact_schemas::{NodeId, VclusterId};
+use pact_schemas::{Digest, NodeId, VclusterId};
 use prost::Message as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::core::{DeclaredScope, Held, sha256};
 use crate::store::declared::{Frozen, Rows, held_after};
 use crate::store::query;
+use crate::store::query::{node_in, read_head_in, vcluster_in};
 use crate::store::state::StateDb;
-use crate::store::view::{node_in, read_head_in, vcluster_in};
 
 /// Version of the documents.
 const VERSION: u32 = 1;
@@ -67,10 +67,13 @@ pub(crate) struct NodeConfig {
 }
 
 /// Reads what a node's documents are made of, all at one moment. `None`: the node is not registered.
-pub(super) fn sources(state: &StateDb, node: &NodeId) -> Option<(v1::NodeRecord, NodeConfig)> {
+pub(super) fn sources(
+    state: &StateDb,
+    node: &NodeId,
+) -> Result<Option<(v1::NodeRecord, NodeConfig)>, WireError> {
     let moment = Frozen::of(state);
-    let record = node_in(&moment, node.as_str())?;
-    let vcluster = record.vcluster.as_deref().and_then(|name| VclusterId::new(name).ok());
+    let Some(record) = node_in(&moment, node.as_str()) else { return Ok(None) };
+    let vcluster = vcluster_of(&record)?;
     let mut sources = Vec::with_capacity(2);
     if let Some(vcluster) = &vcluster
         && let Some(found) = vcluster_in(&moment, vcluster.as_str())
@@ -90,14 +93,14 @@ pub(super) fn sources(state: &StateDb, node: &NodeId) -> Option<(v1::NodeRecord,
         policy: None,
         blacklist: record.blacklist.clone(),
     });
-    Some((record, NodeConfig { head_seq: read_head_in(&moment).seq, sources }))
+    Ok(Some((record, NodeConfig { head_seq: read_head_in(&moment).seq, sources })))
 }
 
 /// A document, ready to travel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Document {
     /// Of the encoded document.
-    pub(super) sha256: [u8; 32],
+    pub(super) sha256: Digest,
     /// Its size.
     pub(super) size_bytes: u64,
     /// zstd
@@ -137,7 +140,7 @@ fn make(state: &StateDb, source: &Source) -> Result<Document, v1::Error> {
     let compressed =
         zstd::bulk::compress(&bytes, LEVEL).map_err(|_| internal("it does not pack"))?;
     Ok(Document {
-        sha256: sha256(&[&bytes]),
+        sha256: Digest::of(&bytes),
         size_bytes: bytes.len() as u64,
         compressed: compressed.into(),
     })
@@ -246,7 +249,11 @@ mod tests {
     use super::*;
 
     fn document(bytes: usize) -> Arc<Document> {
-        Arc::new(Document { sha256: [1; 32], size_bytes: 1, compressed: vec![0; bytes].into() })
+        Arc::new(Document {
+            sha256: [1; 32].into(),
+            size_bytes: 1,
+            compressed: vec![0; bytes].into(),
+        })
     }
 
     fn name(seq: u64) -> Name {

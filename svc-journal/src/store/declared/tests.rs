@@ -6,16 +6,17 @@ use openraft::RaftSnapshotBuilder as _;
 use openraft::entry::FromAppData as _;
 use openraft::storage::RaftStateMachine as _;
 use openraft::testing::log_id;
+use pact_journal_core::memory::Memory;
+use pact_journal_core::samples::{Commands, assign, policy, register};
+use pact_journal_core::samples::{commit, declaring, delta_of, overlay, rolling_back};
+use pact_journal_core::view::StateView;
 use pact_schemas::convert::Scope;
 use pact_schemas::v1::{self, Command, action::Action};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::*;
-use crate::core::StateView;
-use crate::core::memory::{Commands, Memory, assign, policy, register};
-use crate::core::samples::{commit, declaring, delta_of, overlay, rolling_back};
-use crate::raft::types::{CommandBatch, Entry};
+use crate::consensus::types::{CommandBatch, Entry};
 use crate::store::machine::StateMachine;
 use crate::store::state::StateCell;
 
@@ -123,7 +124,7 @@ proptest! {
                 machine.apply([entry(index, batch.to_vec())]).await.unwrap();
             }
             let state = cell.load();
-            assert_eq!(crate::store::view::read_head(&state), memory.head);
+            assert_eq!(crate::store::query::read_head(&state), memory.head);
             compare(&*state, &memory);
             compare(&Frozen::of(&state), &memory);
             let built = machine.build_snapshot().await.unwrap();
@@ -155,7 +156,7 @@ async fn a_moment_is_not_changed_by_what_is_applied_later() {
     let scope = delta_of("ml", "a");
     let count = |rows: &dyn Rows| held_after(rows, &scope, u64::MAX, None).count();
     assert_eq!((count(&moment), count(&*state)), (0, 1));
-    let record = |rows: &dyn Rows| crate::store::view::node_in(rows, "a").unwrap().delta_seq;
+    let record = |rows: &dyn Rows| crate::store::query::node_in(rows, "a").unwrap().delta_seq;
     assert_eq!((record(&moment), record(&*state) > 0), (0, true));
 
     // Whoever announces configurations is told once it can be read.

@@ -166,7 +166,9 @@ fn the_window_that_was_told_is_the_window_after_a_crash() {
         let site = Site::new();
         let mut engine = site.started(Mode::Enforce, &nothing());
         site.node.set("sysctl/a", 2);
-        let died = site.dies(steps, || drop(engine.wake()));
+        let died = site.dies(steps, || {
+            engine.wake();
+        });
         drop(engine);
         site.hand.advance(Duration::from_secs(1));
         let windows = |body: Body| match body {

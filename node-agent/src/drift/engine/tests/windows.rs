@@ -35,7 +35,7 @@ fn in_observe_mode_a_window_expires_and_nothing_is_written() {
     engine.wake();
     assert_eq!((site.node.get("sysctl/a"), state(&engine)), (2, WindowState::Expired));
     assert!(site.node.node().applied.is_empty());
-    engine.extend(15).unwrap();
+    engine.extend(15.try_into().unwrap()).unwrap();
     assert_eq!(state(&engine), WindowState::Open);
 }
 

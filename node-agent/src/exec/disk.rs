@@ -1,0 +1,205 @@
+//! The command list's looks at this node's disk. What is allowed is decided in `pact_commands`, not
+//! here.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+use pact_commands::{Disk, Entry, FileKind, Found};
+
+/// The disk of this node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NodeDisk;
+
+impl Disk for NodeDisk {
+    fn at(&self, path: &str) -> Found {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_symlink() => {
+                let target = fs::read_link(path).ok();
+                Found::Link(target.and_then(|target| target.to_str().map(str::to_owned)))
+            }
+            found => told(found),
+        }
+    }
+
+    fn behind(&self, path: &str) -> Found {
+        told(fs::metadata(path))
+    }
+
+    fn entries(&self, directory: &str, limit: usize) -> Option<Vec<Entry>> {
+        let entry = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some(Entry { name, is_directory: entry.file_type().ok()?.is_dir() })
+        };
+        fs::read_dir(directory).ok()?.take(limit).map(entry).collect()
+    }
+
+    fn mounts(&self) -> Option<String> {
+        fs::read_to_string("/proc/mounts").ok()
+    }
+
+    fn is_program(&self, path: &str) -> bool {
+        fs::metadata(path).is_ok_and(|found| {
+            let mode = found.permissions().mode();
+            found.is_file() && mode & 0o111 != 0 && mode & 0o002 == 0
+        })
+    }
+}
+
+fn told(found: io::Result<fs::Metadata>) -> Found {
+    match found {
+        Ok(found) => Found::Kind(kind_of(found.file_type())),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Found::Kind(FileKind::Missing)
+        }
+        Err(_) => Found::Unknown,
+    }
+}
+
+fn kind_of(file_type: fs::FileType) -> FileKind {
+    if file_type.is_dir() {
+        FileKind::Directory
+    } else if file_type.is_file() {
+        FileKind::Regular
+    } else if file_type.is_fifo() {
+        FileKind::Pipe
+    } else if file_type.is_socket() {
+        FileKind::Socket
+    } else {
+        FileKind::Device
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use pact_commands::{FileRefusal, FileResolver as _, Files, Verdict, Whitelist};
+    use pact_schemas::Argv;
+
+    use super::*;
+
+    fn allowed(line: &[&str]) -> bool {
+        let argv = Argv::new(line.iter().map(|word| (*word).to_owned()).collect()).unwrap();
+        let files = Files::new(NodeDisk);
+        matches!(Whitelist::builtin().judge(&argv, &files), Verdict::Allowed { .. })
+    }
+
+    /// An empty folder, and its path without links.
+    fn folder() -> (tempfile::TempDir, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = fs::canonicalize(folder.path()).unwrap().to_str().unwrap().to_owned();
+        (folder, path)
+    }
+
+    #[test]
+    fn links_are_told_and_followed_to_what_they_name() {
+        let (_folder, root) = folder();
+        let at = |name: &str| format!("{root}/{name}");
+        fs::write(at("hosts"), "").unwrap();
+        for (link, target) in [
+            ("good", at("hosts")),
+            ("chain", "good".to_owned()),
+            ("loop", "loop".to_owned()),
+            ("secret", "/etc/shadow".to_owned()),
+        ] {
+            symlink(target, at(link)).unwrap();
+        }
+        assert_eq!(NodeDisk.at(&at("chain")), Found::Link(Some("good".to_owned())));
+        assert_eq!(NodeDisk.behind(&at("chain")), Found::Kind(FileKind::Regular));
+        let files = Files::new(NodeDisk);
+        for (given, path) in
+            [("hosts", at("hosts")), ("./chain", at("hosts")), ("none/deeper", at("none/deeper"))]
+        {
+            assert_eq!(files.resolve_file(&at(given)).unwrap().path, path, "{given}");
+        }
+        assert_eq!(NodeDisk.at(&at("hosts/x")), Found::Kind(FileKind::Missing));
+        assert_eq!(files.resolve_file(&at("loop")), Err(FileRefusal::Links));
+        let secret = files.resolve_file(&at("secret"));
+        assert!(matches!(secret, Err(FileRefusal::Denied { .. })), "{secret:?}");
+    }
+
+    #[test]
+    fn special_files_are_told() {
+        let (_folder, root) = folder();
+        let socket = format!("{root}/socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        assert_eq!(NodeDisk.at(&socket), Found::Kind(FileKind::Socket));
+        assert_eq!(NodeDisk.at("/dev/null"), Found::Kind(FileKind::Device));
+        assert!(!allowed(&["cat", &socket]) && allowed(&["ls", "-l", &socket]));
+    }
+
+    #[test]
+    fn a_directory_is_told_up_to_the_limit() {
+        let (_folder, root) = folder();
+        fs::write(format!("{root}/file"), "").unwrap();
+        fs::create_dir(format!("{root}/directory")).unwrap();
+        symlink("directory", format!("{root}/link")).unwrap();
+        let mut entries = NodeDisk.entries(&root, 4).unwrap();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let told: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.is_directory)).collect();
+        assert_eq!(told, [("directory", true), ("file", false), ("link", false)]);
+        assert_eq!(NodeDisk.entries(&root, 2).unwrap().len(), 2);
+        assert_eq!(NodeDisk.entries(&format!("{root}/none"), 2), None);
+    }
+
+    #[test]
+    fn a_program_is_executable_and_not_writable_for_everybody() {
+        let (_folder, root) = folder();
+        let program = format!("{root}/program");
+        fs::write(&program, "").unwrap();
+        for (mode, is_program) in [(0o755, true), (0o644, false), (0o757, false), (0o500, true)] {
+            fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(NodeDisk.is_program(&program), is_program, "{mode:o}");
+        }
+        assert!(!NodeDisk.is_program(&root));
+    }
+
+    #[test]
+    fn this_machine_is_read_as_a_node_is() {
+        assert!(allowed(&["uname", "-a"]));
+        assert!(allowed(&[
+            "cat",
+            "/etc/passwd",
+            "/proc/mounts",
+            "/proc/net/dev",
+            "/proc/meminfo",
+            "/sys/class/net/lo/mtu",
+            "/dev/null"
+        ]));
+        for path in [
+            "/etc/shadow",
+            "/proc/self/environ",
+            "/proc/self/root/etc/shadow",
+            "/proc/1/environ",
+            "/proc/1/root/etc/passwd",
+            "/dev/stdin",
+            "/dev/fd/0",
+            "/proc/1/fd/0",
+            "/dev/mem",
+            "/dev/tty",
+            "/dev/urandom",
+            "/proc/net/../environ",
+            "/proc/mounts/../self/environ",
+        ] {
+            assert!(!allowed(&["cat", path]), "{path}");
+        }
+        for block in fs::read_dir("/sys/block").unwrap() {
+            let device = format!("/dev/{}", block.unwrap().file_name().to_string_lossy());
+            if Path::new(&device).exists() {
+                assert!(!allowed(&["cat", &device]), "{device}");
+            }
+        }
+        assert!(
+            !allowed(&["grep", "-r", "x", "/"])
+                && !allowed(&["grep", "-r", "x", "/etc"])
+                && !allowed(&["grep", "-r", "x", "/proc/1"])
+        );
+        assert!(allowed(&["grep", "-r", "x", "/proc/sys/vm"]));
+    }
+}

@@ -1,0 +1,4 @@
+//! The base under a dimension that is made of nothing else.
+
+mod lines;
+mod rules;
