@@ -7,41 +7,30 @@
 use std::fmt;
 use std::io;
 
+use crate::provider::{self, abilities::Need};
+
 /// Where the kernel says what this process may do.
 const STATUS_FILE: &str = "/proc/self/status";
 
 /// The line of the effective set: hexadecimal, bit n for capability n.
 const EFFECTIVE: &str = "CapEff:";
 
-/// A capability (capabilities(7)) that an acting agent cannot do without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Need {
-    bit: u32,
-    name: &'static str,
-    reason: &'static str,
-    /// Only where commands have this capability too.
-    only_with: Option<u32>,
-}
-
+/// Number of CAP_SETUID.
 const SETUID: u32 = 7;
 
-/// What acting takes. Programs that whitelisted commands start may want more (`mount` CAP_SYS_ADMIN, `dmesg` CAP_SYSLOG); they
-/// say so themselves.
-const NEEDS: [Need; 6] = [
-    need(0, "CAP_CHOWN", "gives files their owners"),
-    need(1, "CAP_DAC_OVERRIDE", "reads and writes what belongs to others"),
-    need(3, "CAP_FOWNER", "gives modes to what belongs to others"),
-    need(4, "CAP_FSETID", "keeps the set-group-id bit of files"),
-    need(19, "CAP_SYS_PTRACE", "sees who holds a file open"),
+/// What ending commands takes. Programs that whitelisted commands start may want more (`mount` CAP_SYS_ADMIN, `dmesg`
+/// CAP_SYSLOG); they say so themselves.
+static COMMANDS: [Need; 1] = [
     // Without CAP_SETUID nothing that a command starts becomes another user's.
     Need {
         only_with: Some(SETUID),
-        ..need(5, "CAP_KILL", "ends what a command started as another user")
+        ..Need::new(5, "CAP_KILL", "ends what a command started as another user")
     },
 ];
 
-const fn need(bit: u32, name: &'static str, reason: &'static str) -> Need {
-    Need { bit, name, reason, only_with: None }
+/// What acting takes: changing what providers observe, and ending commands.
+fn needs() -> impl Iterator<Item = &'static Need> {
+    provider::built().flat_map(|kind| kind.needs).chain(&COMMANDS)
 }
 
 /// Why an agent that is root does not start.
@@ -97,8 +86,8 @@ fn effective(status: &str) -> Option<u64> {
 
 fn judge(effective: u64) -> Result<(), PrivilegeError> {
     let has = |bit: u32| effective & (1 << bit) != 0;
-    let lacks = |need: &&Need| !has(need.bit) && need.only_with.is_none_or(has);
-    let missing: Vec<_> = NEEDS.iter().filter(lacks).map(|need| (need.name, need.reason)).collect();
+    let lacks = |need: &&'static Need| !has(need.bit) && need.only_with.is_none_or(has);
+    let missing: Vec<_> = needs().filter(lacks).map(|need| (need.name, need.reason)).collect();
     if missing.is_empty() { Ok(()) } else { Err(PrivilegeError::Missing { missing }) }
 }
 
@@ -118,10 +107,10 @@ mod tests {
     fn the_needed_ones_are_enough_and_each_of_them_is_missed_by_name() {
         judge(ENOUGH).unwrap();
         judge(u64::MAX).unwrap();
-        for need in NEEDS {
+        for need in needs() {
             let error = missing(!(1 << need.bit));
             assert!(error.contains(need.name) && error.contains(need.reason), "{error}");
-            let mut others = NEEDS.iter().filter(|other| **other != need);
+            let mut others = needs().filter(|other| *other != need);
             assert!(others.all(|other| !error.contains(other.name)), "{error}");
         }
     }
@@ -136,7 +125,7 @@ mod tests {
     #[test]
     fn all_that_is_missing_is_named_at_once_with_what_to_do() {
         let error = missing(0);
-        let unconditional = NEEDS.iter().filter(|need| need.only_with.is_none());
+        let unconditional = needs().filter(|need| need.only_with.is_none());
         assert!(unconditional.into_iter().all(|need| error.contains(need.name)), "{error}");
         assert!(error.contains("cap_add"), "{error}");
     }

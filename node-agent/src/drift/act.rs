@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use pact_runtime::causes;
 use pact_schemas::ErrorCode;
-use pact_schemas::resource::{Change, Kind, ResourceKey, Value};
+use pact_schemas::resource::{Change, ResourceKey, Value};
 use pact_schemas::v1::{self, ConvergeReason, node_event::Body};
 
 use super::engine::Engine;
 use super::report::{not_told, told_changes};
 use super::store::{Intent, StoreError, Why};
 use crate::held::Held;
-use crate::provider::{self, MAX_AT_ONCE, ProviderError, Wish};
+use crate::provider::{self, MAX_AT_ONCE, ProviderError, Wish, abilities_of};
 
 /// Holders that are named; whoever looks at more than this looks at the node.
 const MAX_HOLDERS: usize = 64;
@@ -157,7 +157,7 @@ impl Engine {
 
     /// Why nothing may be changed now.
     fn hindrance(&mut self) -> Option<(ErrorCode, String)> {
-        if !self.can_act {
+        if !self.powers.can_act {
             let reason = "the agent has no privileges on this node and only observes";
             return Some((ErrorCode::NotAuthorised, reason.to_owned()));
         }
@@ -177,9 +177,9 @@ impl Engine {
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         for (key, want) in wanted {
-            let is_kernel = matches!(key.kind(), Kind::Sysctl | Kind::Module);
-            if is_kernel && !self.can_write_kernel {
-                outcome.refuse(&key, ErrorCode::NotAuthorised, "/proc/sys is read-only here");
+            let abilities = abilities_of(key.kind());
+            if let Some(reason) = abilities.and_then(|kind| self.powers.refusal(kind)) {
+                outcome.refuse(&key, ErrorCode::NotAuthorised, reason);
                 continue;
             }
             let actual = match self.providers.read(&key) {
@@ -394,8 +394,11 @@ fn wish(change: &Change) -> Option<Wish<'_>> {
     Some(Wish { key: &change.key, observed: change.old.as_ref()?, want: change.new.as_ref()? })
 }
 
-/// What goes before what comes, and what is in a folder before the folder: a folder with contents is never removed.
-fn in_order(changes: Vec<Change>) -> VecDeque<Change> {
+/// What goes before what comes, kinds in the order of their stages, and what is in a folder before the folder: a folder with
+/// contents is never removed.
+fn in_order(mut changes: Vec<Change>) -> VecDeque<Change> {
+    let stage = |change: &Change| abilities_of(change.key.kind()).map(|kind| kind.stage);
+    changes.sort_by_key(stage);
     let is_removal = |change: &Change| change.new == Some(Value::Absent);
     let (removed, made): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_removal);
     removed.into_iter().rev().chain(made).collect()
@@ -427,23 +430,6 @@ fn digest_of(value: &Value) -> Option<[u8; 32]> {
         Value::File(file) => file.sha256,
         _ => None,
     }
-}
-
-/// Whether the agent may change the node at all, and whether it may write kernel parameters. Says once what it cannot.
-pub(crate) fn abilities() -> (bool, bool) {
-    let can_act = nix::unistd::geteuid().is_root();
-    if !can_act {
-        tracing::warn!(
-            "the agent runs without privileges: it observes, and changes nothing on this node"
-        );
-        return (false, false);
-    }
-    let is_read_only = nix::sys::statvfs::statvfs("/proc/sys")
-        .is_ok_and(|found| found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY));
-    if is_read_only {
-        tracing::warn!("/proc/sys is read-only: kernel parameters are observed, and never changed");
-    }
-    (true, !is_read_only)
 }
 
 /// SHA-256 of an encoded plan.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pact_runtime::causes;
 use pact_schemas::convert::{self, WireError};
-use pact_schemas::resource::{Change, FileKind, MAX_CONTENT_BYTES, ResourceKey, Value};
+use pact_schemas::resource::{Change, ResourceKey, Value};
 use pact_schemas::{ErrorCode, Minutes, Seq, VclusterId, v1};
 use prost::Message;
 
@@ -15,6 +15,7 @@ use super::core::set::Item;
 use super::core::snapshots::Snapshot;
 use super::engine::Engine;
 use super::store::Why;
+use crate::provider::abilities_of;
 
 /// Items of one page.
 const PAGE_ITEMS: usize = 1_000;
@@ -92,22 +93,7 @@ impl Engine {
             report_only: item.is_report_only(),
             conflict: conflict.is_some(),
             journal_value: conflict.map(|conflict| (&conflict.journal).into()),
-            not_restorable: self.not_restorable(&item.wanted()).or_else(|| self.delayed(&item.key)),
-        }
-    }
-
-    /// Why a declared value cannot be brought back on this node.
-    fn not_restorable(&self, wanted: &Value) -> Option<String> {
-        match wanted {
-            Value::File(file) if file.kind == FileKind::Special => {
-                Some("devices, sockets and pipes are never made".to_owned())
-            }
-            Value::File(file)
-                if file.kind == FileKind::Regular && file.size_bytes > MAX_CONTENT_BYTES =>
-            {
-                Some("only the digest of its contents is known".to_owned())
-            }
-            _ => None,
+            not_restorable: never_made(item).or_else(|| self.delayed(&item.key)),
         }
     }
 
@@ -310,6 +296,12 @@ impl Engine {
             is_deferred: false,
         })
     }
+}
+
+/// Why what should be can be brought about on no node.
+fn never_made(item: &Item) -> Option<String> {
+    let abilities = abilities_of(item.key.kind())?;
+    (abilities.refusal)(&item.wanted()).map(str::to_owned)
 }
 
 /// The changes of a plan, in key order.

@@ -24,6 +24,7 @@ use super::{bases, ending};
 use crate::boot::BootId;
 use crate::declared::{ContentsFolder, Declared, Known, Wanted};
 use crate::memory;
+use crate::provider::abilities::Powers;
 use crate::provider::{Poll, Provider};
 use crate::time::PlaneClock;
 
@@ -48,10 +49,8 @@ pub(crate) struct EngineParts {
     pub(crate) clock: Clock,
     pub(crate) plane: PlaneClock,
     pub(crate) boot: BootId,
-    /// The node can be changed; else the agent only observes.
-    pub(crate) can_act: bool,
-    /// Kernel parameters can be written.
-    pub(crate) can_write_kernel: bool,
+    /// What the agent may change on this node.
+    pub(crate) powers: Powers,
 }
 
 /// The state of drift on this node.
@@ -91,8 +90,7 @@ pub(crate) struct Engine {
     is_away: bool,
     /// How often they had parted when that was looked at.
     losses: u64,
-    pub(super) can_act: bool,
-    pub(super) can_write_kernel: bool,
+    pub(super) powers: Powers,
     /// Conflicts that the journal was told of.
     pub(super) told_conflicts: BTreeSet<ResourceKey>,
     /// What was left when the window ended: only other keys are news.
@@ -150,8 +148,7 @@ impl Engine {
             reserved: None,
             is_away: true,
             losses: 0,
-            can_act: parts.can_act,
-            can_write_kernel: parts.can_write_kernel,
+            powers: parts.powers,
             told_conflicts: BTreeSet::new(),
             left: BTreeSet::new(),
             undone_at: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pact_runtime::causes;
-use pact_schemas::resource::{Kind, ResourceKey, Value};
+use pact_schemas::resource::{ResourceKey, Value};
 
 use super::act::Problem;
 use super::core::conflict;
@@ -12,7 +12,8 @@ use super::core::set::{MAX_ITEMS, Seen};
 use super::engine::{Engine, RETRY_INTERVAL};
 use crate::held::Held;
 use crate::memory;
-use crate::provider::ProviderError;
+use crate::provider::abilities::Notice;
+use crate::provider::{ProviderError, abilities_of};
 
 /// Writes that no notification tells (shared mappings, other hosts) are found this often.
 pub(super) const RESCAN_INTERVAL: Duration = Duration::from_secs(3600);
@@ -132,9 +133,9 @@ impl Engine {
 
     fn seen(&self, key: &ResourceKey) -> Seen {
         let noticed = self.clock.boot_time().saturating_sub(NOTICED_WITHIN);
-        // Files tell at once; the others were only looked at.
-        let is_file = key.kind() == Kind::File;
-        let from = if is_file { self.looked_at.max(noticed) } else { self.looked_at };
+        let notice = abilities_of(key.kind()).map(|kind| kind.notice);
+        let is_told = notice == Some(Notice::AtOnce);
+        let from = if is_told { self.looked_at.max(noticed) } else { self.looked_at };
         Seen { at: self.plane.best(), session: self.sessions.only_since(from) }
     }
 

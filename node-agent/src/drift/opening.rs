@@ -7,7 +7,6 @@ use std::sync::Arc;
 use pact_runtime::Clock;
 use pact_schemas::resource::{Dimension, KeyPattern, KeyPatterns};
 
-use super::act::abilities;
 use super::engine::{Engine, EngineParts};
 use super::report::SpoolReports;
 use super::sessions::Sessions;
@@ -16,9 +15,10 @@ use super::store::StoreError;
 use crate::boot::BootId;
 use crate::declared::{Cache, Watching};
 use crate::owner::Owner;
+use crate::provider::abilities::Powers;
 use crate::provider::files::{self, Files};
 use crate::provider::kernel;
-use crate::provider::{Provider, ProviderError, Unbuilt};
+use crate::provider::{self, Provider, ProviderError};
 use crate::spool::Spool;
 use crate::time::PlaneClock;
 
@@ -67,7 +67,6 @@ impl Opening<'_> {
         let declared = self.watching.now().declared;
         let ignored = self.file.blacklist.iter().chain(declared.blacklist()).cloned();
         let ignored: KeyPatterns = ignored.collect::<Vec<KeyPattern>>().into();
-        let (can_act, can_write_kernel) = abilities();
         let reports = SpoolReports::new(
             tokio::runtime::Handle::current(),
             self.spool.clone(),
@@ -83,8 +82,7 @@ impl Opening<'_> {
             clock: self.clock.clone(),
             plane: self.plane.clone(),
             boot: self.boot.clone(),
-            can_act,
-            can_write_kernel,
+            powers: Powers::find(provider::built()),
             file: self.file,
         })?;
         Owner::spawn("drift", engine).map_err(OpenError::Thread)
@@ -115,18 +113,7 @@ impl Opening<'_> {
             clock: self.clock.clone(),
         });
         let kernel = kernel.map_err(|error| failed(Dimension::Kernel, error))?;
-        let unbuilt = [
-            Dimension::Mounts,
-            Dimension::Network,
-            Dimension::Services,
-            Dimension::Packages,
-            Dimension::Gpu,
-        ];
-        let mut all: Vec<Box<dyn Provider>> = vec![Box::new(files), Box::new(kernel)];
-        for dimension in unbuilt {
-            all.push(Box::new(Unbuilt::new(dimension)));
-        }
-        Ok(all)
+        Ok(vec![Box::new(files), Box::new(kernel)])
     }
 }
 

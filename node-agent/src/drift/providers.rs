@@ -43,7 +43,12 @@ impl Providers {
 
     /// What an undeclared key should be.
     pub(crate) fn baseline(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError> {
-        self.of(key)?.baseline(key)
+        match self.of(key) {
+            Ok(provider) => provider.baseline(key),
+            // Nothing is under watch there.
+            Err(ProviderError::Unimplemented { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes another value what an undeclared key should be.
@@ -181,5 +186,31 @@ impl Providers {
     /// In which time to poll at the latest.
     pub(crate) fn next_poll(&self) -> Option<Duration> {
         self.list.iter().filter_map(|provider| provider.next_poll()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pact_schemas::resource::Dimension;
+
+    use super::*;
+    use crate::provider::NoContents;
+
+    #[test]
+    fn a_kind_that_no_provider_serves_is_not_under_watch_and_says_so() {
+        let mut providers = Providers::new(Vec::new());
+        let key = ResourceKey::new(Kind::Service, "chronyd").unwrap();
+        assert!(providers.scan(&mut |found| panic!("{found:?}")).is_empty());
+        assert_eq!(providers.baseline(&key).unwrap(), None);
+        assert!(matches!(
+            providers.read(&key),
+            Err(ProviderError::Unimplemented { dimension: Dimension::Services })
+        ));
+        let wish = Wish { key: &key, observed: &Value::Absent, want: &Value::Absent };
+        let refused = providers.apply_first(&[wish], &NoContents).remove(0).unwrap_err();
+        assert_eq!(refused.to_wire().code, "PACT_UNIMPLEMENTED");
+        let held = providers.holders(&BTreeSet::from([key.clone()]));
+        assert!(matches!(held[&key], Err(ProviderError::Unimplemented { .. })));
+        assert_eq!(providers.poll(), Poll::Changed(Vec::new()));
     }
 }

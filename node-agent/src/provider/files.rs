@@ -32,10 +32,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pact_runtime::{Clock, Timestamp};
-use pact_schemas::resource::{KeyPatterns, ResourceKey, Value};
+use pact_schemas::resource::{FileKind, KeyPatterns, Kind, ResourceKey, Value};
 
+use super::abilities::{Abilities, Need, Notice, Stage};
 use super::secret::NodeKey;
-use super::{Found, ProviderError};
+use super::{Found, MAX_CONTENTS_BYTES, ProviderError};
 use crate::durable;
 use baseline::Baseline;
 use changed::Changed;
@@ -83,6 +84,33 @@ mod together;
 mod walk;
 mod wanted;
 mod watch;
+
+/// What files can.
+pub(crate) static FILE: Abilities = Abilities {
+    kind: Kind::File,
+    stage: Stage::Files,
+    notice: Notice::AtOnce,
+    tree: None,
+    needs: &[
+        Need::new(0, "CAP_CHOWN", "gives files their owners"),
+        Need::new(1, "CAP_DAC_OVERRIDE", "reads and writes what belongs to others"),
+        Need::new(3, "CAP_FOWNER", "gives modes to what belongs to others"),
+        Need::new(4, "CAP_FSETID", "keeps the set-group-id bit of files"),
+        Need::new(19, "CAP_SYS_PTRACE", "sees who holds a file open"),
+    ],
+    refusal,
+};
+
+fn refusal(want: &Value) -> Option<&'static str> {
+    let Value::File(file) = want else { return None };
+    match file.kind {
+        FileKind::Special => Some("devices, sockets and pipes are never made"),
+        FileKind::Regular if file.size_bytes > MAX_CONTENTS_BYTES => {
+            Some("only the digest of its contents is known")
+        }
+        _ => None,
+    }
+}
 
 /// Plane time; `None`: it is not known.
 pub(crate) type PlaneNow = Arc<dyn Fn() -> Option<Timestamp> + Send + Sync>;

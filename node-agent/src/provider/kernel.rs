@@ -14,12 +14,16 @@ use pact_runtime::Clock;
 use pact_schemas::resource::{KeyPatterns, Kind};
 
 use super::ProviderError;
+use super::abilities::Tree;
 use super::table::{self, Tables};
 use module::Modules;
 use sysctl::Parameters;
 
 mod module;
 mod sysctl;
+
+pub(super) use module::MODULE;
+pub(super) use sysctl::SYSCTL;
 
 /// What the kernel provider needs to know.
 #[derive(Debug)]
@@ -42,6 +46,9 @@ pub(crate) struct Options {
 
 /// How often declared keys and the list of modules are read when nobody asks more often.
 const NEAR_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where a container has this read-only, nothing of the kernel is this node's to change: neither parameters nor modules.
+static TREE: Tree = Tree { path: "/proc/sys", holds: "kernel parameters" };
 
 /// Opens the provider of parameters and modules. Nothing is watched before the first scan.
 pub(crate) fn open(options: Options) -> Result<Tables, ProviderError> {

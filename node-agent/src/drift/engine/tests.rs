@@ -98,8 +98,7 @@ impl Site {
             clock: self.clock.clone(),
             plane: plane.unwrap(),
             boot: self.boot.clone(),
-            can_act: true,
-            can_write_kernel: true,
+            powers: Powers { can_act: true, read_only: Vec::new() },
         })
         .unwrap();
         engine.store.steps = self.steps.clone();

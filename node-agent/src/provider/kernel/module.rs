@@ -9,12 +9,20 @@ use std::time::Duration;
 use pact_runtime::Clock;
 use pact_schemas::resource::{Kind, ResourceKey, Value};
 
-use crate::provider::abilities::Abilities;
+use super::TREE;
+use crate::provider::abilities::{Abilities, Notice, Stage};
 use crate::provider::table::{Listing, Row, Section, Table};
 use crate::provider::{Hold, Holder, Holders, ProviderError};
 
 /// What modules can.
-static MODULE: Abilities = Abilities { kind: Kind::Module, refusal: |_| None };
+pub(crate) static MODULE: Abilities = Abilities {
+    kind: Kind::Module,
+    stage: Stage::Modules,
+    notice: Notice::ByLooking,
+    tree: Some(&TREE),
+    needs: &[],
+    refusal: |_| None,
+};
 
 /// `/proc/modules` of a node with every module of a distribution.
 const MAX_LIST_BYTES: u64 = 4 * 1024 * 1024;

@@ -10,13 +10,18 @@ use std::path::{Path, PathBuf};
 
 use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 
+use super::TREE;
 use crate::provider::ProviderError;
-use crate::provider::abilities::Abilities;
+use crate::provider::abilities::{Abilities, Notice, Stage};
 use crate::provider::table::{Listing, Row, Section, Table};
 
 /// What parameters can.
-static SYSCTL: Abilities = Abilities {
+pub(crate) static SYSCTL: Abilities = Abilities {
     kind: Kind::Sysctl,
+    stage: Stage::Parameters,
+    notice: Notice::ByLooking,
+    tree: Some(&TREE),
+    needs: &[],
     refusal: |want| matches!(want, Value::Absent).then_some("a kernel parameter cannot be removed"),
 };
 

@@ -122,8 +122,7 @@ impl Tables {
 }
 
 fn table_of<'a>(tables: &'a [Box<dyn Table>], key: &ResourceKey) -> Option<&'a dyn Table> {
-    let own = |table: &&Box<dyn Table>| table.abilities().kind == key.kind();
-    tables.iter().find(own).map(AsRef::as_ref)
+    tables.iter().map(AsRef::as_ref).find(|table| table.abilities().kind == key.kind())
 }
 
 /// The table of a key of this provider.

@@ -30,7 +30,7 @@ enum Judged {
     /// As it should be.
     Same,
     /// It is not.
-    Differs(Found),
+    Differs(Box<Found>),
 }
 
 impl Watch {
@@ -160,9 +160,9 @@ impl Watch {
                 false
             }
             Judged::Same => self.differing.remove(key).is_some(),
-            Judged::Differs(Found { new, .. }) => {
-                let told = self.differing.insert(key.clone(), new.clone());
-                told != Some(new)
+            Judged::Differs(found) => {
+                let told = self.differing.insert(key.clone(), found.new.clone());
+                told != Some(found.new)
             }
         }
     }
@@ -223,14 +223,15 @@ impl Watch {
         let is_shut = now.is_some_and(|now| now.is_shut);
         let old = before.map(|text| self.veil.value_of(table, key, text, is_shut));
         let new = self.veil.value(table, key, now);
-        Judged::Differs(Found { key: key.clone(), old: old.unwrap_or(Value::Absent), new })
+        let (key, old) = (key.clone(), old.unwrap_or(Value::Absent));
+        Judged::Differs(Box::new(Found { key, old, new }))
     }
 }
 
 impl Judged {
     fn found(self) -> Option<Found> {
         match self {
-            Self::Differs(found) => Some(found),
+            Self::Differs(found) => Some(*found),
             Self::Nothing | Self::Joins | Self::Same => None,
         }
     }

@@ -34,8 +34,7 @@ fn engine(site: &Site, root: &Path, declared: &Known) -> Engine {
         clock: site.clock.clone(),
         plane: plane.unwrap(),
         boot: site.boot.clone(),
-        can_act: true,
-        can_write_kernel: true,
+        powers: Powers { can_act: true, read_only: Vec::new() },
     };
     let mut engine = Engine::open(parts).unwrap();
     engine.start().unwrap();

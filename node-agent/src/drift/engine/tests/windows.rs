@@ -187,7 +187,7 @@ fn a_disk_that_fails_at_the_end_of_a_window_ends_no_enforcement() {
     assert_eq!(site.converged(), [(ConvergeReason::WindowExpired, 1)]);
     // What will never work is not tried for ever: it is over, and shows.
     site.node.set("sysctl/a", 2);
-    engine.can_write_kernel = false;
+    engine.powers.read_only = vec!["/proc/sys"];
     engine.wake();
     site.hand.advance(15 * MINUTE);
     engine.wake();
@@ -224,7 +224,7 @@ fn no_jump_of_the_wall_clock_ends_a_window_or_prolongs_it() {
 fn what_the_agent_may_not_do_it_says_and_leaves() {
     let site = Site::new();
     let mut engine = site.started(Mode::Enforce, &nothing());
-    engine.can_write_kernel = false;
+    engine.powers.read_only = vec!["/proc/sys"];
     site.node.set("sysctl/a", 2);
     site.node.set("file//etc/b", 2);
     engine.wake();
@@ -232,7 +232,7 @@ fn what_the_agent_may_not_do_it_says_and_leaves() {
     engine.wake();
     assert_eq!((site.node.get("sysctl/a"), site.node.get("file//etc/b")), (2, 1));
     assert_eq!(state(&engine), WindowState::Expired);
-    engine.can_act = false;
+    engine.powers.can_act = false;
     site.node.set("file//etc/b", 2);
     engine.wake();
     let plan = v1::RollbackPlan {

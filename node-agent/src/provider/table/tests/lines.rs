@@ -11,12 +11,16 @@ use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 use tempfile::TempDir;
 
 use super::super::{Listing, Options, Row, Section, Table, Tables};
-use crate::provider::abilities::Abilities;
+use crate::provider::abilities::{Abilities, Notice, Stage};
 use crate::provider::{Found, NoContents, Poll, Provider as _, ProviderError};
 
 /// What lines can.
 static LINE: Abilities = Abilities {
     kind: Kind::Service,
+    stage: Stage::Files,
+    notice: Notice::ByLooking,
+    tree: None,
+    needs: &[],
     refusal: |want| {
         let is_text = |text: &Value| matches!(text, Value::Text(text) if text.contains('\n'));
         is_text(want).then_some("a line is one line")

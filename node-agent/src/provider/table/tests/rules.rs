@@ -10,7 +10,7 @@ use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 
 use super::super::baseline::{Baseline, Rows};
 use super::super::{Listing, Options, Row, SWEEP_INTERVAL, Section, Table, Tables};
-use crate::provider::abilities::Abilities;
+use crate::provider::abilities::{Abilities, Notice, Stage};
 use crate::provider::{Found, Poll, Provider as _, ProviderError};
 
 const TEXTS: Section = Section::Texts("sysctl");
@@ -61,7 +61,14 @@ fn a_file_that_says_something_else_is_damaged_and_a_new_table_is_taken() {
     assert_eq!((baseline.rows(TEXTS), baseline.rows(NAMES)), (None, Some(&Rows::new())));
 }
 
-static NET: Abilities = Abilities { kind: Kind::Net, refusal: |_| None };
+static NET: Abilities = Abilities {
+    kind: Kind::Net,
+    stage: Stage::Files,
+    notice: Notice::ByLooking,
+    tree: None,
+    needs: &[],
+    refusal: |_| None,
+};
 
 /// Rows by name; `None`: it cannot be read.
 type Shared = Arc<Mutex<BTreeMap<String, Option<String>>>>;
