@@ -81,12 +81,7 @@ impl Ledger {
         action: Action,
     ) -> Result<v1::Committed, v1::Error> {
         let signer = attested.signer().role();
-        let may = match signer {
-            SignerRole::Gateway => origin(&action).is_gateway_for(attested.operation().name),
-            SignerRole::Enroll => origin(&action) == Origin::Enroll,
-            _ => false,
-        };
-        assert!(may, "{signer:?} proposes {action:?}");
+        assert_eq!((signer, origin(&action)), (SignerRole::Enroll, Origin::Enroll), "{action:?}");
         let command = v1::Command {
             author: Some(attested.principal().to_wire()),
             acting_role: attested.acting_role().map(ToString::to_string).unwrap_or_default(),

@@ -42,7 +42,7 @@ async fn a_registered_machine_becomes_the_node_and_no_other_does() {
     site.ledger.lock().unwrap().register("n1");
 
     let key = Arc::new(KeyPair::new_user());
-    assert_eq!(code(site.enroll("n2", &mac_of("n2"), &key).await), "PACT_NODE_NOT_ENROLLED");
+    assert_eq!(code(site.enroll("n2", &mac_of("n1"), &key).await), "PACT_NODE_NOT_ENROLLED");
     let error = site.enroll("n1", "0c:42:a1:00:00:02", &key).await.unwrap_err();
     assert_eq!(error.code, "PACT_HARDWARE_IDENTITY_CONFLICT");
     assert!(error.message.starts_with("enrollment: hardware mismatch"), "{}", error.message);
