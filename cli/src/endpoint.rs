@@ -45,8 +45,7 @@ impl Endpoint {
         let port = match authority.strip_prefix(host.as_str()).unwrap_or_default() {
             "" if tls => 443,
             "" => 80,
-            port => (port.strip_prefix(':').and_then(|p| p.parse().ok()).filter(|p| *p > 0))
-                .ok_or_else(|| refuse("its port is no number from 1 to 65535"))?,
+            port => number(port).ok_or_else(|| refuse("its port is no number from 1 to 65535"))?,
         };
         let endpoint = Self { tls, host, port };
         if !tls && !endpoint.is_loopback() {
@@ -80,6 +79,12 @@ impl Endpoint {
         let head = hash.as_ref().get(..SERVER_HASH_BYTES).unwrap_or_default();
         data_encoding::HEXLOWER.encode(head)
     }
+}
+
+/// The port of `:9443`.
+fn number(port: &str) -> Option<u16> {
+    let digits = port.strip_prefix(':').filter(|p| p.bytes().all(|b| b.is_ascii_digit()))?;
+    digits.parse().ok().filter(|port| *port > 0)
 }
 
 /// What was written, without what may be secret in it: a user, a password, a query.

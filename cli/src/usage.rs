@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(cause, "the form is `pact [OPTIONS] <COMMAND>`");
         assert!(next.contains("'status'") && next.ends_with("lists the commands"), "{next}");
         assert_eq!(said("pact node")[0], "no command is given");
-        assert_eq!(said("pact extend 0")[2], "`pact help extend` explains it");
+        // clap names no command with a value that its parser refuses.
+        assert_eq!(said("pact extend 0")[2], "`pact help` lists the commands");
     }
 }
