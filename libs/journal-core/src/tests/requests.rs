@@ -60,8 +60,9 @@ fn what_became_of_a_request_is_told_by_its_id_alone() {
     let id: RequestId = asked.request_id.as_deref().unwrap().parse().unwrap();
     assert_eq!(recall(&state, id).unwrap(), None);
     let (first_seq, last_seq, _) = committed(&one(&mut state, asked));
-    for node in 0..100 {
-        committed(&one(&mut state, commands.make(register(&format!("b{node}"), node))));
+    // Node a has the first MAC address.
+    for mac in 100..200 {
+        committed(&one(&mut state, commands.make(register(&format!("b{mac}"), mac))));
     }
     let memory = recall(&state, id).unwrap().unwrap();
     assert_eq!((memory.first_seq, memory.last_seq), (first_seq, last_seq));
