@@ -28,7 +28,7 @@ fn names(text: &str, command: &str) -> bool {
     text.match_indices(command).any(|(at, _)| {
         let rest = text.get(at + command.len()..).unwrap_or_default();
         !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-')
-            && !rest.strip_prefix(' ').is_some_and(|rest| !rest.starts_with("again"))
+            && rest.strip_prefix(' ').is_none_or(|rest| rest.starts_with("again"))
     })
 }
 

@@ -71,7 +71,7 @@ impl Choice {
                 },
             }
         });
-        Self::of(named.filter_map(Self::parse).last(), environment)
+        Self::of(named.filter_map(Self::parse).next_back(), environment)
     }
 }
 

@@ -113,10 +113,10 @@ fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let minutes = seconds % HOUR / MINUTE;
     match seconds {
-        ..MINUTE => format!("{seconds}s"),
-        ..HOUR => format!("{minutes}m"),
-        ..HOURS_WITH_MINUTES if minutes > 0 => format!("{}h{minutes}m", seconds / HOUR),
-        ..DAY => format!("{}h", seconds / HOUR),
+        0..MINUTE => format!("{seconds}s"),
+        MINUTE..HOUR => format!("{minutes}m"),
+        HOUR..HOURS_WITH_MINUTES if minutes > 0 => format!("{}h{minutes}m", seconds / HOUR),
+        HOUR..DAY => format!("{}h", seconds / HOUR),
         _ => format!("{}d", seconds / DAY),
     }
 }

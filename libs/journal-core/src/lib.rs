@@ -48,7 +48,13 @@ pub mod memory;
 #[cfg(test)]
 mod properties;
 #[cfg(any(test, feature = "memory"))]
-#[allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "for tests")]
+#[allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "for tests"
+)]
 pub mod samples;
 #[cfg(test)]
 mod tests;
