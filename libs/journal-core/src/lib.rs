@@ -13,7 +13,7 @@
 //! - `working` is the state as the next command sees it, `rights` what the journal itself asks of
 //!   rights, `refusal` why a command changes nothing; `checks`, `policy`, `hardware`, `node`,
 //!   `bus_users`, `planned` are what several actions share.
-//! - `memory`, `samples` (feature `memory`): a state in maps, and commands for it.
+//! - [`memory`], [`samples`]: a state in maps, and commands for it, for tests.
 //!
 //! Absences: nothing in here reads a clock, draws a random value, touches a disk or a network, or
 //! iterates a hash map. The same log gives the same bytes on every member and after every restart.
@@ -42,12 +42,10 @@ pub mod tree;
 pub mod view;
 mod working;
 
-#[cfg(any(test, feature = "memory"))]
 #[allow(missing_docs, clippy::unwrap_used, reason = "for tests")]
 pub mod memory;
 #[cfg(test)]
 mod properties;
-#[cfg(any(test, feature = "memory"))]
 #[allow(
     missing_docs,
     clippy::unwrap_used,
@@ -57,4 +55,9 @@ mod properties;
 )]
 pub mod samples;
 #[cfg(test)]
+mod strategies;
+#[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+extern crate self as pact_journal_core;

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::memory::Memory;
 use super::record::leaf_hash;
-use super::samples::{Commands, assign, declaring, ended, exec, policy, register, rolling_back};
+use super::samples::{Commands, assign, ended, exec, policy, register};
+use super::strategies::{declaring, rolling_back};
 
 fn name() -> impl Strategy<Value = String> {
     (0..4_u8).prop_map(|n| format!("n{n}"))

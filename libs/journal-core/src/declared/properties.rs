@@ -13,7 +13,8 @@ use super::{DeclaredScope, HeldKeys, ScopeMark, size_of};
 use crate::memory::Memory;
 use crate::node::vcluster_of;
 use crate::plan::plan;
-use crate::samples::{Commands, assign, declaring, held, overlay, rollback_of, rolling_back, site};
+use crate::samples::{Commands, assign, held, overlay, rollback_of, site};
+use crate::strategies::{declaring, rolling_back};
 use crate::working::Working;
 
 /// What happens in a history; rollbacks are resolved when their time has come.

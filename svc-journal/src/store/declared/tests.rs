@@ -1,5 +1,8 @@
 //! The rows say what the state in maps says, now and of the past, before and after a restart and a snapshot.
 
+#[path = "../../../../libs/journal-core/src/strategies.rs"]
+mod strategies;
+
 use std::sync::Arc;
 
 use openraft::RaftSnapshotBuilder as _;
@@ -8,13 +11,14 @@ use openraft::storage::RaftStateMachine as _;
 use openraft::testing::log_id;
 use pact_journal_core::memory::Memory;
 use pact_journal_core::samples::{Commands, assign, policy, register};
-use pact_journal_core::samples::{commit, declaring, delta_of, overlay, rolling_back};
+use pact_journal_core::samples::{commit, delta_of, overlay};
 use pact_journal_core::view::StateView;
 use pact_schemas::convert::Scope;
 use pact_schemas::v1::{self, Command, action::Action};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
+use self::strategies::{declaring, rolling_back};
 use super::*;
 use crate::consensus::types::{CommandBatch, Entry};
 use crate::store::machine::StateMachine;
