@@ -10,11 +10,11 @@ use pact_policy::Evaluator;
 use pact_runtime::Clock;
 use pact_schemas::{ErrorCode, NodeId, ServiceName, Subject};
 
-use crate::access::Records;
+use crate::ask::plans::Plans;
 use crate::config::ExecSettings;
 use crate::door::tokens::Tokens;
 use crate::error::Answer;
-use crate::plans::Plans;
+use crate::rights::access::Records;
 use crate::stream::Streams;
 
 /// How long the journal is asked again. A read: two elections. A proposal: writes are accepted again within 5 s of a leader's

@@ -1,3 +1,8 @@
-//! Who comes in: tokens of callers.
+//! Who comes in, and how much of it.
 
+pub mod listener;
+pub mod service;
+
+pub(crate) mod enrollment;
+mod rate;
 pub(crate) mod tokens;

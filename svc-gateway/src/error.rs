@@ -43,7 +43,7 @@ pub enum StartError {
     Bus(#[from] pact_bus::BusError),
     /// The port is not usable.
     #[error(transparent)]
-    Listener(#[from] crate::listener::ListenError),
+    Listener(#[from] crate::door::listener::ListenError),
     /// The reflection data of this build is broken.
     #[error("the reflection data of this build is not usable")]
     Reflection(#[from] tonic_reflection::server::Error),

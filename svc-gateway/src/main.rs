@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use pact_runtime::{CommonArgs, main_entry, parse_args};
 use pact_svc_gateway::config::Config;
-use pact_svc_gateway::service::{SERVICE, build};
+use pact_svc_gateway::door::service::{SERVICE, build};
 
 /// The gRPC front door of pact: authenticates, authorises, proposes, streams back.
 #[derive(Parser)]

@@ -12,7 +12,7 @@ use pact_runtime::Clock;
 use pact_schemas::{ErrorCode, NodeId, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::fanout::AT_ONCE;
+use crate::ask::fanout::AT_ONCE;
 
 /// Streams from nodes that are open in this process: with a credit window of 256 KiB each, 1 GiB at the most.
 pub(super) const MAX_NODE_STREAMS: usize = 4_096;

@@ -19,7 +19,7 @@ use super::outlet::{self, Outflow, Outlet};
 use super::sessions::{Session, Sessions};
 use crate::door::tokens::{Caller, Tokens};
 use crate::error::Answer;
-use crate::targets::Targets;
+use crate::rights::targets::Targets;
 
 /// How often the token of an open stream is checked again.
 const RECHECK: Duration = Duration::from_secs(60);

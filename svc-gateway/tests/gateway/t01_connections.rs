@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use pact_schemas::v1::pact_client::PactClient;
 use pact_schemas::v1::{HealthRequest, WhoamiRequest};
-use pact_svc_gateway::listener::{self, ListenError};
+use pact_svc_gateway::door::listener::{self, ListenError};
 use tokio::io::AsyncReadExt as _;
 
 use crate::world::{PATIENCE, World};
