@@ -1,4 +1,4 @@
-//! The API, one file for each area. This file only takes requests apart and puts answers together.
+//! The API, one file for each operation: functions, each over the parts of the gateway that it needs.
 
 mod apply;
 mod blacklist;
@@ -20,58 +20,47 @@ mod rollback;
 mod settle;
 mod status;
 mod watch;
+mod whoami;
 
 use std::pin::Pin;
 use std::time::Duration;
 
+use pact_runtime::Clock;
 use pact_schemas::v1::pact_server::Pact;
 use pact_schemas::v1::{self, EntryRecord, ExecInput, ExecOutput, ReadOutputReply};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::context::Gateway;
-use crate::door::tokens::Caller;
 use crate::error::Answer;
-use crate::rights::authorise::{Asked, operation};
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Gateway {
-    /// Counts the call and makes a status of its failure.
-    fn answered<T>(
-        &self,
-        method: &'static str,
-        started: Duration,
-        answer: Answer<T>,
-    ) -> Result<Response<T>, Status> {
-        let result = match &answer {
-            Ok(_) => "ok".to_owned(),
-            Err(error) => error.code.clone(),
-        };
-        let took = self.clock.monotonic().saturating_sub(started);
-        metrics::counter!("pact_gateway_requests_total", "method" => method, "result" => result)
-            .increment(1);
-        metrics::histogram!("pact_gateway_request_seconds", "method" => method)
-            .record(took.as_secs_f64());
-        answer.map(Response::new).map_err(v1::Error::into_status)
-    }
-
-    async fn whoami(&self, caller: Caller, _: v1::WhoamiRequest) -> Answer<v1::WhoamiReply> {
-        self.authorise(&caller, Asked::of(operation("whoami")?)).await?;
-        let expires = caller.principal.expires();
-        Ok(v1::WhoamiReply {
-            principal: Some(caller.principal.to_wire()),
-            expires: expires.map(|at| pact_schemas::convert::timestamp(at.unix_nanos())),
-        })
-    }
+/// Counts the call and makes a status of its failure.
+fn answered<T>(
+    clock: &Clock,
+    method: &'static str,
+    started: Duration,
+    answer: Answer<T>,
+) -> Result<Response<T>, Status> {
+    let result = match &answer {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => error.code.clone(),
+    };
+    let took = clock.monotonic().saturating_sub(started);
+    metrics::counter!("pact_gateway_requests_total", "method" => method, "result" => result)
+        .increment(1);
+    metrics::histogram!("pact_gateway_request_seconds", "method" => method)
+        .record(took.as_secs_f64());
+    answer.map(Response::new).map_err(v1::Error::into_status)
 }
 
-/// Every method: authenticate, then the function of the same name in one of the files of this folder.
+/// Every method: authenticate, then the function of the same name in its command's file.
 macro_rules! api {
     (
-        streams { $($stream:ident($takes:ty) -> $kind:ident of $item:ty;)* }
-        unary { $($method:ident($request:ty) -> $reply:ty;)* }
+        streams { $($file:ident::$stream:ident($takes:ty) -> $kind:ident of $item:ty;)* }
+        unary { $($home:ident::$method:ident($request:ty) -> $reply:ty;)* }
     ) => {
         #[tonic::async_trait]
         impl Pact for Gateway {
@@ -81,21 +70,21 @@ macro_rules! api {
                 async fn $stream(&self, request: Request<$takes>) -> Result<Response<Self::$kind>, Status> {
                     let started = self.clock.monotonic();
                     let answer = match self.tokens.authenticate(request.metadata()) {
-                        Ok(caller) => Box::pin(Gateway::$stream(self, caller, request.into_inner())).await,
+                        Ok(caller) => Box::pin($file::$stream(self, caller, request.into_inner())).await,
                         Err(error) => Err(error),
                     };
                     let stream = answer.map(|items| Box::pin(items) as Self::$kind);
-                    self.answered(stringify!($stream), started, stream)
+                    answered(&self.clock, stringify!($stream), started, stream)
                 }
             )*
             $(
                 async fn $method(&self, request: Request<$request>) -> Result<Response<$reply>, Status> {
                     let started = self.clock.monotonic();
                     let answer = match self.tokens.authenticate(request.metadata()) {
-                        Ok(caller) => Box::pin(Gateway::$method(self, caller, request.into_inner())).await,
+                        Ok(caller) => Box::pin($home::$method(self, caller, request.into_inner())).await,
                         Err(error) => Err(error),
                     };
-                    self.answered(stringify!($method), started, answer)
+                    answered(&self.clock, stringify!($method), started, answer)
                 }
             )*
         }
@@ -104,36 +93,36 @@ macro_rules! api {
 
 api! {
     streams {
-        exec(Streaming<ExecInput>) -> ExecStream of ExecOutput;
-        watch(v1::WatchRequest) -> WatchStream of EntryRecord;
-        read_output(v1::ReadOutputRequest) -> ReadOutputStream of ReadOutputReply;
+        exec::exec(Streaming<ExecInput>) -> ExecStream of ExecOutput;
+        watch::watch(v1::WatchRequest) -> WatchStream of EntryRecord;
+        output::read_output(v1::ReadOutputRequest) -> ReadOutputStream of ReadOutputReply;
     }
     unary {
-        whoami(v1::WhoamiRequest) -> v1::WhoamiReply;
-        log(v1::LogRequest) -> v1::LogReply;
-        show_entry(v1::ShowEntryRequest) -> v1::ShowEntryReply;
-        status(v1::StatusRequest) -> v1::StatusReply;
-        capability(v1::CapabilityRequest) -> v1::CapabilityReply;
-        enroll_node(v1::EnrollNodeRequest) -> v1::EnrollNodeReply;
-        assign_node(v1::AssignNodeRequest) -> v1::AssignNodeReply;
-        list_nodes(v1::ListNodesRequest) -> v1::ListNodesReply;
-        inspect_node(v1::InspectNodeRequest) -> v1::InspectNodeReply;
-        list_groups(v1::ListGroupsRequest) -> v1::ListGroupsReply;
-        show_group(v1::ShowGroupRequest) -> v1::ShowGroupReply;
-        diff(v1::DiffNodesRequest) -> v1::DiffNodesReply;
-        commit(v1::CommitRequest) -> v1::CommitReply;
-        rollback(v1::RollbackScopeRequest) -> v1::RollbackScopeReply;
-        extend(v1::ExtendWindowRequest) -> v1::ExtendWindowReply;
-        promote(v1::PromoteRequest) -> v1::PromoteReply;
-        apply(v1::ApplyRequest) -> v1::ApplyReply;
-        set_policy(v1::SetPolicyRequest) -> v1::SetPolicyReply;
-        blacklist_list(v1::BlacklistListRequest) -> v1::BlacklistListReply;
-        blacklist_add(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
-        blacklist_remove(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
-        cluster(v1::ClusterStatusRequest) -> v1::ClusterStatusReply;
-        cluster_add(v1::ClusterAddRequest) -> v1::ClusterChangeReply;
-        cluster_remove(v1::ClusterRemoveRequest) -> v1::ClusterChangeReply;
-        health(v1::HealthRequest) -> v1::HealthReply;
-        invoke(v1::InvokeRequest) -> v1::InvokeReply;
+        whoami::whoami(v1::WhoamiRequest) -> v1::WhoamiReply;
+        log::log(v1::LogRequest) -> v1::LogReply;
+        log::show_entry(v1::ShowEntryRequest) -> v1::ShowEntryReply;
+        status::status(v1::StatusRequest) -> v1::StatusReply;
+        cap::capability(v1::CapabilityRequest) -> v1::CapabilityReply;
+        node::enroll_node(v1::EnrollNodeRequest) -> v1::EnrollNodeReply;
+        node::assign_node(v1::AssignNodeRequest) -> v1::AssignNodeReply;
+        node::list_nodes(v1::ListNodesRequest) -> v1::ListNodesReply;
+        node::inspect_node(v1::InspectNodeRequest) -> v1::InspectNodeReply;
+        group::list_groups(v1::ListGroupsRequest) -> v1::ListGroupsReply;
+        group::show_group(v1::ShowGroupRequest) -> v1::ShowGroupReply;
+        diff::diff(v1::DiffNodesRequest) -> v1::DiffNodesReply;
+        commit::commit(v1::CommitRequest) -> v1::CommitReply;
+        rollback::rollback(v1::RollbackScopeRequest) -> v1::RollbackScopeReply;
+        extend::extend(v1::ExtendWindowRequest) -> v1::ExtendWindowReply;
+        promote::promote(v1::PromoteRequest) -> v1::PromoteReply;
+        apply::apply(v1::ApplyRequest) -> v1::ApplyReply;
+        group_set_policy::set_policy(v1::SetPolicyRequest) -> v1::SetPolicyReply;
+        blacklist::blacklist_list(v1::BlacklistListRequest) -> v1::BlacklistListReply;
+        blacklist::blacklist_add(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
+        blacklist::blacklist_remove(v1::BlacklistChangeRequest) -> v1::BlacklistChangeReply;
+        cluster::cluster(v1::ClusterStatusRequest) -> v1::ClusterStatusReply;
+        cluster::cluster_add(v1::ClusterAddRequest) -> v1::ClusterChangeReply;
+        cluster::cluster_remove(v1::ClusterRemoveRequest) -> v1::ClusterChangeReply;
+        health::health(v1::HealthRequest) -> v1::HealthReply;
+        invoke::invoke(v1::InvokeRequest) -> v1::InvokeReply;
     }
 }

@@ -1,20 +1,17 @@
-//! What every handler holds.
+//! What every command is given.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pact_bus::Bus;
-use pact_identity::Signer;
 use pact_journal_client::{Journal, Patience};
-use pact_policy::Evaluator;
 use pact_runtime::Clock;
-use pact_schemas::{ErrorCode, NodeId, ServiceName, Subject};
 
+use crate::ask::nodes::Agents;
 use crate::ask::plans::Plans;
+use crate::ask::propose::Proposals;
 use crate::config::ExecSettings;
 use crate::door::tokens::Tokens;
-use crate::error::Answer;
-use crate::rights::access::Records;
+use crate::rights::authorise::Rights;
 use crate::stream::Streams;
 
 /// How long the journal is asked again. A read: two elections. A proposal: writes are accepted again within 5 s of a leader's
@@ -25,36 +22,18 @@ pub(crate) const PATIENCE: Patience =
 /// Where nobody at all listens it is not an election that one waits for; the bus and a service that start anew take less.
 pub(crate) const NOBODY: Duration = Duration::from_secs(5);
 
-/// The gateway: cheap to clone, shared by all requests.
+/// The parts of the gateway, each of which knows as little as it can: cheap to clone, shared by all requests.
 #[derive(Clone)]
 pub(crate) struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) bus: Bus,
-    pub(crate) journal: Journal,
-    pub(crate) policy: Evaluator,
     pub(crate) tokens: Tokens,
-    pub(crate) signer: Arc<Signer>,
-    pub(crate) records: Records,
-    pub(crate) exec: ExecSettings,
-    pub(crate) streams: Streams,
+    pub(crate) rights: Rights,
+    pub(crate) journal: Journal,
+    pub(crate) proposals: Proposals,
+    pub(crate) agents: Agents,
     /// Room for plans of rollbacks and promotions.
     pub(crate) plans: Plans,
-}
-
-/// The subject of a service's method.
-pub(crate) fn service_subject(service: &str, method: &str) -> Answer<Subject> {
-    let service =
-        ServiceName::new(service).map_err(|e| ErrorCode::Internal.error(e.to_string()))?;
-    let method = method
-        .parse()
-        .map_err(|e: pact_schemas::id::IdError| ErrorCode::Internal.error(e.to_string()))?;
-    Ok(Subject::ServiceRpc { service, method })
-}
-
-/// The subject of an agent's method.
-pub(crate) fn node_subject(node: &NodeId, method: &str) -> Answer<Subject> {
-    let method = method
-        .parse()
-        .map_err(|e: pact_schemas::id::IdError| ErrorCode::Internal.error(e.to_string()))?;
-    Ok(Subject::NodeRpc { node: node.clone(), method })
+    pub(crate) streams: Streams,
+    pub(crate) exec: ExecSettings,
 }

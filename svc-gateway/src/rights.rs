@@ -2,4 +2,5 @@
 
 pub(crate) mod access;
 pub(crate) mod authorise;
+pub(crate) mod permit;
 pub(crate) mod targets;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
-use pact_schemas::id::IdError;
-use pact_schemas::rpc::journal::Cluster;
+use pact_schemas::rpc::ServiceRpc;
+use pact_schemas::rpc::journal::{Cluster, Recall};
 use pact_schemas::rpc::member::Propose;
 use pact_schemas::v1::{self, outcome::Outcome};
-use pact_schemas::{ErrorCode, MemberId, MethodName, RequestId, ServiceName, Subject};
+use pact_schemas::{ErrorCode, MemberId, RequestId};
 use prost::Message as _;
 
 use crate::leader::Leader;
@@ -74,14 +74,9 @@ impl Journal {
     ///
     /// # Errors
     /// What the member answered; `PACT_TIMEOUT` where none did, `PACT_NO_LEADER` where none may answer without a leader.
-    pub async fn read<Req, Rep>(&self, method: &str, request: &Req) -> Result<Rep, v1::Error>
-    where
-        Req: prost::Message,
-        Rep: prost::Message + Default,
-    {
-        let subject = read_subject(method)?;
+    pub async fn read<R: ServiceRpc>(&self, request: &R::Request) -> Result<R::Reply, v1::Error> {
         self.patiently(self.patience.read, || {
-            self.bus.request_any(&subject, request, ASK_AGAIN, ATTEMPT)
+            self.bus.call_any::<R>(&(), request, ASK_AGAIN, ATTEMPT)
         })
         .await
     }
@@ -90,19 +85,13 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::read`].
-    pub async fn read_for<Req, Rep>(
+    pub async fn read_for<R: ServiceRpc>(
         &self,
-        method: &str,
-        request: &Req,
+        request: &R::Request,
         attempt: Duration,
-    ) -> Result<Rep, v1::Error>
-    where
-        Req: prost::Message,
-        Rep: prost::Message + Default,
-    {
-        let subject = read_subject(method)?;
+    ) -> Result<R::Reply, v1::Error> {
         let patience = self.patience.read.max(attempt);
-        self.patiently(patience, || self.bus.request(&subject, request, attempt)).await
+        self.patiently(patience, || self.bus.call::<R>(&(), request, attempt)).await
     }
 
     /// What became of a request; `None`: nothing was committed under this id so far.
@@ -113,7 +102,7 @@ impl Journal {
         let mut request = v1::RecallRequest { request_id: id.to_string(), after: 0 };
         let mut entries = Vec::new();
         loop {
-            let reply: v1::RecallReply = self.read("recall", &request).await?;
+            let reply = self.read::<Recall>(&request).await?;
             for record in &reply.entries {
                 let entry = v1::Entry::decode(record.entry.as_slice());
                 entries.push(entry.map_err(|_| bad_reply("an entry does not decode"))?);
@@ -281,13 +270,4 @@ fn undecided(result: &v1::ProposalResult) -> Option<&v1::Error> {
         }
         Outcome::Committed(_) => None,
     }
-}
-
-fn read_subject(method: &str) -> Result<Subject, v1::Error> {
-    let service = ServiceName::new("journal").map_err(internal)?;
-    Ok(Subject::ServiceRpc { service, method: MethodName::new(method).map_err(internal)? })
-}
-
-fn internal(error: IdError) -> v1::Error {
-    ErrorCode::Internal.error(error.to_string())
 }

@@ -1,11 +1,11 @@
 //! Changes on their way between journal, nodes and clients.
 
+use pact_journal_client::Journal;
 use pact_schemas::resource::change_set::MAX_CHANGES;
 use pact_schemas::v1::{Change, ChangeSet};
 use pact_schemas::{ErrorCode, convert};
 use prost::Message as _;
 
-use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
 
 /// Changes that an answer lists in full; the rest is counted (gateway.proto).
@@ -35,28 +35,26 @@ pub(crate) fn shown_within(changes: Vec<Change>, room: usize) -> (Vec<Change>, u
     (changes, omitted.saturating_add(more))
 }
 
-impl Gateway {
-    /// All changes of a set; chunks are fetched.
-    pub(crate) async fn changes(&self, set: ChangeSet) -> Answer<Vec<Change>> {
-        let changes = if set.chunks.is_empty() {
-            set.changes
-        } else if set.changes.is_empty() && set.chunks.len() <= MAX_CHUNKS {
-            let mut bytes = Vec::new();
-            for chunk in &set.chunks {
-                bytes.extend(self.chunk(chunk).await?);
-            }
-            let whole = ChangeSet::decode(bytes.as_slice())
-                .map_err(|_| convert::WireError::Decode { what: "ChangeSet" })?;
-            whole.changes
-        } else {
-            return Err(bad_reply("a node or the journal", "a change set is not as it has to be"));
-        };
-        if changes.len() > MAX_CHANGES {
-            return Err(ErrorCode::TooLarge
-                .error(format!("{} changes; at most {MAX_CHANGES} are carried", changes.len())));
+/// All changes of a set; chunks are fetched.
+pub(crate) async fn all(journal: &Journal, set: ChangeSet) -> Answer<Vec<Change>> {
+    let changes = if set.chunks.is_empty() {
+        set.changes
+    } else if set.changes.is_empty() && set.chunks.len() <= MAX_CHUNKS {
+        let mut bytes = Vec::new();
+        for chunk in &set.chunks {
+            bytes.extend(super::read::chunk(journal, chunk).await?);
         }
-        Ok(changes)
+        let whole = ChangeSet::decode(bytes.as_slice())
+            .map_err(|_| convert::WireError::Decode { what: "ChangeSet" })?;
+        whole.changes
+    } else {
+        return Err(bad_reply("a node or the journal", "a change set is not as it has to be"));
+    };
+    if changes.len() > MAX_CHANGES {
+        return Err(ErrorCode::TooLarge
+            .error(format!("{} changes; at most {MAX_CHANGES} are carried", changes.len())));
     }
+    Ok(changes)
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use pact_bus::CallError;
+use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
+use pact_schemas::rpc::NodeRpc;
 use pact_schemas::v1::{self, NodeRecord};
 use pact_schemas::{ErrorCode, NodeId, NodeState};
 
-use crate::context::{Gateway, node_subject};
 use crate::error::{Answer, bad_reply};
 
 /// Time for all nodes of one call. With the journal's part it stays under the 30 s that clients wait (contracts §3).
@@ -38,20 +38,24 @@ impl Until {
     }
 }
 
-impl Gateway {
+/// The agents of nodes. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Agents {
+    bus: Bus,
+}
+
+impl Agents {
+    pub(crate) const fn new(bus: Bus) -> Self {
+        Self { bus }
+    }
+
     /// One question to one agent. Errors name the node.
-    pub(crate) async fn ask_node<Req, Rep>(
+    pub(crate) async fn ask<R: NodeRpc>(
         &self,
         (node, record): (&NodeId, &NodeRecord),
-        method: &'static str,
-        request: &Req,
+        request: &R::Request,
         (until, limit): (&Until, Duration),
-    ) -> Answer<Rep>
-    where
-        Req: prost::Message,
-        Rep: prost::Message + Default,
-    {
-        let subject = node_subject(node, method)?;
+    ) -> Answer<R::Reply> {
         let Some(limit) = until.at_most(limit) else {
             return Err(ErrorCode::Timeout
                 .error("the node was not asked")
@@ -59,7 +63,7 @@ impl Gateway {
                 .next("run it again for the nodes that are left")
                 .on(node));
         };
-        let asked = self.bus.request(&subject, request, limit).await;
+        let asked = self.bus.call::<R>(node, request, limit).await;
         asked.map_err(|error| unanswered(record, error).on(node))
     }
 }

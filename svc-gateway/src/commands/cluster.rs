@@ -1,5 +1,6 @@
-//! `cluster add` and `cluster remove`: recorded here, carried out by the journal's leader.
+//! `cluster`: who is in it. `cluster add` and `cluster remove`: recorded here, carried out by the journal's leader.
 
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, ChangeMembers, MemberAddress, action::Action as Act, change_members::Change,
 };
@@ -8,42 +9,49 @@ use super::node::request_id;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::Answer;
-use crate::rights::access::attest;
 use crate::rights::authorise::{Asked, operation};
 
-impl Gateway {
-    pub(super) async fn cluster_add(
-        &self,
-        caller: Caller,
-        request: v1::ClusterAddRequest,
-    ) -> Answer<v1::ClusterChangeReply> {
-        let v1::ClusterAddRequest { request_id, member, address } = request;
-        let new = MemberAddress { id: member, address, ..MemberAddress::default() };
-        self.change_members(caller, "cluster.add", &request_id, Change::Add(new)).await
-    }
+pub(super) async fn cluster(
+    gateway: &Gateway,
+    caller: Caller,
+    _: v1::ClusterStatusRequest,
+) -> Answer<v1::ClusterStatusReply> {
+    gateway.rights.authorise(&caller, Asked::of(operation("cluster")?)).await?;
+    let journal = gateway.journal.read::<rpc::journal::Cluster>(&v1::ClusterRequest {}).await?;
+    let behind = behind_bridge(&gateway.bus).await;
+    let lattice = behind_item(&behind, SCHEDULER);
+    Ok(v1::ClusterStatusReply { journal: Some(journal), lattice: Some(lattice) })
+}
 
-    pub(super) async fn cluster_remove(
-        &self,
-        caller: Caller,
-        request: v1::ClusterRemoveRequest,
-    ) -> Answer<v1::ClusterChangeReply> {
-        let v1::ClusterRemoveRequest { request_id, member } = request;
-        self.change_members(caller, "cluster.remove", &request_id, Change::Remove(member)).await
-    }
+pub(super) async fn cluster_add(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::ClusterAddRequest,
+) -> Answer<v1::ClusterChangeReply> {
+    let v1::ClusterAddRequest { request_id, member, address } = request;
+    let new = MemberAddress { id: member, address, ..MemberAddress::default() };
+    change_members(gateway, caller, "cluster.add", &request_id, Change::Add(new)).await
+}
 
-    async fn change_members(
-        &self,
-        caller: Caller,
-        name: &str,
-        id: &str,
-        change: Change,
-    ) -> Answer<v1::ClusterChangeReply> {
-        let id = request_id(id)?;
-        let permit = self.authorise(&caller, Asked::of(operation(name)?)).await?;
-        let change = ChangeMembers { change: Some(change) };
-        let action = v1::Action { action: Some(Act::ChangeMembers(change)) };
-        let proposal = attest(&self.signer, &self.clock, &permit, id, &action)?;
-        let (done, _) = self.journal.propose_one(proposal).await?;
-        Ok(v1::ClusterChangeReply { seq: done.first_seq })
-    }
+pub(super) async fn cluster_remove(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::ClusterRemoveRequest,
+) -> Answer<v1::ClusterChangeReply> {
+    let v1::ClusterRemoveRequest { request_id, member } = request;
+    change_members(gateway, caller, "cluster.remove", &request_id, Change::Remove(member)).await
+}
+
+async fn change_members(
+    gateway: &Gateway,
+    caller: Caller,
+    name: &str,
+    id: &str,
+    change: Change,
+) -> Answer<v1::ClusterChangeReply> {
+    let id = request_id(id)?;
+    let permit = gateway.rights.authorise(&caller, Asked::of(operation(name)?)).await?;
+    let change = ChangeMembers { change: Some(change) };
+    let (done, _) = gateway.proposals.commit(&permit, id, Act::ChangeMembers(change)).await?;
+    Ok(v1::ClusterChangeReply { seq: done.first_seq })
 }

@@ -9,22 +9,26 @@
 use std::time::Duration;
 
 use pact_schemas::convert::{self, Scope, WireError};
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, CaptureReply, CaptureRequest, CommitDelta, NodeCommit, NodeRecord, NodeSettled,
     action::Action as Act,
 };
 use pact_schemas::{Digest, ErrorCode, Message, NodeId, RequestId, Ttl, VclusterId};
 
+use super::diff::drift_summary;
 use super::node::request_id;
-use crate::ask::changes::shown;
+use super::settle::settle;
+use crate::ask::changes::{self, shown};
 use crate::ask::fanout;
 use crate::ask::nodes::{Until, parted};
 use crate::ask::request::{entry_of, for_node};
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
-use crate::rights::access::attest;
-use crate::rights::authorise::{Asked, Permit, operation};
+use crate::rights::authorise::{Asked, operation};
+use crate::rights::permit::Permit;
+use crate::rights::targets;
 
 /// How long a node may take to capture: it reads files and hands their contents to the journal.
 const CAPTURE: Duration = Duration::from_secs(15);
@@ -85,146 +89,147 @@ impl Wanted {
     }
 }
 
-impl Gateway {
-    pub(super) async fn commit(
-        &self,
-        caller: Caller,
-        request: v1::CommitRequest,
-    ) -> Answer<v1::CommitReply> {
-        let wanted = Wanted::read(&request)?;
-        let targets = self.resolve(&request.targets, &request.exclude).await?;
-        if wanted.expect.is_some() && targets.set.len() > 1 {
-            return Err(ErrorCode::InvalidArgument
-                .error("a digest is of one node's drift")
-                .next("commit node by node, or without --expect"));
-        }
-        let asked = Asked::of(operation("commit")?).on(&targets);
-        let permit = self.authorise(&caller, asked).await?;
-        // Before anything starts.
-        targets.nodes().try_for_each(|(node, record)| wanted.check_vcluster(node, record))?;
-        let until = Until::new(&self.clock);
-        let work = targets.nodes().map(|node| self.commit_node(&permit, &wanted, node, &until));
-        let (nodes, mut errors) = parted(fanout::all(work.collect()).await);
-        let (nodes, unknown): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
-        errors.extend(unknown.into_iter().flatten());
-        Ok(v1::CommitReply { nodes, errors })
+pub(super) async fn commit(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::CommitRequest,
+) -> Answer<v1::CommitReply> {
+    let wanted = Wanted::read(&request)?;
+    let targets = targets::resolve(&gateway.journal, &request.targets, &request.exclude).await?;
+    if wanted.expect.is_some() && targets.set.len() > 1 {
+        return Err(ErrorCode::InvalidArgument
+            .error("a digest is of one node's drift")
+            .next("commit node by node, or without --expect"));
     }
+    let asked = Asked::of(operation("commit")?).on(&targets);
+    let permit = gateway.rights.authorise(&caller, asked).await?;
+    // Before anything starts.
+    targets.nodes().try_for_each(|(node, record)| wanted.check_vcluster(node, record))?;
+    let until = Until::new(&gateway.clock);
+    let work = targets.nodes().map(|node| commit_node(gateway, &permit, &wanted, node, &until));
+    let (nodes, mut errors) = parted(fanout::all(work.collect()).await);
+    let (nodes, unknown): (Vec<_>, Vec<_>) = nodes.into_iter().unzip();
+    errors.extend(unknown.into_iter().flatten());
+    Ok(v1::CommitReply { nodes, errors })
+}
 
-    /// What was committed, and what of it could not be found out.
-    async fn commit_node(
-        &self,
-        permit: &Permit,
-        wanted: &Wanted,
-        target: (&NodeId, &NodeRecord),
-        until: &Until,
-    ) -> Answer<(NodeCommit, Vec<v1::Error>)> {
-        let (node, _) = target;
-        let id = for_node(wanted.id, &wanted.targets, node)?;
-        let scope = Scope::Node(node.clone());
-        if let Some(entry) = entry_of(&self.journal, &scope, id).await.map_err(|e| e.on(node))? {
-            return Ok(self.committed_before(entry, target, until).await);
-        }
-        let drift = self.drift_summary(target, until).await?;
-        if let Some(expected) = wanted.expect
-            && drift.digest.as_slice() != expected.as_bytes()
-        {
-            return Err(other_drift(node));
-        }
-        if drift.total == 0 {
-            let window = drift.window;
-            let settled = NodeSettled {
-                node: node.to_string(),
-                config_seq: drift.config_seq,
-                window,
-                ..NodeSettled::default()
-            };
-            let nothing = NodeCommit {
-                node: node.to_string(),
-                drift_digest: drift.digest,
-                settled: Some(settled),
-                ..NodeCommit::default()
-            };
-            return Ok((nothing, Vec::new()));
-        }
-        let request = CaptureRequest { expect_digest: drift.digest };
-        let captured: CaptureReply =
-            self.ask_node(target, "capture", &request, (until, CAPTURE)).await?;
-        let done = self.commit_captured(permit, wanted, id, captured, target, until).await?;
-        Ok((done, Vec::new()))
+/// What was committed, and what of it could not be found out.
+async fn commit_node(
+    gateway: &Gateway,
+    permit: &Permit,
+    wanted: &Wanted,
+    target: (&NodeId, &NodeRecord),
+    until: &Until,
+) -> Answer<(NodeCommit, Vec<v1::Error>)> {
+    let (node, _) = target;
+    let id = for_node(wanted.id, &wanted.targets, node)?;
+    let scope = Scope::Node(node.clone());
+    if let Some(entry) = entry_of(&gateway.journal, &scope, id).await.map_err(|e| e.on(node))? {
+        return Ok(committed_before(gateway, entry, target, until).await);
     }
-
-    async fn commit_captured(
-        &self,
-        permit: &Permit,
-        wanted: &Wanted,
-        id: RequestId,
-        captured: CaptureReply,
-        target: (&NodeId, &NodeRecord),
-        until: &Until,
-    ) -> Answer<NodeCommit> {
-        let (node, record) = target;
-        let delta = CommitDelta {
+    let drift = drift_summary(&gateway.agents, target, until).await?;
+    if let Some(expected) = wanted.expect
+        && drift.digest.as_slice() != expected.as_bytes()
+    {
+        return Err(other_drift(node));
+    }
+    if drift.total == 0 {
+        let window = drift.window;
+        let settled = NodeSettled {
             node: node.to_string(),
-            vcluster: record.vcluster.clone().unwrap_or_default(),
-            changes: captured.changes.clone(),
-            drift_digest: captured.digest.clone(),
-            base_seq: captured.config_seq,
-            ttl_seconds: wanted.ttl.map(Ttl::seconds),
-            message: wanted.message.to_string(),
+            config_seq: drift.config_seq,
+            window,
+            ..NodeSettled::default()
         };
-        let action = v1::Action { action: Some(Act::CommitDelta(delta)) };
-        let proposal = attest(&self.signer, &self.clock, permit, id, &action)?;
-        let (done, _) = self.journal.propose_one(proposal).await.map_err(|e| e.on(node))?;
-        // It is committed, whatever becomes of showing it.
-        let changes = self.changes(captured.changes.unwrap_or_default()).await.unwrap_or_default();
-        let (changes, omitted_changes) = shown(changes);
-        Ok(NodeCommit {
+        let nothing = NodeCommit {
             node: node.to_string(),
-            seq: done.first_seq,
-            changes,
-            omitted_changes,
-            not_restorable: captured.not_restorable,
-            drift_digest: captured.digest,
-            settled: self.settle(target, done.first_seq, until).await.ok(),
-        })
+            drift_digest: drift.digest,
+            settled: Some(settled),
+            ..NodeCommit::default()
+        };
+        return Ok((nothing, Vec::new()));
     }
+    let request = CaptureRequest { expect_digest: drift.digest };
+    let captured: CaptureReply =
+        gateway.agents.ask::<rpc::node::Capture>(target, &request, (until, CAPTURE)).await?;
+    let done = commit_captured(gateway, permit, wanted, id, captured, target, until).await?;
+    Ok((done, Vec::new()))
+}
 
-    /// What a retry is told: the entry of the first attempt, and how the node is now; and why it is not told the one or the other.
-    async fn committed_before(
-        &self,
-        entry: v1::Entry,
-        target: (&NodeId, &NodeRecord),
-        until: &Until,
-    ) -> (NodeCommit, Vec<v1::Error>) {
-        let recorded = |error: v1::Error| {
-            let so = format!("it is committed, as entry {}", entry.seq);
-            let cause = if error.cause.is_empty() { so } else { format!("{}; {so}", error.cause) };
-            error.because(cause).on(target.0)
-        };
-        let settled = self.settle(target, entry.seq, until).await.map_err(recorded);
-        let set =
-            v1::ChangeSet { changes: entry.changes.clone(), chunks: entry.change_chunks.clone() };
-        let changes = self.changes(set).await.map_err(recorded);
-        let errors = [settled.as_ref().err(), changes.as_ref().err()];
-        let errors = errors.into_iter().flatten().cloned().collect();
-        let (changes, omitted_changes) = shown(changes.unwrap_or_default());
-        let (drift_digest, not_restorable) = match entry.payload {
-            Some(v1::entry::Payload::DeltaCommitted(delta)) => {
-                (delta.drift_digest, delta.not_restorable)
-            }
-            _ => Default::default(),
-        };
-        let done = NodeCommit {
-            node: target.0.to_string(),
-            seq: entry.seq,
-            changes,
-            omitted_changes,
-            not_restorable,
-            drift_digest,
-            settled: settled.ok(),
-        };
-        (done, errors)
-    }
+async fn commit_captured(
+    gateway: &Gateway,
+    permit: &Permit,
+    wanted: &Wanted,
+    id: RequestId,
+    captured: CaptureReply,
+    target: (&NodeId, &NodeRecord),
+    until: &Until,
+) -> Answer<NodeCommit> {
+    let (node, record) = target;
+    let delta = CommitDelta {
+        node: node.to_string(),
+        vcluster: record.vcluster.clone().unwrap_or_default(),
+        changes: captured.changes.clone(),
+        drift_digest: captured.digest.clone(),
+        base_seq: captured.config_seq,
+        ttl_seconds: wanted.ttl.map(Ttl::seconds),
+        message: wanted.message.to_string(),
+    };
+    let (done, _) = gateway
+        .proposals
+        .commit(permit, id, Act::CommitDelta(delta))
+        .await
+        .map_err(|e| e.on(node))?;
+    // It is committed, whatever becomes of showing it.
+    let changes = changes::all(&gateway.journal, captured.changes.unwrap_or_default())
+        .await
+        .unwrap_or_default();
+    let (changes, omitted_changes) = shown(changes);
+    Ok(NodeCommit {
+        node: node.to_string(),
+        seq: done.first_seq,
+        changes,
+        omitted_changes,
+        not_restorable: captured.not_restorable,
+        drift_digest: captured.digest,
+        settled: settle(&gateway.agents, target, done.first_seq, until).await.ok(),
+    })
+}
+
+/// What a retry is told: the entry of the first attempt, and how the node is now; and why it is not told the one or the other.
+async fn committed_before(
+    gateway: &Gateway,
+    entry: v1::Entry,
+    target: (&NodeId, &NodeRecord),
+    until: &Until,
+) -> (NodeCommit, Vec<v1::Error>) {
+    let recorded = |error: v1::Error| {
+        let so = format!("it is committed, as entry {}", entry.seq);
+        let cause = if error.cause.is_empty() { so } else { format!("{}; {so}", error.cause) };
+        error.because(cause).on(target.0)
+    };
+    let settled = settle(&gateway.agents, target, entry.seq, until).await.map_err(recorded);
+    let set = v1::ChangeSet { changes: entry.changes.clone(), chunks: entry.change_chunks.clone() };
+    let changes = changes::all(&gateway.journal, set).await.map_err(recorded);
+    let errors = [settled.as_ref().err(), changes.as_ref().err()];
+    let errors = errors.into_iter().flatten().cloned().collect();
+    let (changes, omitted_changes) = shown(changes.unwrap_or_default());
+    let (drift_digest, not_restorable) = match entry.payload {
+        Some(v1::entry::Payload::DeltaCommitted(delta)) => {
+            (delta.drift_digest, delta.not_restorable)
+        }
+        _ => Default::default(),
+    };
+    let done = NodeCommit {
+        node: target.0.to_string(),
+        seq: entry.seq,
+        changes,
+        omitted_changes,
+        not_restorable,
+        drift_digest,
+        settled: settled.ok(),
+    };
+    (done, errors)
 }
 
 fn other_drift(node: &NodeId) -> v1::Error {

@@ -14,20 +14,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use pact_bus::stream::{StreamControls, StreamError};
 use pact_identity::grant;
+use pact_schemas::rpc;
 use pact_schemas::v1::stream_frame::Body;
 use pact_schemas::v1::{self, ExecInput, ExecOutput, action::Action as Act, exec_output::Output};
 use pact_schemas::{ErrorCode, NodeId, StreamId};
 use tokio_stream::Stream;
 use tonic::Streaming;
 
+use self::begin::Begin;
+use crate::ask::propose::granted;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
-use crate::error::{Answer, bad_reply};
-use crate::rights::access::attest;
+use crate::error::Answer;
 use crate::rights::authorise::{Asked, operation};
-use crate::rights::targets::Targets;
+use crate::rights::targets::{self, Targets};
 use crate::stream::{Drain, Frame, GRANT_RESERVE, Outflow, Outlet, Streamed, Streams};
-use begin::Begin;
 
 /// Frames between the nodes and the client: beyond it the credit of the nodes runs out and their commands wait.
 const OUTPUT_QUEUE: usize = 64;
@@ -49,56 +50,51 @@ struct Command {
     grant: v1::SignedGrant,
 }
 
-impl Gateway {
-    /// Everything up to the commit, then the fan-out in a task of its own.
-    pub(crate) async fn exec(
-        &self,
-        caller: Caller,
-        mut inputs: Streaming<ExecInput>,
-    ) -> Answer<Outflow<ExecOutput>> {
-        let session = self.streams.open(&caller)?;
-        let first = self.clock.timeout(BEGIN_LIMIT, inputs.message()).await;
-        let first = first.map_err(|late| {
-            ErrorCode::Timeout.error(format!("no ExecBegin within {} s", late.limit.as_secs()))
-        })?;
-        let begin = Begin::read(first, &self.exec)?;
-        let targets = self.resolve(&begin.targets, &begin.exclude).await?;
-        begin.check_stdin(targets.set.len())?;
-        let committed = self.commit_exec(&caller, &begin, targets).await?;
-        let stdin = begin.stdin.then(|| stdin(inputs));
-        let streams = self.streams.clone();
-        Ok(self.streams.start((caller, session), OUTPUT_QUEUE, Drain::Finish, move |outlet| {
-            carry_out(streams, stdin, committed, outlet)
-        }))
-    }
+/// Everything up to the commit, then the fan-out in a task of its own.
+pub(crate) async fn exec(
+    gateway: &Gateway,
+    caller: Caller,
+    mut inputs: Streaming<ExecInput>,
+) -> Answer<Outflow<ExecOutput>> {
+    let session = gateway.streams.open(&caller)?;
+    let first = gateway.clock.timeout(BEGIN_LIMIT, inputs.message()).await;
+    let first = first.map_err(|late| {
+        ErrorCode::Timeout.error(format!("no ExecBegin within {} s", late.limit.as_secs()))
+    })?;
+    let begin = Begin::read(first, &gateway.exec)?;
+    let targets = targets::resolve(&gateway.journal, &begin.targets, &begin.exclude).await?;
+    begin.check_stdin(targets.set.len())?;
+    let committed = commit_exec(gateway, &caller, &begin, targets).await?;
+    let stdin = begin.stdin.then(|| stdin(inputs));
+    let streams = gateway.streams.clone();
+    Ok(gateway.streams.start((caller, session), OUTPUT_QUEUE, Drain::Finish, move |outlet| {
+        carry_out(streams, stdin, committed, outlet)
+    }))
+}
 
-    async fn commit_exec(
-        &self,
-        caller: &Caller,
-        begin: &Begin,
-        targets: Targets,
-    ) -> Answer<Committed> {
-        let mut asked = Asked::of(operation("exec")?).on(&targets);
-        asked.argv = begin.argv.words();
-        let permit = self.authorise(caller, asked).await?;
-        let request = v1::ExecRequest {
-            targets: targets.folded()?,
-            argv: begin.argv.words().to_vec(),
-            stdin: begin.stdin,
-            timeout_seconds: begin.timeout_seconds,
-            output_limit_bytes: self.exec.output_limit_bytes,
-            judged: targets.judged()?,
-        };
-        let action = v1::Action { action: Some(Act::ExecRequest(request)) };
-        let proposal = attest(&self.signer, &self.clock, &permit, begin.request_id, &action)?;
-        // From before the grant was made; agents refuse one that is older than that by their own clock.
-        let asked_until = self.clock.monotonic() + grant::MAX_LIFETIME - GRANT_RESERVE;
-        let (committed, grant) = self.journal.propose_one(proposal).await?;
-        let grant =
-            grant.ok_or_else(|| bad_reply("pact-journal", "a committed exec has no grant"))?;
-        let command = Command { grant };
-        Ok(Committed { seq: committed.first_seq, command, asked_until, targets })
-    }
+async fn commit_exec(
+    gateway: &Gateway,
+    caller: &Caller,
+    begin: &Begin,
+    targets: Targets,
+) -> Answer<Committed> {
+    let mut asked = Asked::of(operation("exec")?).on(&targets);
+    asked.argv = begin.argv.words();
+    let permit = gateway.rights.authorise(caller, asked).await?;
+    let request = v1::ExecRequest {
+        targets: targets.folded()?,
+        argv: begin.argv.words().to_vec(),
+        stdin: begin.stdin,
+        timeout_seconds: begin.timeout_seconds,
+        output_limit_bytes: gateway.exec.output_limit_bytes,
+        judged: targets.judged()?,
+    };
+    // From before the grant was made; agents refuse one that is older than that by their own clock.
+    let asked_until = gateway.clock.monotonic() + grant::MAX_LIFETIME - GRANT_RESERVE;
+    let act = Act::ExecRequest(request);
+    let (committed, grant) = gateway.proposals.commit(&permit, begin.request_id, act).await?;
+    let command = Command { grant: granted(grant, "exec")? };
+    Ok(Committed { seq: committed.first_seq, command, asked_until, targets })
 }
 
 async fn carry_out(
@@ -130,9 +126,7 @@ fn stdin(inputs: Streaming<ExecInput>) -> impl Stream<Item = Bytes> + Send + 'st
 }
 
 impl Streamed for Command {
-    const METHOD: &'static str = "exec";
-    type Request = v1::ExecStart;
-    type Accepted = v1::ExecAccepted;
+    type Call = rpc::node::Exec;
     type Item = ExecOutput;
     type Input = Bytes;
 

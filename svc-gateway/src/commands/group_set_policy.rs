@@ -9,27 +9,22 @@ use super::node::request_id;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
-use crate::rights::access::attest;
 use crate::rights::authorise::{Asked, operation};
 
-impl Gateway {
-    pub(super) async fn set_policy(
-        &self,
-        caller: Caller,
-        request: v1::SetPolicyRequest,
-    ) -> Answer<v1::SetPolicyReply> {
-        let id = request_id(&request.request_id)?;
-        let vcluster: VclusterId =
-            convert::id(&request.group, "SetPolicyRequest.group").map_err(bad_request)?;
-        let asked = Asked::of(operation("group.set-policy")?).within([vcluster.clone()]);
-        let permit = self.authorise(&caller, asked).await?;
-        let file = file_name(&request.file_name);
-        let policy = Spec::parse_policy(&file, &request.policy, &vcluster)?;
-        let update = PolicyUpdate { vcluster: vcluster.to_string(), policy: Some(policy) };
-        let set = SetPolicy { updates: vec![update.clone()] };
-        let action = v1::Action { action: Some(Act::SetPolicy(set)) };
-        let proposal = attest(&self.signer, &self.clock, &permit, id, &action)?;
-        let (done, _) = self.journal.propose_one(proposal).await?;
-        Ok(v1::SetPolicyReply { seq: done.first_seq, policy: Some(update) })
-    }
+pub(super) async fn set_policy(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::SetPolicyRequest,
+) -> Answer<v1::SetPolicyReply> {
+    let id = request_id(&request.request_id)?;
+    let vcluster: VclusterId =
+        convert::id(&request.group, "SetPolicyRequest.group").map_err(bad_request)?;
+    let asked = Asked::of(operation("group.set-policy")?).within([vcluster.clone()]);
+    let permit = gateway.rights.authorise(&caller, asked).await?;
+    let file = file_name(&request.file_name);
+    let policy = Spec::parse_policy(&file, &request.policy, &vcluster)?;
+    let update = PolicyUpdate { vcluster: vcluster.to_string(), policy: Some(policy) };
+    let set = SetPolicy { updates: vec![update.clone()] };
+    let (done, _) = gateway.proposals.commit(&permit, id, Act::SetPolicy(set)).await?;
+    Ok(v1::SetPolicyReply { seq: done.first_seq, policy: Some(update) })
 }

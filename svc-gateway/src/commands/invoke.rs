@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use pact_bus::CallError;
+use pact_bus::{Bus, CallError};
 use pact_schemas::operation::{Effect, Operation, Owner, Rpc};
 use pact_schemas::v1::{InvokeReply, InvokeRequest};
 use pact_schemas::{ErrorCode, NodeId, Subject, VclusterId, convert};
 
 use super::node::request_id;
 use crate::ask::fanout;
-use crate::context::{Gateway, node_subject, service_subject};
+use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
 use crate::rights::authorise::Asked;
-use crate::rights::targets::Targets;
+use crate::rights::targets::{self, Targets};
 
 /// How long an owner may take.
 const OWNER: Duration = Duration::from_secs(15);
@@ -22,74 +22,73 @@ const OWNER: Duration = Duration::from_secs(15);
 const MAX_ARGUMENTS: usize = 256;
 const MAX_ARGUMENT_BYTES: usize = 256 * 1024;
 
-impl Gateway {
-    pub(super) async fn invoke(
-        &self,
-        caller: Caller,
-        request: InvokeRequest,
-    ) -> Answer<InvokeReply> {
-        let operation = check(&request)?;
-        let vcluster: Option<VclusterId> = request
-            .vcluster
-            .as_deref()
-            .map(|name| convert::id(name, "InvokeRequest.vcluster"))
-            .transpose()
-            .map_err(bad_request)?;
-        let targets = match request.targets.as_str() {
-            "" => None,
-            expression => Some(self.resolve(expression, &request.exclude).await?),
-        };
-        let mut asked = Asked::of(operation).within(vcluster);
-        asked.targets = targets.as_ref();
-        self.authorise(&caller, asked).await?;
-        match operation.owner {
-            Owner::Cli | Owner::Gateway => Err(operation.unimplemented()),
-            Owner::Node => self.ask_nodes(operation, targets, &request).await,
-            Owner::Journal | Owner::Approval | Owner::Enroll | Owner::Bridge => {
-                let service = operation.owner.service().unwrap_or_default();
-                self.ask_owner(service_subject(service, operation.method), service, &request).await
-            }
+pub(super) async fn invoke(
+    gateway: &Gateway,
+    caller: Caller,
+    request: InvokeRequest,
+) -> Answer<InvokeReply> {
+    let operation = check(&request)?;
+    let vcluster: Option<VclusterId> = request
+        .vcluster
+        .as_deref()
+        .map(|name| convert::id(name, "InvokeRequest.vcluster"))
+        .transpose()
+        .map_err(bad_request)?;
+    let targets = match request.targets.as_str() {
+        "" => None,
+        expression => Some(targets::resolve(&gateway.journal, expression, &request.exclude).await?),
+    };
+    let mut asked = Asked::of(operation).within(vcluster);
+    asked.targets = targets.as_ref();
+    gateway.rights.authorise(&caller, asked).await?;
+    match operation.owner.service() {
+        Some(service) => {
+            ask_owner(&gateway.bus, operation.invoked_at(None), service, &request).await
         }
+        None if operation.owner == Owner::Node => {
+            ask_nodes(&gateway.bus, operation, targets, &request).await
+        }
+        None => Err(operation.unimplemented()),
     }
+}
 
-    async fn ask_owner(
-        &self,
-        subject: Answer<Subject>,
-        whom: &str,
-        request: &InvokeRequest,
-    ) -> Answer<InvokeReply> {
-        let subject = subject?;
-        self.bus.request(&subject, request, OWNER).await.map_err(|error| match error {
-            CallError::Service(error) => error,
-            error => ErrorCode::Unreachable
-                .error(format!("{whom} does not answer"))
-                .because(error.to_string())
-                .next("see `pact health` and `pact status`"),
-        })
-    }
+async fn ask_owner(
+    bus: &Bus,
+    subject: Option<Subject>,
+    whom: &str,
+    request: &InvokeRequest,
+) -> Answer<InvokeReply> {
+    let subject = subject.ok_or_else(|| ErrorCode::Internal.error("an owner has no subject"))?;
+    bus.request(&subject, request, OWNER).await.map_err(|error| match error {
+        CallError::Service(error) => error,
+        error => ErrorCode::Unreachable
+            .error(format!("{whom} does not answer"))
+            .because(error.to_string())
+            .next("see `pact health` and `pact status`"),
+    })
+}
 
-    /// Every target's agent. The first failure in the order of the nodes is the answer.
-    async fn ask_nodes(
-        &self,
-        operation: &'static Operation,
-        targets: Option<Targets>,
-        request: &InvokeRequest,
-    ) -> Answer<InvokeReply> {
-        let Some(targets) = targets else {
-            return Err(ErrorCode::NoNode
-                .error(format!("`pact {}` needs a node", operation.command.join(" ")))
-                .next("name it, use --node, or set PACT_NODE"));
-        };
-        let ask = |node: &'_ NodeId| {
-            let (subject, node) = (node_subject(node, operation.method), node.clone());
-            async move {
-                let answer = self.ask_owner(subject, node.as_str(), request).await;
-                answer.map_err(|error| error.on(&node))
-            }
-        };
-        let answers = fanout::all(targets.set.iter().map(ask).collect()).await;
-        answers.into_iter().find(Result::is_err).unwrap_or(Ok(InvokeReply {}))
-    }
+/// Every target's agent. The first failure in the order of the nodes is the answer.
+async fn ask_nodes(
+    bus: &Bus,
+    operation: &'static Operation,
+    targets: Option<Targets>,
+    request: &InvokeRequest,
+) -> Answer<InvokeReply> {
+    let Some(targets) = targets else {
+        return Err(ErrorCode::NoNode
+            .error(format!("`pact {}` needs a node", operation.command.join(" ")))
+            .next("name it, use --node, or set PACT_NODE"));
+    };
+    let ask = |node: &'_ NodeId| {
+        let (subject, node) = (operation.invoked_at(Some(node)), node.clone());
+        async move {
+            let answer = ask_owner(bus, subject, node.as_str(), request).await;
+            answer.map_err(|error| error.on(&node))
+        }
+    };
+    let answers = fanout::all(targets.set.iter().map(ask).collect()).await;
+    answers.into_iter().find(Result::is_err).unwrap_or(Ok(InvokeReply {}))
 }
 
 fn check(request: &InvokeRequest) -> Answer<&'static Operation> {

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use pact_journal_client::Journal;
 use pact_schemas::convert::{self, Scope};
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, EntriesReply, EntriesRequest, Entry, EntryRecord, EntryReply, EntryRequest,
 };
-use pact_schemas::{ErrorCode, NodeId, VclusterId};
+use pact_schemas::{ErrorCode, NodeId};
 use prost::Message as _;
 
 use crate::ask::changes::MAX_CHUNKS;
+use crate::ask::read;
 use crate::context::Gateway;
 use crate::door::tokens::{Caller, Sight, sight};
-use crate::error::{Answer, bad_reply, bad_request};
+use crate::error::{Answer, bad_reply};
 use crate::rights::authorise::{Asked, operation};
-use crate::rights::targets::Targets;
+use crate::rights::targets;
 
 /// Most entries of one `log` (gateway.proto).
 const MAX_ENTRIES: u32 = 10_000;
@@ -28,161 +31,131 @@ const MAX_REPLY_BYTES: usize = 3 * 1024 * 1024;
 /// Changes that `log show` carries beside its entries: ten thousand of ordinary size, and with them still under 4 MiB.
 const MAX_SHOWN_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 
-/// A scope that the caller named, with its node looked up.
-pub(super) enum Named {
-    Nothing,
-    Node(Targets),
-    Vcluster(VclusterId),
+pub(super) async fn log(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::LogRequest,
+) -> Answer<v1::LogReply> {
+    gateway.rights.authorise_scope(&caller, "log", request.scope.as_ref()).await?;
+    let wanted = match request.count {
+        0 => DEFAULT_ENTRIES,
+        count if count <= MAX_ENTRIES => count,
+        count => {
+            return Err(ErrorCode::InvalidArgument.error(format!(
+                "{count} entries were asked for; at most {MAX_ENTRIES} are sent at once"
+            )));
+        }
+    };
+    let first = EntriesRequest {
+        scope: request.scope,
+        last: Some(wanted),
+        visible: sight(&caller.principal).filter(),
+        ..EntriesRequest::default()
+    };
+    let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&first).await?;
+    let mut entries = reply.entries;
+    let (mut after, head) = (reply.next_after, reply.head_seq);
+    // A page is cut at half a megabyte; what is left follows it.
+    while entries.len() < wanted as usize
+        && after < head
+        && size(&entries) < MAX_REPLY_BYTES
+        && !entries.is_empty()
+    {
+        let next = EntriesRequest { after, last: None, ..first.clone() };
+        let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&next).await?;
+        if reply.next_after <= after {
+            break;
+        }
+        after = reply.next_after;
+        entries.extend(reply.entries);
+    }
+    // Entries that came meanwhile are newer than what was asked for.
+    entries.truncate(wanted as usize);
+    Ok(v1::LogReply { entries })
 }
 
-impl Gateway {
-    /// Looks a scope up and asks whether the caller may read it.
-    pub(super) async fn authorise_scope(
-        &self,
-        caller: &Caller,
-        name: &'static str,
-        scope: Option<&v1::Scope>,
-    ) -> Answer<()> {
-        let named = match scope.map(Scope::try_from).transpose().map_err(bad_request)? {
-            None | Some(Scope::Global) => Named::Nothing,
-            Some(Scope::Node(node)) => Named::Node(self.one_node(node.as_str()).await?),
-            Some(Scope::Vcluster(vcluster)) => Named::Vcluster(vcluster),
-        };
-        let asked = Asked::of(operation(name)?);
-        let asked = match &named {
-            Named::Nothing => asked,
-            Named::Node(targets) => asked.on(targets),
-            Named::Vcluster(vcluster) => asked.within([vcluster.clone()]),
-        };
-        self.authorise(caller, asked).await.map(drop)
+pub(super) async fn show_entry(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::ShowEntryRequest,
+) -> Answer<v1::ShowEntryReply> {
+    gateway.rights.authorise(&caller, Asked::of(operation("log.show")?)).await?;
+    let mut shown = visible_entry(&gateway.journal, &sight(&caller.principal), request.seq).await?;
+    if let Some(record) = &shown.entry {
+        shown.change_chunks = change_chunks(&gateway.journal, decode(record)?).await?;
     }
+    Ok(shown)
+}
 
-    pub(super) async fn log(
-        &self,
-        caller: Caller,
-        request: v1::LogRequest,
-    ) -> Answer<v1::LogReply> {
-        self.authorise_scope(&caller, "log", request.scope.as_ref()).await?;
-        let wanted = match request.count {
-            0 => DEFAULT_ENTRIES,
-            count if count <= MAX_ENTRIES => count,
-            count => {
-                return Err(ErrorCode::InvalidArgument.error(format!(
-                    "{count} entries were asked for; at most {MAX_ENTRIES} are sent at once"
-                )));
-            }
-        };
-        let first = EntriesRequest {
-            scope: request.scope,
-            last: Some(wanted),
-            visible: sight(&caller.principal).filter(),
-            ..EntriesRequest::default()
-        };
-        let reply: EntriesReply = self.journal.read("entries", &first).await?;
-        let mut entries = reply.entries;
-        let (mut after, head) = (reply.next_after, reply.head_seq);
-        // A page is cut at half a megabyte; what is left follows it.
-        while entries.len() < wanted as usize
-            && after < head
-            && size(&entries) < MAX_REPLY_BYTES
-            && !entries.is_empty()
-        {
-            let next = EntriesRequest { after, last: None, ..first.clone() };
-            let reply: EntriesReply = self.journal.read("entries", &next).await?;
-            if reply.next_after <= after {
-                break;
-            }
-            after = reply.next_after;
-            entries.extend(reply.entries);
-        }
-        // Entries that came meanwhile are newer than what was asked for.
-        entries.truncate(wanted as usize);
-        Ok(v1::LogReply { entries })
+/// The chunks that an entry's changes are in; none where they are more than an answer carries, which the client says.
+async fn change_chunks(journal: &Journal, entry: Entry) -> Answer<Vec<Vec<u8>>> {
+    let size: u64 = entry.change_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum();
+    if size > MAX_SHOWN_CHANGE_BYTES || entry.change_chunks.len() > MAX_CHUNKS {
+        return Ok(Vec::new());
     }
+    let mut chunks = Vec::with_capacity(entry.change_chunks.len());
+    for chunk in &entry.change_chunks {
+        chunks.push(read::chunk(journal, chunk).await?);
+    }
+    Ok(chunks)
+}
 
-    pub(super) async fn show_entry(
-        &self,
-        caller: Caller,
-        request: v1::ShowEntryRequest,
-    ) -> Answer<v1::ShowEntryReply> {
-        self.authorise(&caller, Asked::of(operation("log.show")?)).await?;
-        let mut shown = self.visible_entry(&sight(&caller.principal), request.seq).await?;
-        if let Some(record) = &shown.entry {
-            shown.change_chunks = self.change_chunks(decode(record)?).await?;
-        }
-        Ok(shown)
+/// An entry and its outcomes, as far as they are seen. What is not seen is not found.
+pub(super) async fn visible_entry(
+    journal: &Journal,
+    sight: &Sight,
+    seq: u64,
+) -> Answer<v1::ShowEntryReply> {
+    if seq == 0 {
+        return Err(ErrorCode::InvalidArgument.error("sequence numbers start at 1"));
     }
+    if !is_visible(journal, sight, seq).await? {
+        return Err(no_entry(seq));
+    }
+    let request = EntryRequest { seq, stale: false };
+    let reply: EntryReply = journal.read::<rpc::journal::Entry>(&request).await?;
+    let entry = reply.entry.ok_or_else(|| no_entry(seq))?;
+    let outcomes = visible_outcomes(journal, sight, reply.outcomes).await?;
+    Ok(v1::ShowEntryReply { entry: Some(entry), outcomes, change_chunks: Vec::new() })
+}
 
-    /// The chunks that an entry's changes are in; none where they are more than an answer carries, which the client says.
-    async fn change_chunks(&self, entry: Entry) -> Answer<Vec<Vec<u8>>> {
-        let size: u64 = entry.change_chunks.iter().map(|chunk| u64::from(chunk.size_bytes)).sum();
-        if size > MAX_SHOWN_CHANGE_BYTES || entry.change_chunks.len() > MAX_CHUNKS {
-            return Ok(Vec::new());
-        }
-        let mut chunks = Vec::with_capacity(entry.change_chunks.len());
-        for chunk in &entry.change_chunks {
-            chunks.push(self.chunk(chunk).await?);
-        }
-        Ok(chunks)
+/// Asks the journal with the caller's filter: which vCluster an entry belonged to is the journal's to know.
+async fn is_visible(journal: &Journal, sight: &Sight, seq: u64) -> Answer<bool> {
+    if *sight == Sight::All {
+        return Ok(true);
     }
+    let request =
+        EntriesRequest { after: seq - 1, visible: sight.filter(), ..EntriesRequest::default() };
+    let reply: EntriesReply = journal.read::<rpc::journal::Entries>(&request).await?;
+    match reply.entries.first() {
+        Some(record) => Ok(decode(record)?.seq == seq),
+        None => Ok(false),
+    }
+}
 
-    /// An entry and its outcomes, as far as they are seen. What is not seen is not found.
-    pub(super) async fn visible_entry(
-        &self,
-        sight: &Sight,
-        seq: u64,
-    ) -> Answer<v1::ShowEntryReply> {
-        if seq == 0 {
-            return Err(ErrorCode::InvalidArgument.error("sequence numbers start at 1"));
-        }
-        if !self.is_visible(sight, seq).await? {
-            return Err(no_entry(seq));
-        }
-        let request = EntryRequest { seq, stale: false };
-        let reply: EntryReply = self.journal.read("entry", &request).await?;
-        let entry = reply.entry.ok_or_else(|| no_entry(seq))?;
-        let outcomes = self.visible_outcomes(sight, reply.outcomes).await?;
-        Ok(v1::ShowEntryReply { entry: Some(entry), outcomes, change_chunks: Vec::new() })
+/// Outcomes on nodes that the caller sees.
+async fn visible_outcomes(
+    journal: &Journal,
+    sight: &Sight,
+    outcomes: Vec<EntryRecord>,
+) -> Answer<Vec<EntryRecord>> {
+    if *sight == Sight::All || outcomes.is_empty() {
+        return Ok(outcomes);
     }
-
-    /// Asks the journal with the caller's filter: which vCluster an entry belonged to is the journal's to know.
-    async fn is_visible(&self, sight: &Sight, seq: u64) -> Answer<bool> {
-        if *sight == Sight::All {
-            return Ok(true);
-        }
-        let request =
-            EntriesRequest { after: seq - 1, visible: sight.filter(), ..EntriesRequest::default() };
-        let reply: EntriesReply = self.journal.read("entries", &request).await?;
-        match reply.entries.first() {
-            Some(record) => Ok(decode(record)?.seq == seq),
-            None => Ok(false),
+    let mut nodes = BTreeSet::new();
+    for outcome in &outcomes {
+        nodes.extend(node_of(&decode(outcome)?));
+    }
+    let records = targets::named(journal, &nodes, false).await?;
+    let mut visible = Vec::new();
+    for outcome in outcomes {
+        let node = node_of(&decode(&outcome)?);
+        let record = node.and_then(|node| records.get(&node).cloned());
+        if record.is_some_and(|record| sight.sees(record.vcluster.as_deref())) {
+            visible.push(outcome);
         }
     }
-
-    /// Outcomes on nodes that the caller sees.
-    async fn visible_outcomes(
-        &self,
-        sight: &Sight,
-        outcomes: Vec<EntryRecord>,
-    ) -> Answer<Vec<EntryRecord>> {
-        if *sight == Sight::All || outcomes.is_empty() {
-            return Ok(outcomes);
-        }
-        let mut nodes = BTreeSet::new();
-        for outcome in &outcomes {
-            nodes.extend(node_of(&decode(outcome)?));
-        }
-        let records = self.known_nodes(&nodes).await?;
-        let mut visible = Vec::new();
-        for outcome in outcomes {
-            let node = node_of(&decode(&outcome)?);
-            let record = node.and_then(|node| records.get(&node).cloned());
-            if record.is_some_and(|record| sight.sees(record.vcluster.as_deref())) {
-                visible.push(outcome);
-            }
-        }
-        Ok(visible)
-    }
+    Ok(visible)
 }
 
 /// The node of an entry, where it has one.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pact_journal_client::Journal;
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::resource::change_set::MAX_ENCODED_BYTES;
 use pact_schemas::resource::{ResourceKey, State, Value};
@@ -13,100 +14,102 @@ use pact_schemas::v1::{
     self, BlobRef, DeclaredKey, DeltaConflict, OnConflict, PromoteReply, PromoteRequest,
     action::Action as Act,
 };
-use pact_schemas::{ErrorCode, NodeId, RequestId, VclusterId};
+use pact_schemas::{ErrorCode, NodeId, VclusterId};
 
+use super::apply::contents;
 use super::apply::draft::Draft;
 use crate::ask::fanout;
 use crate::ask::nodes::Until;
+use crate::ask::read;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply, bad_request};
-use crate::rights::authorise::{Asked, Permit, operation};
+use crate::rights::authorise::{Asked, operation};
+use crate::rights::permit::Permit;
+use crate::rights::targets;
 
 /// What errors in the exported specification are named after; they would be defects.
 const FILE: &str = "promoted";
 
-impl Gateway {
-    pub(super) async fn promote(
-        &self,
-        caller: Caller,
-        request: PromoteRequest,
-    ) -> Answer<PromoteReply> {
-        let decisions = Decisions::read(&request)?;
-        let targets = self.one_node(&request.node).await?;
-        let permit = self.authorise(&caller, Asked::of(operation("promote")?).on(&targets)).await?;
-        let Some((node, record)) = targets.nodes().next() else {
-            return Err(bad_reply("pact-journal", "a node has no record"));
-        };
-        let vcluster = record.vcluster.as_deref().ok_or_else(|| {
-            ErrorCode::Conflict
-                .error(format!("{node} belongs to no vCluster"))
-                .because("its deltas are promoted to the overlay of its vCluster")
-                .next("assign it with `pact node assign`")
-                .on(node)
-        })?;
-        let vcluster = VclusterId::new(vcluster).map_err(|e| bad_reply("pact-journal", e))?;
-        // The deltas as they come, as they are read, and as they are written.
-        let _room = self.plans.room(MAX_ENCODED_BYTES, &Until::new(&self.clock)).await?;
-        let deltas = self.declared(&Scope::Node(node.clone()), None).await?;
-        let state = deltas.iter().map(decoded).collect::<Answer<State>>()?;
-        fits(&state).map_err(|e| e.on(node))?;
-        let contents = self.contents(&state).await?;
-        let find = |sha256: &[u8; 32]| contents.get(sha256).cloned();
-        let draft = render_overlay(&vcluster, &state, &find, &BTreeMap::new());
-        let conflicts = self.conflicts(&permit, node, &draft).await?;
-        let toml = match decisions.of(&conflicts)? {
-            Some(decided) => render_overlay(&vcluster, &state, &find, &decided),
-            None => String::new(),
-        };
-        Ok(PromoteReply { vcluster: vcluster.to_string(), deltas, conflicts, toml })
-    }
+pub(super) async fn promote(
+    gateway: &Gateway,
+    caller: Caller,
+    request: PromoteRequest,
+) -> Answer<PromoteReply> {
+    let decisions = Decisions::read(&request)?;
+    let targets = targets::one_node(&gateway.journal, &request.node).await?;
+    let permit =
+        gateway.rights.authorise(&caller, Asked::of(operation("promote")?).on(&targets)).await?;
+    let Some((node, record)) = targets.nodes().next() else {
+        return Err(bad_reply("pact-journal", "a node has no record"));
+    };
+    let vcluster = record.vcluster.as_deref().ok_or_else(|| {
+        ErrorCode::Conflict
+            .error(format!("{node} belongs to no vCluster"))
+            .because("its deltas are promoted to the overlay of its vCluster")
+            .next("assign it with `pact node assign`")
+            .on(node)
+    })?;
+    let vcluster = VclusterId::new(vcluster).map_err(|e| bad_reply("pact-journal", e))?;
+    // The deltas as they come, as they are read, and as they are written.
+    let _room = gateway.plans.room(MAX_ENCODED_BYTES, &Until::new(&gateway.clock)).await?;
+    let deltas = read::declared(&gateway.journal, &Scope::Node(node.clone()), None).await?;
+    let state = deltas.iter().map(decoded).collect::<Answer<State>>()?;
+    fits(&state).map_err(|e| e.on(node))?;
+    let contents = contents(&gateway.journal, &state).await?;
+    let find = |sha256: &[u8; 32]| contents.get(sha256).cloned();
+    let draft = render_overlay(&vcluster, &state, &find, &BTreeMap::new());
+    let conflicts = conflicts(gateway, &permit, node, &draft).await?;
+    let toml = match decisions.of(&conflicts)? {
+        Some(decided) => render_overlay(&vcluster, &state, &find, &decided),
+        None => String::new(),
+    };
+    Ok(PromoteReply { vcluster: vcluster.to_string(), deltas, conflicts, toml })
+}
 
-    /// Contents of the files that have them.
-    async fn contents(&self, state: &State) -> Answer<BTreeMap<[u8; 32], Vec<u8>>> {
-        let wanted: BTreeSet<([u8; 32], u64)> = state.values().filter_map(kept).collect();
-        let fetch = |(sha256, size): ([u8; 32], u64)| async move {
-            let size_bytes = u32::try_from(size).unwrap_or(u32::MAX);
-            let blob = BlobRef { sha256: sha256.to_vec(), size_bytes };
-            Ok((sha256, self.chunk(&blob).await?))
-        };
-        fanout::all(wanted.into_iter().map(fetch).collect()).await.into_iter().collect()
-    }
+/// Contents of the files that have them.
+async fn contents(journal: &Journal, state: &State) -> Answer<BTreeMap<[u8; 32], Vec<u8>>> {
+    let wanted: BTreeSet<([u8; 32], u64)> = state.values().filter_map(kept).collect();
+    let fetch = |(sha256, size): ([u8; 32], u64)| async move {
+        let size_bytes = u32::try_from(size).unwrap_or(u32::MAX);
+        let blob = BlobRef { sha256: sha256.to_vec(), size_bytes };
+        Ok((sha256, read::chunk(journal, &blob).await?))
+    };
+    fanout::all(wanted.into_iter().map(fetch).collect()).await.into_iter().collect()
+}
 
-    /// Other nodes' values that differ from what would be written.
-    async fn conflicts(
-        &self,
-        permit: &Permit,
-        node: &NodeId,
-        draft: &str,
-    ) -> Answer<Vec<DeltaConflict>> {
-        if draft.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
-            return Ok(Vec::new()); // nothing of it can be written
-        }
-        let spec = Spec::parse(FILE, draft)?;
-        let request = v1::ApplyRequest {
-            on_conflict: Some(OnConflict::Keep.into()),
-            ..v1::ApplyRequest::default()
-        };
-        let draft = Draft::of(&spec, &request)?;
-        // Also what the node has sent: the journal plans with what a gateway has, as `apply` will.
-        if !draft.blobs.is_empty() {
-            let id = RequestId::new(self.clock.new_uuid_v7());
-            let id = id.map_err(|e| ErrorCode::Internal.error(e.to_string()))?;
-            self.store(permit, id, &draft.blobs).await?;
-        }
-        let action = v1::Action { action: Some(Act::ApplySpec(draft.spec)) };
-        let plan = self.journal_plan(&action).await?;
-        let mut conflicts = Vec::new();
-        for planned in plan.scopes {
-            if planned.omitted_deltas > 0 {
-                return Err(too_many(planned.conflicts.len(), planned.omitted_deltas));
-            }
-            let others = planned.conflicts.into_iter().filter(|c| c.node != node.as_str());
-            conflicts.extend(others);
-        }
-        Ok(conflicts)
+/// Other nodes' values that differ from what would be written.
+async fn conflicts(
+    gateway: &Gateway,
+    permit: &Permit,
+    node: &NodeId,
+    draft: &str,
+) -> Answer<Vec<DeltaConflict>> {
+    if draft.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
+        return Ok(Vec::new()); // nothing of it can be written
     }
+    let spec = Spec::parse(FILE, draft)?;
+    let request = v1::ApplyRequest {
+        on_conflict: Some(OnConflict::Keep.into()),
+        ..v1::ApplyRequest::default()
+    };
+    let draft = Draft::of(&spec, &request)?;
+    // Also what the node has sent: the journal plans with what a gateway has, as `apply` will.
+    if !draft.blobs.is_empty() {
+        let id = gateway.proposals.own_id()?;
+        contents::store(&gateway.proposals, permit, id, &draft.blobs).await?;
+    }
+    let action = v1::Action { action: Some(Act::ApplySpec(draft.spec)) };
+    let plan = read::accepted(read::plan(&gateway.journal, &action, "").await?)?;
+    let mut conflicts = Vec::new();
+    for planned in plan.scopes {
+        if planned.omitted_deltas > 0 {
+            return Err(too_many(planned.conflicts.len(), planned.omitted_deltas));
+        }
+        let others = planned.conflicts.into_iter().filter(|c| c.node != node.as_str());
+        conflicts.extend(others);
+    }
+    Ok(conflicts)
 }
 
 /// Contents that are kept, with their sizes.

@@ -13,20 +13,25 @@ mod plan;
 mod retry;
 mod vcluster;
 
+use pact_journal_client::Journal;
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{self, EntryKind};
 use pact_schemas::{ErrorCode, RequestId, VclusterId};
 use ring::digest::{Context, SHA256};
 
-use super::log::decode;
+use self::execute::roll_back_nodes;
+use self::plan::{Planned, plan_rollback};
+use self::retry::rolled_back_before;
+use self::vcluster::roll_back_vcluster;
+use super::log::{decode, visible_entry};
 use super::node::request_id;
 use crate::ask::nodes::Until;
 use crate::context::Gateway;
 use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_reply, bad_request};
-use crate::rights::authorise::{Asked, Permit, operation};
-use crate::rights::targets::Targets;
-use plan::Planned;
+use crate::rights::authorise::{Asked, operation};
+use crate::rights::permit::Permit;
+use crate::rights::targets::{self, Targets};
 
 /// Whose state.
 pub(super) enum Whose {
@@ -43,112 +48,113 @@ pub(super) struct Wanted {
     pub(super) to_seq: Option<u64>,
 }
 
-impl Gateway {
-    pub(super) async fn rollback(
-        &self,
-        caller: Caller,
-        request: v1::RollbackScopeRequest,
-    ) -> Answer<v1::RollbackScopeReply> {
-        let id = request_id(&request.request_id)?;
-        let whose = self.whose(&caller, &request).await?;
-        let asked = Asked::of(operation("rollback")?);
-        let permit: Permit = match &whose {
-            Whose::Nodes(targets) => self.authorise(&caller, asked.on(targets)).await?,
-            Whose::Vcluster(vcluster) => {
-                self.authorise(&caller, asked.within([vcluster.clone()])).await?
-            }
-        };
-        let wanted = Wanted { id, targets: request.targets.clone(), to_seq: request.to_seq };
-        let until = Until::new(&self.clock);
-        let (earlier, whose) = if request.plan_only {
-            (v1::RollbackScopeReply::default(), Some(whose))
-        } else {
-            self.rolled_back_before(&permit, &wanted, whose, &until).await?
-        };
-        let Some(whose) = whose else { return Ok(earlier) };
-        let (planned, errors) = self.plan_rollback(&wanted, &whose, &until).await?;
-        let digest = plan_digest(&planned);
-        if request.plan_only {
-            return Ok(shown_plan(planned, digest, errors));
+pub(super) async fn rollback(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::RollbackScopeRequest,
+) -> Answer<v1::RollbackScopeReply> {
+    let id = request_id(&request.request_id)?;
+    let whose = whose(&gateway.journal, &caller, &request).await?;
+    let asked = Asked::of(operation("rollback")?);
+    let permit: Permit = match &whose {
+        Whose::Nodes(targets) => gateway.rights.authorise(&caller, asked.on(targets)).await?,
+        Whose::Vcluster(vcluster) => {
+            gateway.rights.authorise(&caller, asked.within([vcluster.clone()])).await?
         }
-        // The rest of an earlier attempt is a part of what was seen.
-        let is_seen = request.expect_plan.is_empty()
-            || request.expect_plan == digest
-            || !earlier.plans.is_empty();
-        if !is_seen {
-            return Err(ErrorCode::Conflict
-                .error("the plan is not the one that you saw")
-                .because("something was declared, or changed on a node, since then")
-                .next("run the command again and look at its plan"));
-        }
-        let done = match &whose {
-            Whose::Nodes(targets) => {
-                self.roll_back_nodes(&permit, &wanted, targets, planned, &until).await?
-            }
-            Whose::Vcluster(vcluster) => {
-                self.roll_back_vcluster(&permit, &wanted, vcluster, planned, &until).await?
-            }
-        };
-        Ok(v1::RollbackScopeReply {
-            plans: [earlier.plans, done.plans].concat(),
-            plan_digest: digest,
-            nodes: [earlier.nodes, done.nodes].concat(),
-            errors: [earlier.errors, errors, done.errors].concat(),
-        })
+    };
+    let wanted = Wanted { id, targets: request.targets.clone(), to_seq: request.to_seq };
+    let until = Until::new(&gateway.clock);
+    let (earlier, whose) = if request.plan_only {
+        (v1::RollbackScopeReply::default(), Some(whose))
+    } else {
+        rolled_back_before(gateway, &permit, &wanted, whose, &until).await?
+    };
+    let Some(whose) = whose else { return Ok(earlier) };
+    let (planned, errors) = plan_rollback(gateway, &wanted, &whose, &until).await?;
+    let digest = plan_digest(&planned);
+    if request.plan_only {
+        return Ok(shown_plan(planned, digest, errors));
     }
+    // The rest of an earlier attempt is a part of what was seen.
+    let is_seen = request.expect_plan.is_empty()
+        || request.expect_plan == digest
+        || !earlier.plans.is_empty();
+    if !is_seen {
+        return Err(ErrorCode::Conflict
+            .error("the plan is not the one that you saw")
+            .because("something was declared, or changed on a node, since then")
+            .next("run the command again and look at its plan"));
+    }
+    let done = match &whose {
+        Whose::Nodes(targets) => {
+            roll_back_nodes(gateway, &permit, &wanted, targets, planned, &until).await?
+        }
+        Whose::Vcluster(vcluster) => {
+            roll_back_vcluster(gateway, &permit, &wanted, vcluster, planned, &until).await?
+        }
+    };
+    Ok(v1::RollbackScopeReply {
+        plans: [earlier.plans, done.plans].concat(),
+        plan_digest: digest,
+        nodes: [earlier.nodes, done.nodes].concat(),
+        errors: [earlier.errors, errors, done.errors].concat(),
+    })
+}
 
-    /// The scope that was named, else that of the entry.
-    async fn whose(&self, caller: &Caller, request: &v1::RollbackScopeRequest) -> Answer<Whose> {
-        let vcluster = request.vcluster.as_deref();
-        let vcluster: Option<VclusterId> = vcluster
-            .map(|name| convert::id(name, "RollbackScopeRequest.vcluster"))
-            .transpose()
-            .map_err(bad_request)?;
-        // Whether it exists, and whether the caller may know that.
-        let entry = match request.to_seq {
-            Some(seq) => {
-                let shown = self.visible_entry(&sight(&caller.principal), seq).await?;
-                let record = shown.entry.ok_or_else(|| bad_reply("pact-journal", "no entry"))?;
-                Some(decode(&record)?)
-            }
-            None => None,
-        };
-        match (request.targets.as_str(), vcluster, entry) {
-            ("", None, Some(entry)) => self.scope_of(&entry).await,
-            ("", _, None) => Err(ErrorCode::NoNode
-                .error("No node specified")
-                .because("`head` discards drift, which only nodes have")
-                .next("use --node or set PACT_NODE")),
-            ("", Some(vcluster), Some(_)) => Ok(Whose::Vcluster(vcluster)),
-            (_, Some(_), _) => {
-                Err(ErrorCode::InvalidArgument.error("--node and --vcluster exclude each other"))
-            }
-            (targets, None, _) => Ok(Whose::Nodes(self.resolve(targets, &request.exclude).await?)),
+/// The scope that was named, else that of the entry.
+async fn whose(
+    journal: &Journal,
+    caller: &Caller,
+    request: &v1::RollbackScopeRequest,
+) -> Answer<Whose> {
+    let vcluster = request.vcluster.as_deref();
+    let vcluster: Option<VclusterId> = vcluster
+        .map(|name| convert::id(name, "RollbackScopeRequest.vcluster"))
+        .transpose()
+        .map_err(bad_request)?;
+    // Whether it exists, and whether the caller may know that.
+    let entry = match request.to_seq {
+        Some(seq) => {
+            let shown = visible_entry(journal, &sight(&caller.principal), seq).await?;
+            let record = shown.entry.ok_or_else(|| bad_reply("pact-journal", "no entry"))?;
+            Some(decode(&record)?)
+        }
+        None => None,
+    };
+    match (request.targets.as_str(), vcluster, entry) {
+        ("", None, Some(entry)) => scope_of(journal, &entry).await,
+        ("", _, None) => Err(ErrorCode::NoNode
+            .error("No node specified")
+            .because("`head` discards drift, which only nodes have")
+            .next("use --node or set PACT_NODE")),
+        ("", Some(vcluster), Some(_)) => Ok(Whose::Vcluster(vcluster)),
+        (_, Some(_), _) => {
+            Err(ErrorCode::InvalidArgument.error("--node and --vcluster exclude each other"))
+        }
+        (targets, None, _) => {
+            Ok(Whose::Nodes(targets::resolve(journal, targets, &request.exclude).await?))
         }
     }
+}
 
-    /// The scope of an entry that changed declared state.
-    async fn scope_of(&self, entry: &v1::Entry) -> Answer<Whose> {
-        let declares = matches!(
-            entry.kind(),
-            EntryKind::Commit
-                | EntryKind::Rollback
-                | EntryKind::OverlayApplied
-                | EntryKind::DeltaExpired
-        );
-        let scope = entry.scope.as_ref().map(Scope::try_from).transpose().map_err(bad_request)?;
-        match scope {
-            Some(Scope::Node(node)) if declares => {
-                Ok(Whose::Nodes(self.one_node(node.as_str()).await?))
-            }
-            Some(Scope::Vcluster(vcluster)) if declares => Ok(Whose::Vcluster(vcluster)),
-            _ => Err(ErrorCode::InvalidArgument
-                .error(format!(
-                    "entry {} declares nothing, so it has no state of its own",
-                    entry.seq
-                ))
-                .next("name whose state to roll back to what it was then: --node or --vcluster")),
+/// The scope of an entry that changed declared state.
+async fn scope_of(journal: &Journal, entry: &v1::Entry) -> Answer<Whose> {
+    let declares = matches!(
+        entry.kind(),
+        EntryKind::Commit
+            | EntryKind::Rollback
+            | EntryKind::OverlayApplied
+            | EntryKind::DeltaExpired
+    );
+    let scope = entry.scope.as_ref().map(Scope::try_from).transpose().map_err(bad_request)?;
+    match scope {
+        Some(Scope::Node(node)) if declares => {
+            Ok(Whose::Nodes(targets::one_node(journal, node.as_str()).await?))
         }
+        Some(Scope::Vcluster(vcluster)) if declares => Ok(Whose::Vcluster(vcluster)),
+        _ => Err(ErrorCode::InvalidArgument
+            .error(format!("entry {} declares nothing, so it has no state of its own", entry.seq))
+            .next("name whose state to roll back to what it was then: --node or --vcluster")),
     }
 }
 

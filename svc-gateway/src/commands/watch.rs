@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pact_journal_client::Journal;
+use pact_schemas::rpc;
 use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord};
 
 use crate::context::Gateway;
@@ -18,54 +20,52 @@ const POLL: Duration = Duration::from_secs(15);
 /// The wait and the way there and back.
 const POLL_ATTEMPT: Duration = Duration::from_secs(20);
 
-impl Gateway {
-    pub(super) async fn watch(
-        &self,
-        caller: Caller,
-        request: v1::WatchRequest,
-    ) -> Answer<Outflow<EntryRecord>> {
-        self.authorise_scope(&caller, "watch", request.scope.as_ref()).await?;
-        let session = self.streams.open(&caller)?;
-        let after = match request.after {
-            Some(after) => after,
-            None => self.head().await?,
-        };
-        let first = EntriesRequest {
-            after,
-            scope: request.scope,
-            wait_milliseconds: u32::try_from(POLL.as_millis()).unwrap_or(0),
-            visible: sight(&caller.principal).filter(),
-            ..EntriesRequest::default()
-        };
-        let gateway = self.clone();
-        Ok(self.streams.start((caller, session), QUEUE, Drain::AtOnce, move |entries| async move {
-            gateway.follow(first, entries).await
-        }))
-    }
+pub(super) async fn watch(
+    gateway: &Gateway,
+    caller: Caller,
+    request: v1::WatchRequest,
+) -> Answer<Outflow<EntryRecord>> {
+    gateway.rights.authorise_scope(&caller, "watch", request.scope.as_ref()).await?;
+    let session = gateway.streams.open(&caller)?;
+    let after = match request.after {
+        Some(after) => after,
+        None => head(&gateway.journal).await?,
+    };
+    let first = EntriesRequest {
+        after,
+        scope: request.scope,
+        wait_milliseconds: u32::try_from(POLL.as_millis()).unwrap_or(0),
+        visible: sight(&caller.principal).filter(),
+        ..EntriesRequest::default()
+    };
+    let journal = gateway.journal.clone();
+    Ok(gateway.streams.start((caller, session), QUEUE, Drain::AtOnce, move |entries| async move {
+        follow(&journal, first, entries).await
+    }))
+}
 
-    async fn head(&self) -> Answer<u64> {
-        let request = EntriesRequest { last: Some(1), ..EntriesRequest::default() };
-        let reply: EntriesReply = self.journal.read("entries", &request).await?;
-        Ok(reply.head_seq)
-    }
+async fn head(journal: &Journal) -> Answer<u64> {
+    let request = EntriesRequest { last: Some(1), ..EntriesRequest::default() };
+    let reply: EntriesReply = journal.read::<rpc::journal::Entries>(&request).await?;
+    Ok(reply.head_seq)
+}
 
-    async fn follow(
-        &self,
-        mut request: EntriesRequest,
-        entries: Outlet<EntryRecord>,
-    ) -> Option<v1::Error> {
-        loop {
-            let reply: EntriesReply =
-                match self.journal.read_for("entries", &request, POLL_ATTEMPT).await {
-                    Ok(reply) => reply,
-                    Err(error) => return Some(error),
-                };
-            for entry in reply.entries {
-                if entries.send(Ok(entry)).await.is_err() {
-                    return None;
-                }
+async fn follow(
+    journal: &Journal,
+    mut request: EntriesRequest,
+    entries: Outlet<EntryRecord>,
+) -> Option<v1::Error> {
+    loop {
+        let reply: EntriesReply =
+            match journal.read_for::<rpc::journal::Entries>(&request, POLL_ATTEMPT).await {
+                Ok(reply) => reply,
+                Err(error) => return Some(error),
+            };
+        for entry in reply.entries {
+            if entries.send(Ok(entry)).await.is_err() {
+                return None;
             }
-            request.after = request.after.max(reply.next_after);
         }
+        request.after = request.after.max(reply.next_after);
     }
 }

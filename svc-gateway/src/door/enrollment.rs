@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
+use pact_schemas::rpc::enroll::Enroll;
 use pact_schemas::v1::{EnrollReply, EnrollRequest, enrollment_server::Enrollment};
 use pact_schemas::{ErrorCode, HardwareIdentity, NodeId, convert, v1};
 use tonic::{Request, Response, Status};
 
 use crate::config::EnrollmentSettings;
-use crate::context::service_subject;
 use crate::door::listener::Peer;
 use crate::door::rate::Rates;
 use crate::error::{Answer, bad_request};
@@ -66,8 +66,8 @@ impl Door {
             Full::Gateway => limited("all addresses together"),
         })?;
         request.source_address = peer.0.ip().to_canonical().to_string();
-        let subject = service_subject("enroll", "enroll")?;
-        self.bus.request(&subject, &request, DEADLINE).await.map_err(|error| match error {
+        let asked = self.bus.call::<Enroll>(&(), &request, DEADLINE).await;
+        asked.map_err(|error| match error {
             CallError::Service(error) => error,
             error => ErrorCode::Unreachable
                 .error("the enrolment service does not answer")

@@ -24,7 +24,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
+use crate::ask::nodes::Agents;
 use crate::ask::plans::Plans;
+use crate::ask::propose::Proposals;
 use crate::config::{Config, KeyFiles, OidcSettings, SCHEMA, Settings};
 use crate::context::{Gateway, PATIENCE};
 use crate::door::enrollment::Door;
@@ -32,6 +34,7 @@ use crate::door::listener::{self, Acceptor, Socket};
 use crate::door::tokens::Tokens;
 use crate::error::StartError;
 use crate::rights::access::{Inbox, Records};
+use crate::rights::authorise::Rights;
 use crate::stream::{DRAIN_GRACE, Streams};
 
 /// What the binary is.
@@ -89,11 +92,14 @@ pub async fn serve(
         Evaluator::start(settings.policy.site_bundle.clone(), Limits::default(), clock.clone())?;
     let bus = connect(&settings, &signer, &context).await?;
     let (records, inbox) = Records::new(clock.clone());
+    let journal = Journal::new(bus.clone(), clock.clone(), PATIENCE);
     let gateway = Gateway {
         clock: clock.clone(),
         bus: bus.clone(),
-        journal: Journal::new(bus.clone(), clock.clone(), PATIENCE),
-        policy: policy.clone(),
+        rights: Rights::new(journal.clone(), policy.clone(), records, clock.clone()),
+        proposals: Proposals::new(journal.clone(), signer, clock.clone()),
+        agents: Agents::new(bus.clone()),
+        journal,
         streams: Streams::new(
             bus.clone(),
             tokens.clone(),
@@ -102,8 +108,6 @@ pub async fn serve(
             context.supervisor.token(),
         ),
         tokens,
-        signer,
-        records,
         exec: settings.exec,
         plans: Plans::new(clock.clone()),
     };
@@ -210,8 +214,8 @@ async fn spawn_api(
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<PactServer<Gateway>>().await;
     reporter.set_serving::<EnrollmentServer<Door>>().await;
-    let (bus, journal) = (gateway.bus.clone(), gateway.journal.clone());
-    let (signer, clock) = (Arc::clone(&gateway.signer), gateway.clock.clone());
+    let (bus, proposals) = (gateway.bus.clone(), gateway.proposals.clone());
+    let clock = gateway.clock.clone();
     let router = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -222,7 +226,7 @@ async fn spawn_api(
         .add_service(PactServer::new(gateway).max_decoding_message_size(MAX_REQUEST_BYTES));
     supervisor.spawn_owned("api", move |stop| async move {
         let last = CancellationToken::new();
-        let recording = tokio::spawn(inbox.run(journal, signer, clock.clone(), last.clone()));
+        let recording = tokio::spawn(inbox.run(proposals, clock.clone(), last.clone()));
         let incoming = ReceiverStream::new(sockets);
         let open_too_long = {
             let (stop, clock) = (stop.clone(), clock.clone());

@@ -13,11 +13,9 @@ mod batch;
 mod kept;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use pact_identity::{Attestation, Signer, Statement, attestation};
-use pact_journal_client::{Journal, committed};
+use pact_journal_client::committed;
 use pact_runtime::{CancellationToken, Clock, Timestamp};
 use pact_schemas::convert::{Scope, timestamp};
 use pact_schemas::v1::{self, action::Action as Act};
@@ -25,8 +23,9 @@ use pact_schemas::{ErrorCode, RequestId};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
+use super::permit::{Note, Permit};
+use crate::ask::propose::Proposals;
 use crate::error::Answer;
-use crate::rights::authorise::{Note, Permit};
 use batch::{Failed, MAX_REQUEST_BYTES, Most};
 use kept::Kept;
 
@@ -128,20 +127,9 @@ pub(crate) struct Inbox(mpsc::Receiver<Message>);
 
 impl Inbox {
     /// Counts and proposes until `stop`, then once more. Never fails: what the journal does not take is kept.
-    pub(crate) async fn run(
-        mut self,
-        journal: Journal,
-        signer: Arc<Signer>,
-        clock: Clock,
-        stop: CancellationToken,
-    ) {
-        let mut task = Task {
-            journal,
-            signer,
-            clock: clock.clone(),
-            counted: BTreeMap::new(),
-            kept: Kept::new(),
-        };
+    pub(crate) async fn run(mut self, proposals: Proposals, clock: Clock, stop: CancellationToken) {
+        let mut task =
+            Task { proposals, clock: clock.clone(), counted: BTreeMap::new(), kept: Kept::new() };
         let mut messages = Vec::with_capacity(TAKEN_AT_ONCE);
         let mut is_stopping = false;
         while !is_stopping {
@@ -162,8 +150,7 @@ impl Inbox {
 }
 
 struct Task {
-    journal: Journal,
-    signer: Arc<Signer>,
+    proposals: Proposals,
     clock: Clock,
     counted: BTreeMap<Key, (Permit, u32)>,
     kept: Kept<Record>,
@@ -221,7 +208,7 @@ impl Task {
     }
 
     fn keep(&mut self, permit: Permit, act: Act, done: Option<oneshot::Sender<()>>) {
-        let Ok(id) = own_request_id(&self.clock) else { return lost("unattested", 1) };
+        let Ok(id) = self.proposals.own_id() else { return lost("unattested", 1) };
         let action = v1::Action { action: Some(act) };
         let bytes = action.encoded_len() + permit.principal.to_wire().encoded_len();
         let record = Record { permit, action, id, is_renewed: false, bytes, done };
@@ -236,7 +223,7 @@ impl Task {
             if batch.is_empty() {
                 return;
             }
-            let error = match self.journal.propose(proposals).await {
+            let error = match self.proposals.send(proposals).await {
                 Ok(results) => {
                     self.settle(batch, results);
                     most = Most::ALL;
@@ -310,7 +297,7 @@ impl Task {
     fn proposal(&self, record: &mut Record) -> Answer<v1::Proposal> {
         loop {
             let (permit, action) = (&record.permit, &record.action);
-            let proposal = attest(&self.signer, &self.clock, permit, record.id, action)?;
+            let proposal = self.proposals.attest(permit, record.id, action)?;
             let excess = batch::size(&proposal).saturating_sub(MAX_REQUEST_BYTES);
             if excess == 0 {
                 return Ok(proposal);
@@ -335,7 +322,7 @@ impl Task {
             };
             // Kept for longer than ids are remembered: rather twice than never. Once, since a wrong clock gets no better.
             let is_forgotten = error.known_code() == ErrorCode::RequestIdRefused;
-            match own_request_id(&self.clock) {
+            match self.proposals.own_id() {
                 Ok(id) if is_forgotten && !record.is_renewed => {
                     (record.id, record.is_renewed) = (id, true);
                     let bytes = record.bytes;
@@ -348,36 +335,6 @@ impl Task {
             }
         }
     }
-}
-
-/// A proposal for `action`, in the name of the permit's principal.
-pub(crate) fn attest(
-    signer: &Signer,
-    clock: &Clock,
-    permit: &Permit,
-    request_id: RequestId,
-    action: &v1::Action,
-) -> Answer<v1::Proposal> {
-    let action = action.encode_to_vec();
-    let statement = Statement {
-        principal: &permit.principal,
-        acting_role: permit.acting_role.as_ref(),
-        operation: permit.operation,
-        request_id,
-        action: &action,
-        policy_ref: &permit.policy_ref,
-    };
-    let attestation = Attestation::sign(signer, &statement, clock.now(), attestation::MAX_LIFETIME)
-        .map_err(|error| {
-            ErrorCode::Internal.error("the request cannot be attested").because(error.to_string())
-        })?;
-    Ok(v1::Proposal { attestation: Some(attestation), action })
-}
-
-/// A request id of the gateway's own.
-fn own_request_id(clock: &Clock) -> Answer<RequestId> {
-    RequestId::new(clock.new_uuid_v7())
-        .map_err(|error| ErrorCode::Internal.error(error.to_string()))
 }
 
 /// At most `max` bytes, at a character's edge, without control characters.

@@ -3,16 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pact_identity::{Principal, PrincipalKind, Role};
-use pact_policy::{Asker, AskerKind, Decision, DenyKind, Question, Target, VclusterRules};
+use pact_journal_client::Journal;
+use pact_policy::{
+    Asker, AskerKind, Decision, DenyKind, Evaluator, Question, Target, VclusterRules,
+};
+use pact_runtime::Clock;
 use pact_schemas::convert::{Scope, vcluster_of};
 use pact_schemas::operation::{Effect, Operation, Rpc};
 use pact_schemas::v1::{NodeRecord, VclusterPolicy};
 use pact_schemas::{ErrorCode, NodeId, NodeState, VclusterId, v1};
 
-use crate::context::Gateway;
+use super::access::Records;
+use super::permit::{Note, Permit};
+use super::targets::{self, Targets};
+use crate::ask::read;
 use crate::door::tokens::Caller;
-use crate::error::{Answer, bad_reply};
-use crate::rights::targets::Targets;
+use crate::error::{Answer, bad_reply, bad_request};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -94,24 +100,25 @@ pub(crate) fn operation(name: &str) -> Answer<&'static Operation> {
         .ok_or_else(|| ErrorCode::Internal.error(format!("{name} is not in the operations table")))
 }
 
-/// The right to do what was asked, as it is attested.
-#[derive(Debug, Clone)]
-pub(crate) struct Permit {
-    pub(crate) operation: &'static Operation,
-    pub(crate) principal: Principal,
-    pub(crate) acting_role: Option<Role>,
-    pub(crate) policy_ref: String,
+/// Decides by the policy, and has it recorded. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Rights {
+    journal: Journal,
+    policy: Evaluator,
+    records: Records,
+    clock: Clock,
 }
 
-/// Something to be recorded: who, under which decision, about what.
-#[derive(Debug, Clone)]
-pub(crate) struct Note {
-    pub(crate) permit: Permit,
-    pub(crate) scope: Scope,
-    pub(crate) target: String,
-}
+impl Rights {
+    pub(crate) fn new(journal: Journal, policy: Evaluator, records: Records, clock: Clock) -> Self {
+        Self { journal, policy, records, clock }
+    }
 
-impl Gateway {
+    /// Which policy decides.
+    pub(crate) fn policy_ref(&self) -> String {
+        self.policy.policy_ref()
+    }
+
     /// Asks the policy. A refusal is recorded before it is answered, reading is recorded beside.
     pub(crate) async fn authorise(&self, caller: &Caller, asked: Asked<'_>) -> Answer<Permit> {
         let settings = self.settings(&asked).await?;
@@ -153,6 +160,27 @@ impl Gateway {
         Err(refusal)
     }
 
+    /// Looks a scope up and asks whether the caller may read it.
+    pub(crate) async fn authorise_scope(
+        &self,
+        caller: &Caller,
+        name: &'static str,
+        scope: Option<&v1::Scope>,
+    ) -> Answer<()> {
+        let asked = Asked::of(operation(name)?);
+        let permit = match scope.map(Scope::try_from).transpose().map_err(bad_request)? {
+            None | Some(Scope::Global) => self.authorise(caller, asked).await,
+            Some(Scope::Node(node)) => {
+                let targets = targets::one_node(&self.journal, node.as_str()).await?;
+                self.authorise(caller, asked.on(&targets)).await
+            }
+            Some(Scope::Vcluster(vcluster)) => {
+                self.authorise(caller, asked.within([vcluster])).await
+            }
+        };
+        permit.map(drop)
+    }
+
     fn question(
         &self,
         principal: &Principal,
@@ -186,8 +214,8 @@ impl Gateway {
         if touched.is_empty() {
             return Ok(settings); // an empty list would ask for all of them
         }
-        let mut known: BTreeMap<String, VclusterPolicy> = self
-            .vclusters(touched.iter().map(ToString::to_string).collect())
+        let names = touched.iter().map(ToString::to_string).collect();
+        let mut known: BTreeMap<String, VclusterPolicy> = read::vclusters(&self.journal, names)
             .await?
             .into_iter()
             .map(|record| (record.vcluster, record.policy.unwrap_or_default()))

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pact_journal_client::Journal;
 use pact_schemas::convert::vcluster_of;
 use pact_schemas::judged::{self, Places};
 use pact_schemas::node_state::UnknownState;
 use pact_schemas::nodeset::{Expression, MAX_TEXT_BYTES, NodeSetError, Term};
 use pact_schemas::v1::{JudgedScope, NodeRecord, NodesReply, NodesRequest};
-use pact_schemas::{ErrorCode, NodeId, NodeSet, NodeState, VclusterId, v1};
+use pact_schemas::{ErrorCode, NodeId, NodeSet, NodeState, VclusterId, rpc, v1};
 
-use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
 
 /// Names in one request for nodes: a page.
@@ -72,103 +72,100 @@ pub(crate) struct Condition {
     pub(crate) state: Option<NodeState>,
 }
 
-impl Gateway {
-    /// The nodes of an expression, less those of `exclude`. Every node that is named must exist.
-    pub(crate) async fn resolve(&self, targets: &str, exclude: &str) -> Answer<Targets> {
-        let wanted = Expression::parse(targets).map_err(refuse)?;
-        let mut records = self.expand(wanted, true).await?;
-        if !exclude.is_empty() {
-            let excluded = Expression::parse(exclude).map_err(refuse)?;
-            let excluded = self.expand(excluded, false).await?;
-            records.retain(|node, _| !excluded.contains_key(node));
-        }
-        targets_of(records)
+/// The nodes of an expression, less those of `exclude`. Every node that is named must exist.
+pub(crate) async fn resolve(journal: &Journal, targets: &str, exclude: &str) -> Answer<Targets> {
+    let wanted = Expression::parse(targets).map_err(refuse)?;
+    let mut records = expand(journal, wanted, true).await?;
+    if !exclude.is_empty() {
+        let excluded = Expression::parse(exclude).map_err(refuse)?;
+        let excluded = expand(journal, excluded, false).await?;
+        records.retain(|node, _| !excluded.contains_key(node));
     }
+    targets_of(records)
+}
 
-    /// One node by its name.
-    pub(crate) async fn one_node(&self, name: &str) -> Answer<Targets> {
-        let node =
-            NodeId::new(name).map_err(|e| ErrorCode::InvalidArgument.error(e.to_string()))?;
-        targets_of(self.named(&BTreeSet::from([node]), true).await?)
-    }
+/// One node by its name.
+pub(crate) async fn one_node(journal: &Journal, name: &str) -> Answer<Targets> {
+    let node = NodeId::new(name).map_err(|e| ErrorCode::InvalidArgument.error(e.to_string()))?;
+    targets_of(named(journal, &BTreeSet::from([node]), true).await?)
+}
 
-    async fn expand(
-        &self,
-        expression: Expression,
-        must_exist: bool,
-    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
-        let (mut names, mut records) = (BTreeSet::new(), BTreeMap::new());
-        for term in expression.0 {
-            let condition = match term {
-                Term::Nodes(set) => {
-                    names.extend(set.iter().cloned());
-                    continue;
-                }
-                Term::Vcluster(vcluster) => Condition { vcluster: Some(vcluster), state: None },
-                Term::State(name) => Condition { vcluster: None, state: Some(state_named(&name)?) },
-                Term::Lattice(state) => {
-                    return Err(ErrorCode::NotConfigured
-                        .error(format!(
-                            "@lattice:{state} cannot be resolved: lattice is not configured"
-                        ))
-                        .next("name the nodes, or use @vc: or @state:"));
-                }
-            };
-            records.extend(self.nodes_where(&condition).await?);
-        }
-        records.extend(self.named(&names, must_exist).await?);
-        Ok(records)
-    }
-
-    /// Records of these nodes.
-    pub(crate) async fn named(
-        &self,
-        names: &BTreeSet<NodeId>,
-        must_exist: bool,
-    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
-        let mut records = BTreeMap::new();
-        let all: Vec<String> = names.iter().map(ToString::to_string).collect();
-        for page in all.chunks(NAMES_PER_PAGE) {
-            let request = NodesRequest { nodes: page.to_vec(), ..NodesRequest::default() };
-            records.extend(self.pages(request).await?);
-        }
-        let unknown: Vec<&str> =
-            names.iter().filter(|n| !records.contains_key(*n)).map(NodeId::as_str).collect();
-        if must_exist && !unknown.is_empty() {
-            return Err(unknown_nodes(&unknown));
-        }
-        Ok(records)
-    }
-
-    /// All nodes for which the condition holds.
-    pub(crate) async fn nodes_where(
-        &self,
-        condition: &Condition,
-    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
-        let request = NodesRequest {
-            vcluster: condition.vcluster.as_ref().map(ToString::to_string),
-            state: condition.state.map(Into::into),
-            ..NodesRequest::default()
-        };
-        self.pages(request).await
-    }
-
-    /// All nodes of a request, page by page.
-    pub(crate) async fn pages(
-        &self,
-        mut request: NodesRequest,
-    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
-        let mut records = BTreeMap::new();
-        loop {
-            let reply: NodesReply = self.journal.read("nodes", &request).await?;
-            let page = keyed(reply.nodes)?;
-            let last = page.last_key_value().map(|(node, _)| node.to_string());
-            records.extend(page);
-            match last {
-                // Pages ascend, so each begins after the last: the loop ends.
-                Some(last) if reply.more && last > request.after => request.after = last,
-                _ => return Ok(records),
+async fn expand(
+    journal: &Journal,
+    expression: Expression,
+    must_exist: bool,
+) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+    let (mut names, mut records) = (BTreeSet::new(), BTreeMap::new());
+    for term in expression.0 {
+        let condition = match term {
+            Term::Nodes(set) => {
+                names.extend(set.iter().cloned());
+                continue;
             }
+            Term::Vcluster(vcluster) => Condition { vcluster: Some(vcluster), state: None },
+            Term::State(name) => Condition { vcluster: None, state: Some(state_named(&name)?) },
+            Term::Lattice(state) => {
+                return Err(ErrorCode::NotConfigured
+                    .error(format!(
+                        "@lattice:{state} cannot be resolved: lattice is not configured"
+                    ))
+                    .next("name the nodes, or use @vc: or @state:"));
+            }
+        };
+        records.extend(nodes_where(journal, &condition).await?);
+    }
+    records.extend(named(journal, &names, must_exist).await?);
+    Ok(records)
+}
+
+/// Records of these nodes.
+pub(crate) async fn named(
+    journal: &Journal,
+    names: &BTreeSet<NodeId>,
+    must_exist: bool,
+) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+    let mut records = BTreeMap::new();
+    let all: Vec<String> = names.iter().map(ToString::to_string).collect();
+    for page in all.chunks(NAMES_PER_PAGE) {
+        let request = NodesRequest { nodes: page.to_vec(), ..NodesRequest::default() };
+        records.extend(pages(journal, request).await?);
+    }
+    let unknown: Vec<&str> =
+        names.iter().filter(|n| !records.contains_key(*n)).map(NodeId::as_str).collect();
+    if must_exist && !unknown.is_empty() {
+        return Err(unknown_nodes(&unknown));
+    }
+    Ok(records)
+}
+
+/// All nodes for which the condition holds.
+pub(crate) async fn nodes_where(
+    journal: &Journal,
+    condition: &Condition,
+) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+    let request = NodesRequest {
+        vcluster: condition.vcluster.as_ref().map(ToString::to_string),
+        state: condition.state.map(Into::into),
+        ..NodesRequest::default()
+    };
+    pages(journal, request).await
+}
+
+/// All nodes of a request, page by page.
+pub(crate) async fn pages(
+    journal: &Journal,
+    mut request: NodesRequest,
+) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+    let mut records = BTreeMap::new();
+    loop {
+        let reply: NodesReply = journal.read::<rpc::journal::Nodes>(&request).await?;
+        let page = keyed(reply.nodes)?;
+        let last = page.last_key_value().map(|(node, _)| node.to_string());
+        records.extend(page);
+        match last {
+            // Pages ascend, so each begins after the last: the loop ends.
+            Some(last) if reply.more && last > request.after => request.after = last,
+            _ => return Ok(records),
         }
     }
 }

@@ -6,16 +6,16 @@ use std::time::Duration;
 use pact_bus::stream::{StreamError, StreamReceiver};
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
-use pact_schemas::v1::{self, NodeState};
-use pact_schemas::{ErrorCode, NodeId, StreamId};
+use pact_schemas::rpc::NodeRpc as _;
+use pact_schemas::v1;
+use pact_schemas::{ErrorCode, NodeId, NodeState, StreamId};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::admission::Place;
 use super::input::{self, Source};
 use super::kind::{Frame, Streamed};
 use super::outlet::Outlet;
-use crate::context::node_subject;
-use crate::error::Answer;
+use crate::error::{Answer, bad_reply};
 
 /// How long an agent may take to accept: it checks a signature and syncs a nonce to disk.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl<S: Streamed> NodeStream<S> {
         };
         if let End::Failed(error) = end {
             let error = error.on(&self.node);
-            tracing::info!(node = %self.node, method = S::METHOD, %error, "a node's stream failed");
+            tracing::info!(node = %self.node, method = S::Call::METHOD, %error, "a node's stream failed");
             let _gone = self.outlet.send(Ok(S::failed(&self.node, error))).await;
         }
     }
@@ -67,10 +67,9 @@ impl<S: Streamed> NodeStream<S> {
                     .because(error.to_string())
             })?;
         let start = self.what.request(&stream, StreamReceiver::initial_credit_bytes());
-        let subject = node_subject(&self.node, S::METHOD)?;
-        let asked = self.bus.request(&subject, &start, ACCEPT_LIMIT).await;
+        let asked = self.bus.call::<S::Call>(&self.node, &start, ACCEPT_LIMIT).await;
         // After a failure the receiver is dropped, which tells an agent that did start to cancel.
-        let _accepted: S::Accepted = asked.map_err(|error| self.not_accepted(error))?;
+        let _accepted = asked.map_err(|error| self.not_accepted(error))?;
         Ok(receiver)
     }
 
@@ -84,18 +83,21 @@ impl<S: Streamed> NodeStream<S> {
         let node = &self.node;
         match error {
             CallError::Service(error) => error,
-            CallError::NoResponders { .. } => match NodeState::try_from(self.state) {
-                Ok(NodeState::Registered) => ErrorCode::NodeNotEnrolled
-                    .error(format!("{node} is registered, but its agent has never enrolled"))
-                    .next("start pact-agent on the node"),
-                Ok(NodeState::Revoked) => ErrorCode::NodeRevoked
-                    .error(format!("{node} is decommissioned"))
-                    .next("bring it back with `pact node enroll`"),
-                _ => ErrorCode::Unreachable
-                    .error(format!("{node} does not answer"))
-                    .because("its agent is not on the bus")
-                    .next("check the node and its pact-agent; see `pact status`"),
-            },
+            CallError::NoResponders { .. } => {
+                match NodeState::from_wire(self.state, "NodeRecord.state") {
+                    Ok(NodeState::Registered) => ErrorCode::NodeNotEnrolled
+                        .error(format!("{node} is registered, but its agent has never enrolled"))
+                        .next("start pact-agent on the node"),
+                    Ok(NodeState::Revoked) => ErrorCode::NodeRevoked
+                        .error(format!("{node} is decommissioned"))
+                        .next("bring it back with `pact node enroll`"),
+                    Ok(NodeState::Active | NodeState::Inactive) => ErrorCode::Unreachable
+                        .error(format!("{node} does not answer"))
+                        .because("its agent is not on the bus")
+                        .next("check the node and its pact-agent; see `pact status`"),
+                    Err(error) => bad_reply("pact-journal", error),
+                }
+            }
             error => ErrorCode::Unreachable
                 .error(format!("{node} does not answer"))
                 .because(error.to_string())

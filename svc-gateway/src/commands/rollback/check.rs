@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pact_schemas::resource::change_set::pack_within;
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     ChangeSet, NodeRecord, RollbackCheckReply, RollbackCheckRequest, RollbackChunk,
     RollbackChunkAck, RollbackPlan,
@@ -10,8 +11,8 @@ use pact_schemas::v1::{
 use pact_schemas::{Digest, NodeId, v1};
 use prost::Message as _;
 
-use super::plan::Planned;
-use crate::ask::nodes::{Until, is_away};
+use super::plan::{Planned, whole_plan};
+use crate::ask::nodes::{Agents, Until, is_away};
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
 
@@ -79,72 +80,70 @@ pub(super) fn plan_sha256(plan: &RollbackPlan) -> Vec<u8> {
     Digest::of(&plan.encode_to_vec()).to_vec()
 }
 
-impl Gateway {
-    /// Hands a node its plan, and asks who would be hurt. Of the changes only what is inline is kept here.
-    pub(super) async fn check<'a>(
-        &self,
-        target: (&'a NodeId, &'a NodeRecord),
-        planned: Planned,
-        inline_bytes: usize,
-        until: &Until,
-    ) -> Answer<Checked<'a>> {
-        let node = target.0;
-        if planned.action.discard_drift {
-            let plan = discarding_plan(node, &planned.action.drift_digest);
-            let verdict = match self.check_plan(target, &plan, &[], until).await? {
-                // What is not seen on the node cannot be undone there, now or later.
-                Verdict::Away(error) => return Err(error),
-                verdict => verdict,
-            };
-            return Ok(Checked { target, planned, plan, verdict });
-        }
-        let _room = self.plans.room(planned.size_bytes, until).await.map_err(|e| e.on(node))?;
-        let whole = self.whole_plan(&planned).await.map_err(|e| e.on(node))?;
-        let packed = Packed::new(whole, inline_bytes);
-        let plan = packed.plan(node);
-        let verdict = self.check_plan(target, &plan, &packed.chunks, until).await?;
-        Ok(Checked { target, planned, plan, verdict })
+/// Hands a node its plan, and asks who would be hurt. Of the changes only what is inline is kept here.
+pub(super) async fn check<'a>(
+    gateway: &Gateway,
+    target: (&'a NodeId, &'a NodeRecord),
+    planned: Planned,
+    inline_bytes: usize,
+    until: &Until,
+) -> Answer<Checked<'a>> {
+    let node = target.0;
+    if planned.action.discard_drift {
+        let plan = discarding_plan(node, &planned.action.drift_digest);
+        let verdict = match check_plan(&gateway.agents, target, &plan, &[], until).await? {
+            // What is not seen on the node cannot be undone there, now or later.
+            Verdict::Away(error) => return Err(error),
+            verdict => verdict,
+        };
+        return Ok(Checked { target, planned, plan, verdict });
     }
+    let _room = gateway.plans.room(planned.size_bytes, until).await.map_err(|e| e.on(node))?;
+    let whole = whole_plan(&gateway.journal, &planned).await.map_err(|e| e.on(node))?;
+    let packed = Packed::new(whole, inline_bytes);
+    let plan = packed.plan(node);
+    let verdict = check_plan(&gateway.agents, target, &plan, &packed.chunks, until).await?;
+    Ok(Checked { target, planned, plan, verdict })
+}
 
-    /// As [`Gateway::check`], of changes that are at hand.
-    pub(super) async fn check_packed(
-        &self,
-        target: (&NodeId, &NodeRecord),
-        packed: &Packed,
-        until: &Until,
-    ) -> Answer<Verdict> {
-        self.check_plan(target, &packed.plan(target.0), &packed.chunks, until).await
-    }
+/// As [`Gateway::check`], of changes that are at hand.
+pub(super) async fn check_packed(
+    agents: &Agents,
+    target: (&NodeId, &NodeRecord),
+    packed: &Packed,
+    until: &Until,
+) -> Answer<Verdict> {
+    check_plan(agents, target, &packed.plan(target.0), &packed.chunks, until).await
+}
 
-    async fn check_plan(
-        &self,
-        target: (&NodeId, &NodeRecord),
-        plan: &RollbackPlan,
-        chunks: &[Vec<u8>],
-        until: &Until,
-    ) -> Answer<Verdict> {
-        match self.ask_about(target, plan, chunks, until).await {
-            Ok(reply) if !reply.holders.is_empty() => Ok(Verdict::Held(reply)),
-            Ok(reply) if reply.plan_sha256 == plan_sha256(plan) => Ok(Verdict::Free),
-            Ok(_) => Err(bad_reply("pact-agent", "it read another plan").on(target.0)),
-            Err(error) if is_away(&error) => Ok(Verdict::Away(error)),
-            Err(error) => Err(error),
-        }
+async fn check_plan(
+    agents: &Agents,
+    target: (&NodeId, &NodeRecord),
+    plan: &RollbackPlan,
+    chunks: &[Vec<u8>],
+    until: &Until,
+) -> Answer<Verdict> {
+    match ask_about(agents, target, plan, chunks, until).await {
+        Ok(reply) if !reply.holders.is_empty() => Ok(Verdict::Held(reply)),
+        Ok(reply) if reply.plan_sha256 == plan_sha256(plan) => Ok(Verdict::Free),
+        Ok(_) => Err(bad_reply("pact-agent", "it read another plan").on(target.0)),
+        Err(error) if is_away(&error) => Ok(Verdict::Away(error)),
+        Err(error) => Err(error),
     }
+}
 
-    async fn ask_about(
-        &self,
-        target: (&NodeId, &NodeRecord),
-        plan: &RollbackPlan,
-        chunks: &[Vec<u8>],
-        until: &Until,
-    ) -> Answer<RollbackCheckReply> {
-        for data in chunks {
-            let chunk = RollbackChunk { data: data.clone() };
-            let _taken: RollbackChunkAck =
-                self.ask_node(target, "rollback_chunk", &chunk, (until, CHUNK)).await?;
-        }
-        let request = RollbackCheckRequest { plan: Some(plan.clone()) };
-        self.ask_node(target, "rollback_check", &request, (until, CHECK)).await
+async fn ask_about(
+    agents: &Agents,
+    target: (&NodeId, &NodeRecord),
+    plan: &RollbackPlan,
+    chunks: &[Vec<u8>],
+    until: &Until,
+) -> Answer<RollbackCheckReply> {
+    for data in chunks {
+        let chunk = RollbackChunk { data: data.clone() };
+        let _taken: RollbackChunkAck =
+            agents.ask::<rpc::node::RollbackChunk>(target, &chunk, (until, CHUNK)).await?;
     }
+    let request = RollbackCheckRequest { plan: Some(plan.clone()) };
+    agents.ask::<rpc::node::RollbackCheck>(target, &request, (until, CHECK)).await
 }

@@ -4,22 +4,23 @@ use std::time::Duration;
 
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::change_set::MAX_INLINE_BYTES;
+use pact_schemas::rpc;
 use pact_schemas::v1::{
-    self, Committed, NodeRollback, Rollback, RollbackReply, RollbackScopeReply, RollbackStart,
-    SignedGrant, action::Action as Act,
+    self, NodeRollback, Rollback, RollbackReply, RollbackScopeReply, RollbackStart,
+    action::Action as Act,
 };
-use pact_schemas::{ErrorCode, NodeId, RequestId};
+use pact_schemas::{ErrorCode, NodeId};
 
 use super::Wanted;
-use super::check::{Checked, Verdict, plan_sha256};
+use super::check::{Checked, Verdict, check, plan_sha256};
 use super::plan::Planned;
 use crate::ask::fanout;
 use crate::ask::nodes::{Until, parted};
+use crate::ask::propose::granted;
 use crate::ask::request::for_node;
 use crate::context::Gateway;
-use crate::error::{Answer, bad_reply};
-use crate::rights::access::attest;
-use crate::rights::authorise::Permit;
+use crate::error::Answer;
+use crate::rights::permit::Permit;
 use crate::rights::targets::Targets;
 
 /// How long a node may take to change what it has to.
@@ -32,98 +33,85 @@ const KEPT_BYTES: usize = 32 * 1024 * 1024;
 /// Holders that an error lists; the rest is counted.
 const HOLDERS_IN_ERROR: usize = 5;
 
-impl Gateway {
-    /// All or nothing at the check; after it, each node for itself.
-    pub(super) async fn roll_back_nodes(
-        &self,
-        permit: &Permit,
-        wanted: &Wanted,
-        targets: &Targets,
-        planned: Vec<Planned>,
-        until: &Until,
-    ) -> Answer<RollbackScopeReply> {
-        let (nothing, planned): (Vec<_>, Vec<_>) =
-            planned.into_iter().partition(Planned::is_nothing);
-        let mut reply = RollbackScopeReply {
-            plans: nothing.into_iter().map(|plan| plan.shown(0)).collect(),
-            ..RollbackScopeReply::default()
-        };
-        let find = |planned: &Planned| {
-            targets.nodes().find(|(node, _)| planned.scope == Scope::Node((*node).clone()))
-        };
-        let inline_bytes = (KEPT_BYTES / planned.len().max(1)).min(MAX_INLINE_BYTES);
-        let work: Vec<_> = planned
-            .into_iter()
-            .filter_map(|plan| find(&plan).map(|node| self.check(node, plan, inline_bytes, until)))
-            .collect();
-        let (checked, errors) = parted(fanout::all(work).await);
-        let is_held = checked.iter().any(|check| matches!(check.verdict, Verdict::Held(_)));
-        if is_held || !errors.is_empty() {
-            reply.errors = errors;
-            for check in checked {
-                refuse(&mut reply, check.target.0, check.verdict);
-                reply.plans.push(check.planned.shown(0));
-            }
-            return Ok(reply);
+/// All or nothing at the check; after it, each node for itself.
+pub(super) async fn roll_back_nodes(
+    gateway: &Gateway,
+    permit: &Permit,
+    wanted: &Wanted,
+    targets: &Targets,
+    planned: Vec<Planned>,
+    until: &Until,
+) -> Answer<RollbackScopeReply> {
+    let (nothing, planned): (Vec<_>, Vec<_>) = planned.into_iter().partition(Planned::is_nothing);
+    let mut reply = RollbackScopeReply {
+        plans: nothing.into_iter().map(|plan| plan.shown(0)).collect(),
+        ..RollbackScopeReply::default()
+    };
+    let find = |planned: &Planned| {
+        targets.nodes().find(|(node, _)| planned.scope == Scope::Node((*node).clone()))
+    };
+    let inline_bytes = (KEPT_BYTES / planned.len().max(1)).min(MAX_INLINE_BYTES);
+    let work: Vec<_> = planned
+        .into_iter()
+        .filter_map(|plan| find(&plan).map(|node| check(gateway, node, plan, inline_bytes, until)))
+        .collect();
+    let (checked, errors) = parted(fanout::all(work).await);
+    let is_held = checked.iter().any(|check| matches!(check.verdict, Verdict::Held(_)));
+    if is_held || !errors.is_empty() {
+        reply.errors = errors;
+        for check in checked {
+            refuse(&mut reply, check.target.0, check.verdict);
+            reply.plans.push(check.planned.shown(0));
         }
-        let work =
-            checked.into_iter().map(|check| self.roll_back_node(permit, wanted, check, until));
-        for done in fanout::all(work.collect()).await {
-            match done {
-                Ok((plan, node)) => {
-                    reply.plans.push(plan);
-                    reply.errors.extend(deferred(&node));
-                    reply.nodes.push(node);
-                }
-                Err(error) => reply.errors.push(error),
-            }
-        }
-        Ok(reply)
+        return Ok(reply);
     }
-
-    async fn roll_back_node(
-        &self,
-        permit: &Permit,
-        wanted: &Wanted,
-        check: Checked<'_>,
-        until: &Until,
-    ) -> Answer<(v1::PlannedRollback, NodeRollback)> {
-        let node = check.target.0;
-        let id = for_node(wanted.id, &wanted.targets, node)?;
-        let mut planned = check.planned;
-        planned.action.plan_sha256 = plan_sha256(&check.plan);
-        let (done, grant) = self
-            .propose_rollback(permit, id, planned.action.clone())
-            .await
-            .map_err(|e| e.on(node))?;
-        let plan = planned.shown(done.first_seq);
-        let mut outcome = NodeRollback { node: node.to_string(), ..NodeRollback::default() };
-        if matches!(check.verdict, Verdict::Away(_)) {
-            outcome.when_back = true;
-            return Ok((plan, outcome));
-        }
-        let grant = grant.ok_or_else(|| no_grant(node))?;
-        let request = RollbackStart { grant: Some(grant), plan: Some(check.plan) };
-        let asked: Answer<RollbackReply> =
-            self.ask_node(check.target, "rollback", &request, (until, ROLL_BACK)).await;
-        match asked {
-            Ok(reply) => Ok((plan, carried_out(node, reply))),
-            Err(error) => Err(error.next(format!(
-                "entry {} is recorded; see what is left with `pact diff {node}`",
-                done.first_seq
-            ))),
+    let work =
+        checked.into_iter().map(|check| roll_back_node(gateway, permit, wanted, check, until));
+    for done in fanout::all(work.collect()).await {
+        match done {
+            Ok((plan, node)) => {
+                reply.plans.push(plan);
+                reply.errors.extend(deferred(&node));
+                reply.nodes.push(node);
+            }
+            Err(error) => reply.errors.push(error),
         }
     }
+    Ok(reply)
+}
 
-    pub(super) async fn propose_rollback(
-        &self,
-        permit: &Permit,
-        id: RequestId,
-        rollback: Rollback,
-    ) -> Answer<(Committed, Option<SignedGrant>)> {
-        let action = v1::Action { action: Some(Act::Rollback(rollback)) };
-        let proposal = attest(&self.signer, &self.clock, permit, id, &action)?;
-        self.journal.propose_one(proposal).await
+async fn roll_back_node(
+    gateway: &Gateway,
+    permit: &Permit,
+    wanted: &Wanted,
+    check: Checked<'_>,
+    until: &Until,
+) -> Answer<(v1::PlannedRollback, NodeRollback)> {
+    let node = check.target.0;
+    let id = for_node(wanted.id, &wanted.targets, node)?;
+    let mut planned = check.planned;
+    planned.action.plan_sha256 = plan_sha256(&check.plan);
+    let (done, grant) = gateway
+        .proposals
+        .commit(permit, id, Act::Rollback(planned.action.clone()))
+        .await
+        .map_err(|e| e.on(node))?;
+    let plan = planned.shown(done.first_seq);
+    let mut outcome = NodeRollback { node: node.to_string(), ..NodeRollback::default() };
+    if matches!(check.verdict, Verdict::Away(_)) {
+        outcome.when_back = true;
+        return Ok((plan, outcome));
+    }
+    let grant = granted(grant, "rollback").map_err(|e| e.on(node))?;
+    let request = RollbackStart { grant: Some(grant), plan: Some(check.plan) };
+    let asked: Answer<RollbackReply> =
+        gateway.agents.ask::<rpc::node::Rollback>(check.target, &request, (until, ROLL_BACK)).await;
+    match asked {
+        Ok(reply) => Ok((plan, carried_out(node, reply))),
+        Err(error) => Err(error.next(format!(
+            "entry {} is recorded; see what is left with `pact diff {node}`",
+            done.first_seq
+        ))),
     }
 }
 
@@ -136,10 +124,6 @@ pub(super) fn carried_out(node: &NodeId, reply: RollbackReply) -> NodeRollback {
         problems: reply.problems,
         ..NodeRollback::default()
     }
-}
-
-pub(super) fn no_grant(node: &NodeId) -> v1::Error {
-    bad_reply("pact-journal", "a committed rollback has no grant").on(node)
 }
 
 /// What a node's check says where nothing is done.

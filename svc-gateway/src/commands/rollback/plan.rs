@@ -3,11 +3,13 @@
 //! A plan is read twice: its beginning, which is shown, for every node; and all of it, when a node is about to get it. What is
 //! done is the same, since the action names the newest entry that it is based on.
 
+use pact_journal_client::Journal;
 use pact_schemas::convert::Scope;
 use pact_schemas::resource::change_set::{ChangeSetError, MAX_CHANGES, MAX_ENCODED_BYTES};
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, Change, ChangeSet, DeclaredReply, DeclaredRequest, DriftItem, JudgedScope, NodeRecord,
-    PlanReply, PlanRequest, PlannedRollback, PlannedScope, Rollback, action::Action as Act,
+    PlannedRollback, PlannedScope, Rollback, action::Action as Act,
 };
 use pact_schemas::{ErrorCode, NodeId};
 use prost::Message as _;
@@ -16,7 +18,8 @@ use super::{Wanted, Whose};
 use crate::ask::changes::shown_within;
 use crate::ask::fanout;
 use crate::ask::nodes::{Until, parted};
-use crate::commands::diff::was_looked_at;
+use crate::ask::read;
+use crate::commands::diff::{drift, was_looked_at};
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
 use crate::rights::targets::one_judged;
@@ -89,151 +92,134 @@ pub(super) fn discarding(
     }
 }
 
-impl Gateway {
-    /// The plan of each scope, and nodes of which there is none.
-    pub(super) async fn plan_rollback(
-        &self,
-        wanted: &Wanted,
-        whose: &Whose,
-        until: &Until,
-    ) -> Answer<(Vec<Planned>, Vec<v1::Error>)> {
-        match whose {
-            Whose::Vcluster(vcluster) => {
-                let action = Rollback {
-                    scope: Some(v1::Scope::from(&Scope::Vcluster(vcluster.clone()))),
-                    ..Rollback::default()
-                };
-                Ok((vec![self.plan_declared(wanted, action, MAX_SHOWN_BYTES).await?], Vec::new()))
-            }
-            Whose::Nodes(targets) => {
-                let room = MAX_SHOWN_BYTES / targets.set.len().max(1);
-                let work = targets.nodes().map(|node| self.plan_node(wanted, node, room, until));
-                Ok(parted(fanout::all(work.collect()).await))
-            }
-        }
-    }
-
-    async fn plan_node(
-        &self,
-        wanted: &Wanted,
-        target: (&NodeId, &NodeRecord),
-        room: usize,
-        until: &Until,
-    ) -> Answer<Planned> {
-        let (node, record) = target;
-        let judged = one_judged(node, record)?;
-        if wanted.to_seq.is_some() {
+/// The plan of each scope, and nodes of which there is none.
+pub(super) async fn plan_rollback(
+    gateway: &Gateway,
+    wanted: &Wanted,
+    whose: &Whose,
+    until: &Until,
+) -> Answer<(Vec<Planned>, Vec<v1::Error>)> {
+    match whose {
+        Whose::Vcluster(vcluster) => {
             let action = Rollback {
-                scope: Some(v1::Scope::from(&Scope::Node(node.clone()))),
-                plan_sha256: NO_PLAN.to_vec(),
-                judged: judged.clone(),
+                scope: Some(v1::Scope::from(&Scope::Vcluster(vcluster.clone()))),
                 ..Rollback::default()
             };
-            let planned = self.plan_declared(wanted, action, room).await;
-            let planned = planned.map_err(|e| e.on(node))?;
-            // What is declared is as it was then. What the node has beside that is drift.
-            if !planned.is_nothing() {
-                return Ok(planned);
-            }
+            Ok((
+                vec![plan_declared(&gateway.journal, wanted, action, MAX_SHOWN_BYTES).await?],
+                Vec::new(),
+            ))
         }
-        let drift = self.drift(target, until, room.min(MAX_LISTED_BYTES)).await?;
-        was_looked_at(node, drift.scanning, &drift.digest)?;
-        let action = discarding(node, wanted, drift.digest, judged);
-        let changes = drift.items.into_iter().filter_map(reversed).collect();
-        let (first, more) = shown_within(changes, room);
-        let omitted = drift.omitted_items.saturating_add(more);
-        Ok(Planned { scope: Scope::Node(node.clone()), action, first, omitted, size_bytes: 0 })
-    }
-
-    /// By the journal's own plan. What it would refuse is refused here.
-    async fn plan_declared(
-        &self,
-        wanted: &Wanted,
-        action: Rollback,
-        room: usize,
-    ) -> Answer<Planned> {
-        let scope = action.scope.as_ref().map(Scope::try_from).transpose();
-        let scope = scope.ok().flatten().ok_or_else(|| ErrorCode::Internal.error("no scope"))?;
-        // No key begins so: what is asked for is the newest entry alone.
-        let newest = DeclaredRequest {
-            scope: action.scope.clone(),
-            prefix: "/".to_owned(),
-            ..DeclaredRequest::default()
-        };
-        let newest: DeclaredReply = self.journal.read("declared", &newest).await?;
-        let (to_seq, message) = (wanted.to_seq, message(wanted));
-        let action = Rollback { to_seq, base_seq: newest.seq, message, ..action };
-        let page = self.planned_page(&action, "").await?;
-        // A scope that does not change is not in the plan.
-        let page = page.unwrap_or_default();
-        let changes = page.changes.unwrap_or_default();
-        let size_bytes =
-            if page.omitted_changes == 0 { changes.encoded_len() } else { MAX_ENCODED_BYTES };
-        let (first, more) = shown_within(changes.changes, room);
-        let omitted = page.omitted_changes.saturating_add(more);
-        Ok(Planned { scope, action, first, omitted, size_bytes })
-    }
-
-    /// All changes of a plan, in key order. Whoever asks has room for them.
-    ///
-    /// # Errors
-    /// `PACT_CONFLICT` when they are not those that were planned; `PACT_TOO_LARGE` beyond what a scope may declare.
-    pub(super) async fn whole_plan(&self, planned: &Planned) -> Answer<ChangeSet> {
-        let (mut whole, mut bytes, mut after) = (Vec::<Change>::new(), 0, String::new());
-        loop {
-            let page = self.planned_page(&planned.action, &after).await?.unwrap_or_default();
-            let changes = page.changes.unwrap_or_default();
-            bytes += changes.encoded_len();
-            whole.extend(changes.changes);
-            if bytes > MAX_ENCODED_BYTES || whole.len() > MAX_CHANGES {
-                let error = ChangeSetError::TooLarge { bytes };
-                return Err(ErrorCode::TooLarge
-                    .error(error.to_string())
-                    .next("roll back to an entry in between first"));
-            }
-            if page.omitted_changes == 0 {
-                break;
-            }
-            // Pages ascend, so the loop ends.
-            match whole.last().map(|change| change.key.clone()) {
-                Some(last) if last > after => after = last,
-                _ => return Err(bad_reply("pact-journal", "pages of a plan do not ascend")),
-            }
+        Whose::Nodes(targets) => {
+            let room = MAX_SHOWN_BYTES / targets.set.len().max(1);
+            let work = targets.nodes().map(|node| plan_node(gateway, wanted, node, room, until));
+            Ok(parted(fanout::all(work.collect()).await))
         }
-        if whole.len() != planned.count() {
-            return Err(changed_meanwhile());
-        }
-        Ok(ChangeSet { changes: whole, chunks: Vec::new() })
-    }
-
-    /// The changes of the action's scope after a key.
-    async fn planned_page(&self, action: &Rollback, after: &str) -> Answer<Option<PlannedScope>> {
-        let after = after.to_owned();
-        let act = v1::Action { action: Some(Act::Rollback(action.clone())) };
-        let request = PlanRequest { action: act.encode_to_vec(), after };
-        let reply: PlanReply = self.journal.read("plan", &request).await?;
-        let scopes = accepted(reply)?.scopes;
-        Ok(scopes.into_iter().find(|planned| planned.scope == action.scope))
-    }
-
-    /// What the journal would do with an action.
-    ///
-    /// # Errors
-    /// What it would refuse it with.
-    pub(in crate::commands) async fn journal_plan(&self, action: &v1::Action) -> Answer<PlanReply> {
-        let request = PlanRequest { action: action.encode_to_vec(), ..PlanRequest::default() };
-        accepted(self.journal.read("plan", &request).await?)
     }
 }
 
-fn accepted(reply: PlanReply) -> Answer<PlanReply> {
-    match reply.refused {
-        Some(refused) if refused.code.is_empty() => {
-            Err(bad_reply("pact-journal", "a refusal has no code"))
+async fn plan_node(
+    gateway: &Gateway,
+    wanted: &Wanted,
+    target: (&NodeId, &NodeRecord),
+    room: usize,
+    until: &Until,
+) -> Answer<Planned> {
+    let (node, record) = target;
+    let judged = one_judged(node, record)?;
+    if wanted.to_seq.is_some() {
+        let action = Rollback {
+            scope: Some(v1::Scope::from(&Scope::Node(node.clone()))),
+            plan_sha256: NO_PLAN.to_vec(),
+            judged: judged.clone(),
+            ..Rollback::default()
+        };
+        let planned = plan_declared(&gateway.journal, wanted, action, room).await;
+        let planned = planned.map_err(|e| e.on(node))?;
+        // What is declared is as it was then. What the node has beside that is drift.
+        if !planned.is_nothing() {
+            return Ok(planned);
         }
-        Some(refused) => Err(refused),
-        None => Ok(reply),
     }
+    let drift = drift(&gateway.agents, target, until, room.min(MAX_LISTED_BYTES)).await?;
+    was_looked_at(node, drift.scanning, &drift.digest)?;
+    let action = discarding(node, wanted, drift.digest, judged);
+    let changes = drift.items.into_iter().filter_map(reversed).collect();
+    let (first, more) = shown_within(changes, room);
+    let omitted = drift.omitted_items.saturating_add(more);
+    Ok(Planned { scope: Scope::Node(node.clone()), action, first, omitted, size_bytes: 0 })
+}
+
+/// By the journal's own plan. What it would refuse is refused here.
+async fn plan_declared(
+    journal: &Journal,
+    wanted: &Wanted,
+    action: Rollback,
+    room: usize,
+) -> Answer<Planned> {
+    let scope = action.scope.as_ref().map(Scope::try_from).transpose();
+    let scope = scope.ok().flatten().ok_or_else(|| ErrorCode::Internal.error("no scope"))?;
+    // No key begins so: what is asked for is the newest entry alone.
+    let newest = DeclaredRequest {
+        scope: action.scope.clone(),
+        prefix: "/".to_owned(),
+        ..DeclaredRequest::default()
+    };
+    let newest: DeclaredReply = journal.read::<rpc::journal::Declared>(&newest).await?;
+    let (to_seq, message) = (wanted.to_seq, message(wanted));
+    let action = Rollback { to_seq, base_seq: newest.seq, message, ..action };
+    let page = planned_page(journal, &action, "").await?;
+    // A scope that does not change is not in the plan.
+    let page = page.unwrap_or_default();
+    let changes = page.changes.unwrap_or_default();
+    let size_bytes =
+        if page.omitted_changes == 0 { changes.encoded_len() } else { MAX_ENCODED_BYTES };
+    let (first, more) = shown_within(changes.changes, room);
+    let omitted = page.omitted_changes.saturating_add(more);
+    Ok(Planned { scope, action, first, omitted, size_bytes })
+}
+
+/// All changes of a plan, in key order. Whoever asks has room for them.
+///
+/// # Errors
+/// `PACT_CONFLICT` when they are not those that were planned; `PACT_TOO_LARGE` beyond what a scope may declare.
+pub(super) async fn whole_plan(journal: &Journal, planned: &Planned) -> Answer<ChangeSet> {
+    let (mut whole, mut bytes, mut after) = (Vec::<Change>::new(), 0, String::new());
+    loop {
+        let page = planned_page(journal, &planned.action, &after).await?.unwrap_or_default();
+        let changes = page.changes.unwrap_or_default();
+        bytes += changes.encoded_len();
+        whole.extend(changes.changes);
+        if bytes > MAX_ENCODED_BYTES || whole.len() > MAX_CHANGES {
+            let error = ChangeSetError::TooLarge { bytes };
+            return Err(ErrorCode::TooLarge
+                .error(error.to_string())
+                .next("roll back to an entry in between first"));
+        }
+        if page.omitted_changes == 0 {
+            break;
+        }
+        // Pages ascend, so the loop ends.
+        match whole.last().map(|change| change.key.clone()) {
+            Some(last) if last > after => after = last,
+            _ => return Err(bad_reply("pact-journal", "pages of a plan do not ascend")),
+        }
+    }
+    if whole.len() != planned.count() {
+        return Err(changed_meanwhile());
+    }
+    Ok(ChangeSet { changes: whole, chunks: Vec::new() })
+}
+
+/// The changes of the action's scope after a key.
+async fn planned_page(
+    journal: &Journal,
+    action: &Rollback,
+    after: &str,
+) -> Answer<Option<PlannedScope>> {
+    let act = v1::Action { action: Some(Act::Rollback(action.clone())) };
+    let plan = read::accepted(read::plan(journal, &act, after).await?)?;
+    Ok(plan.scopes.into_iter().find(|planned| planned.scope == action.scope))
 }
 
 fn changed_meanwhile() -> v1::Error {

@@ -6,130 +6,133 @@
 use std::collections::BTreeSet;
 
 use pact_schemas::convert::Scope;
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, DiffReply, Entry, NodeRecord, NodeRollback, NodeSettled, RollbackReply,
-    RollbackScopeReply, RollbackStart, entry::Payload,
+    RollbackScopeReply, RollbackStart, action::Action as Act, entry::Payload,
 };
 use pact_schemas::{ErrorCode, NodeId, RequestId};
 
 use super::check::{discarding_plan, plan_sha256};
-use super::execute::{ROLL_BACK, carried_out, deferred, no_grant};
+use super::execute::{ROLL_BACK, carried_out, deferred};
 use super::plan::discarding;
-use super::vcluster::settled_rollback;
+use super::vcluster::{settle_rollback, settled_rollback};
 use super::{Wanted, Whose};
 use crate::ask::fanout;
 use crate::ask::nodes::Until;
+use crate::ask::propose::granted;
 use crate::ask::request::{entry_of, for_node};
+use crate::commands::diff::drift_summary;
 use crate::commands::log::node_of as entry_node;
-use crate::commands::settle::subset;
+use crate::commands::settle::{settle, subset};
 use crate::context::Gateway;
 use crate::error::Answer;
-use crate::rights::authorise::Permit;
+use crate::rights::permit::Permit;
 use crate::rights::targets::one_judged;
 
-impl Gateway {
-    /// The entries of the first attempt, and how the nodes are now. Then what is left to do.
-    pub(super) async fn rolled_back_before(
-        &self,
-        permit: &Permit,
-        wanted: &Wanted,
-        whose: Whose,
-        until: &Until,
-    ) -> Answer<(RollbackScopeReply, Option<Whose>)> {
-        let mut reply = RollbackScopeReply::default();
-        let targets = match whose {
-            Whose::Nodes(targets) => targets,
-            Whose::Vcluster(vcluster) => {
-                let scope = Scope::Vcluster(vcluster.clone());
-                let Some(entry) = entry_of(&self.journal, &scope, wanted.id).await? else {
-                    return Ok((reply, Some(Whose::Vcluster(vcluster))));
-                };
-                self.settle_rollback(&vcluster, entry.seq, until, &mut reply).await?;
-                reply.plans.push(recorded(entry));
-                return Ok((reply, None));
-            }
-        };
-        let work =
-            targets.nodes().map(|target| self.rolled_back_node(permit, wanted, target, until));
-        let mut done = BTreeSet::new();
-        for found in fanout::all(work.collect()).await {
-            let Some((entry, outcome)) = found? else { continue };
-            done.extend(entry_node(&entry));
-            match outcome {
-                Ok(outcome) => {
-                    reply.errors.extend(deferred(&outcome));
-                    reply.nodes.push(outcome);
-                }
-                Err(error) => reply.errors.push(error),
-            }
+/// The entries of the first attempt, and how the nodes are now. Then what is left to do.
+pub(super) async fn rolled_back_before(
+    gateway: &Gateway,
+    permit: &Permit,
+    wanted: &Wanted,
+    whose: Whose,
+    until: &Until,
+) -> Answer<(RollbackScopeReply, Option<Whose>)> {
+    let mut reply = RollbackScopeReply::default();
+    let targets = match whose {
+        Whose::Nodes(targets) => targets,
+        Whose::Vcluster(vcluster) => {
+            let scope = Scope::Vcluster(vcluster.clone());
+            let Some(entry) = entry_of(&gateway.journal, &scope, wanted.id).await? else {
+                return Ok((reply, Some(Whose::Vcluster(vcluster))));
+            };
+            settle_rollback(gateway, &vcluster, entry.seq, until, &mut reply).await?;
             reply.plans.push(recorded(entry));
+            return Ok((reply, None));
         }
-        let left = subset(&targets, |node, _| !done.contains(node));
-        Ok((reply, left.map(Whose::Nodes)))
+    };
+    let work =
+        targets.nodes().map(|target| rolled_back_node(gateway, permit, wanted, target, until));
+    let mut done = BTreeSet::new();
+    for found in fanout::all(work.collect()).await {
+        let Some((entry, outcome)) = found? else { continue };
+        done.extend(entry_node(&entry));
+        match outcome {
+            Ok(outcome) => {
+                reply.errors.extend(deferred(&outcome));
+                reply.nodes.push(outcome);
+            }
+            Err(error) => reply.errors.push(error),
+        }
+        reply.plans.push(recorded(entry));
     }
+    let left = subset(&targets, |node, _| !done.contains(node));
+    Ok((reply, left.map(Whose::Nodes)))
+}
 
-    async fn rolled_back_node(
-        &self,
-        permit: &Permit,
-        wanted: &Wanted,
-        target: (&NodeId, &NodeRecord),
-        until: &Until,
-    ) -> Answer<Option<(Entry, Answer<NodeRollback>)>> {
-        let id = for_node(wanted.id, &wanted.targets, target.0)?;
-        let scope = Scope::Node(target.0.clone());
-        let Some(entry) = entry_of(&self.journal, &scope, id).await? else { return Ok(None) };
-        let outcome = match &entry.payload {
-            Some(Payload::RollbackDone(done)) if done.to_seq.is_none() => {
-                let first = First { id, seq: entry.seq, drift_digest: &done.drift_digest };
-                self.discard_again(permit, wanted, target, &first, until).await
-            }
-            _ => self.settle(target, entry.seq, until).await.map(settled_rollback),
-        };
-        Ok(Some((entry, outcome)))
+async fn rolled_back_node(
+    gateway: &Gateway,
+    permit: &Permit,
+    wanted: &Wanted,
+    target: (&NodeId, &NodeRecord),
+    until: &Until,
+) -> Answer<Option<(Entry, Answer<NodeRollback>)>> {
+    let id = for_node(wanted.id, &wanted.targets, target.0)?;
+    let scope = Scope::Node(target.0.clone());
+    let Some(entry) = entry_of(&gateway.journal, &scope, id).await? else { return Ok(None) };
+    let outcome = match &entry.payload {
+        Some(Payload::RollbackDone(done)) if done.to_seq.is_none() => {
+            let first = First { id, seq: entry.seq, drift_digest: &done.drift_digest };
+            discard_again(gateway, permit, wanted, target, &first, until).await
+        }
+        _ => settle(&gateway.agents, target, entry.seq, until).await.map(settled_rollback),
+    };
+    Ok(Some((entry, outcome)))
+}
+
+/// What became of drift that was to go: it is gone, or it goes now, or it is said why not.
+async fn discard_again(
+    gateway: &Gateway,
+    permit: &Permit,
+    wanted: &Wanted,
+    target: (&NodeId, &NodeRecord),
+    first: &First<'_>,
+    until: &Until,
+) -> Answer<NodeRollback> {
+    let (node, record) = target;
+    let now =
+        drift_summary(&gateway.agents, target, until).await.map_err(|e| first.unknown(e, node))?;
+    if counted(&now) == 0 {
+        return Ok(settled_rollback(as_it_is(node, now)));
     }
-
-    /// What became of drift that was to go: it is gone, or it goes now, or it is said why not.
-    async fn discard_again(
-        &self,
-        permit: &Permit,
-        wanted: &Wanted,
-        target: (&NodeId, &NodeRecord),
-        first: &First<'_>,
-        until: &Until,
-    ) -> Answer<NodeRollback> {
-        let (node, record) = target;
-        let now = self.drift_summary(target, until).await.map_err(|e| first.unknown(e, node))?;
-        if counted(&now) == 0 {
-            return Ok(settled_rollback(as_it_is(node, now)));
+    let judged = one_judged(node, record)?;
+    let plan = discarding_plan(node, first.drift_digest);
+    let mut action = discarding(node, wanted, first.drift_digest.to_vec(), judged);
+    action.plan_sha256 = plan_sha256(&plan);
+    // The same request: the journal signs the same grant again, for as long as grants live.
+    let grant = match gateway.proposals.commit(permit, first.id, Act::Rollback(action)).await {
+        Ok((_, grant)) => granted(grant, "rollback").map_err(|e| e.on(node))?,
+        Err(error) if error.known_code() == ErrorCode::GrantExpired => {
+            return first.too_late(node, now);
         }
-        let judged = one_judged(node, record)?;
-        let plan = discarding_plan(node, first.drift_digest);
-        let mut action = discarding(node, wanted, first.drift_digest.to_vec(), judged);
-        action.plan_sha256 = plan_sha256(&plan);
-        // The same request: the journal signs the same grant again, for as long as grants live.
-        let grant = match self.propose_rollback(permit, first.id, action).await {
-            Ok((_, grant)) => grant.ok_or_else(|| no_grant(node))?,
-            Err(error) if error.known_code() == ErrorCode::GrantExpired => {
-                return first.too_late(node, now);
+        Err(error) => return Err(error.on(node)),
+    };
+    let request = RollbackStart { grant: Some(grant), plan: Some(plan) };
+    let asked: Answer<RollbackReply> =
+        gateway.agents.ask::<rpc::node::Rollback>(target, &request, (until, ROLL_BACK)).await;
+    match asked {
+        Ok(reply) => Ok(carried_out(node, reply)),
+        // The first attempt had reached it.
+        Err(error) if error.known_code() == ErrorCode::GrantReplayed => {
+            let now = drift_summary(&gateway.agents, target, until)
+                .await
+                .map_err(|e| first.unknown(e, node))?;
+            if now.digest == first.drift_digest {
+                return Err(first.left_undone(node));
             }
-            Err(error) => return Err(error.on(node)),
-        };
-        let request = RollbackStart { grant: Some(grant), plan: Some(plan) };
-        let asked: Answer<RollbackReply> =
-            self.ask_node(target, "rollback", &request, (until, ROLL_BACK)).await;
-        match asked {
-            Ok(reply) => Ok(carried_out(node, reply)),
-            // The first attempt had reached it.
-            Err(error) if error.known_code() == ErrorCode::GrantReplayed => {
-                let now =
-                    self.drift_summary(target, until).await.map_err(|e| first.unknown(e, node))?;
-                if now.digest == first.drift_digest {
-                    return Err(first.left_undone(node));
-                }
-                Ok(settled_rollback(as_it_is(node, now)))
-            }
-            Err(error) => Err(first.unknown(error, node)),
+            Ok(settled_rollback(as_it_is(node, now)))
         }
+        Err(error) => Err(first.unknown(error, node)),
     }
 }
 
