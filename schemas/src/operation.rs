@@ -4,8 +4,9 @@
 //! routing and the command documentation are derived from this table or checked
 //! against it. What is not in it does not exist.
 
-use crate::ErrorCode;
+use crate::id::{MethodName, NodeId, ServiceName};
 use crate::v1::{self, EntryKind};
+use crate::{ErrorCode, Subject};
 
 /// One operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,8 @@ pub struct Operation {
     pub rpc: Rpc,
     /// Who answers it behind the gateway.
     pub owner: Owner,
-    /// Method name on the bus, the last token of the subject.
+    /// Method name on the bus, the last token of the subject: of the call that does it (see [`crate::rpc`]), or under which its
+    /// owner says that it is not built.
     pub method: &'static str,
     /// The least role that may ask.
     pub least: Least,
@@ -113,6 +115,19 @@ impl Operation {
     /// The operations of this owner that are not built yet.
     pub fn unbuilt(owner: Owner) -> impl Iterator<Item = &'static Self> {
         OPERATIONS.iter().filter(move |o| o.owner == owner && o.rpc == Rpc::Invoke)
+    }
+
+    /// Where the owner of an operation that is not built yet is asked; `None`: nobody on the bus, or a node that is not named.
+    #[must_use]
+    pub fn invoked_at(&self, node: Option<&NodeId>) -> Option<Subject> {
+        let method = MethodName::known(self.method);
+        match (self.owner, node) {
+            (Owner::Node, Some(node)) => Some(Subject::NodeRpc { node: node.clone(), method }),
+            (owner, _) => owner.service().map(|service| Subject::ServiceRpc {
+                service: ServiceName::known(service),
+                method,
+            }),
+        }
     }
 
     /// What an owner answers to an operation that is not built yet.
@@ -218,10 +233,10 @@ pub const OPERATIONS: &[Operation] = &[
     op("watch", &["watch"], Typed("Watch"), Owner::Journal, "entries", (Viewer, Vcluster), Reads, &[]),
     op("blame", &["blame"], Invoke, Owner::Journal, "blame", (Viewer, Targets), Reads, &[]),
 
-    op("commit", &["commit"], Typed("Commit"), Owner::Node, "commit", (Ops, Targets), Writes, &[K::Commit, K::ApprovalRequested]),
-    op("rollback", &["rollback"], Typed("Rollback"), Owner::Journal, "rollback", (Ops, Vcluster), Writes, &[K::Rollback, K::RollbackDeferred, K::ApprovalRequested]),
+    op("commit", &["commit"], Typed("Commit"), Owner::Journal, "propose", (Ops, Targets), Writes, &[K::Commit, K::ApprovalRequested]),
+    op("rollback", &["rollback"], Typed("Rollback"), Owner::Journal, "propose", (Ops, Vcluster), Writes, &[K::Rollback, K::RollbackDeferred, K::ApprovalRequested]),
     op("apply", &["apply"], Typed("Apply"), Owner::Journal, "propose", (Ops, Vcluster), Writes, &[K::OverlayApplied, K::PolicyUpdate, K::ApprovalRequested]),
-    op("promote", &["promote"], Typed("Promote"), Owner::Journal, "promote", (Ops, Targets), Reads, &[]),
+    op("promote", &["promote"], Typed("Promote"), Owner::Journal, "plan", (Ops, Targets), Reads, &[]),
     op("extend", &["extend"], Typed("Extend"), Owner::Node, "extend", (Ops, Targets), Writes, &[K::WindowExtended]),
 
     op("exec", &["exec"], Typed("Exec"), Owner::Node, "exec", (Ops, Targets), Writes, &[K::ExecRequested, K::ExecFinished]),
@@ -256,11 +271,11 @@ pub const OPERATIONS: &[Operation] = &[
 
     op("group.list", &["group", "list"], Typed("ListGroups"), Owner::Journal, "vclusters", (Viewer, AnyVcluster), Reads, &[]),
     op("group.show", &["group", "show"], Typed("ShowGroup"), Owner::Journal, "vclusters", (Viewer, Vcluster), Reads, &[]),
-    op("group.set-policy", &["group", "set-policy"], Typed("SetPolicy"), Owner::Journal, "set_policy", (PlatformAdmin, Site), Writes, &[K::PolicyUpdate, K::ApprovalRequested]),
+    op("group.set-policy", &["group", "set-policy"], Typed("SetPolicy"), Owner::Journal, "propose", (PlatformAdmin, Site), Writes, &[K::PolicyUpdate, K::ApprovalRequested]),
 
-    op("blacklist.list", &["blacklist", "list"], Typed("BlacklistList"), Owner::Journal, "blacklist_list", (Viewer, Vcluster), Reads, &[]),
-    op("blacklist.add", &["blacklist", "add"], Typed("BlacklistAdd"), Owner::Journal, "blacklist_add", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
-    op("blacklist.remove", &["blacklist", "remove"], Typed("BlacklistRemove"), Owner::Journal, "blacklist_remove", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
+    op("blacklist.list", &["blacklist", "list"], Typed("BlacklistList"), Owner::Journal, "vclusters", (Viewer, Vcluster), Reads, &[]),
+    op("blacklist.add", &["blacklist", "add"], Typed("BlacklistAdd"), Owner::Journal, "propose", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
+    op("blacklist.remove", &["blacklist", "remove"], Typed("BlacklistRemove"), Owner::Journal, "propose", (Ops, Vcluster), Writes, &[K::BlacklistChanged, K::ApprovalRequested]),
 
     lattice("jobs.list", &["jobs", "list"], "jobs_list", (Viewer, Vcluster), Reads),
     lattice("jobs.cancel", &["jobs", "cancel"], "jobs_cancel", (Ops, AnyVcluster), Writes),
@@ -300,7 +315,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::id::MethodName;
+    use crate::rpc;
 
     #[test]
     fn names_follow_from_commands_and_are_distinct() {
@@ -330,6 +345,22 @@ mod tests {
         // built yet, and the second half of `log show`.
         listed.extend(["Invoke".to_owned(), "ReadOutput".to_owned()]);
         assert_eq!(offered, listed);
+    }
+
+    #[test]
+    fn what_is_built_is_carried_by_a_declared_call_and_what_is_not_by_none() {
+        for o in OPERATIONS {
+            let declared: &[&[&str]] = match o.owner {
+                Owner::Cli | Owner::Gateway => continue,
+                Owner::Journal => &[rpc::journal::METHODS, rpc::member::METHODS],
+                Owner::Approval => &[rpc::approval::METHODS],
+                Owner::Enroll => &[rpc::enroll::METHODS],
+                Owner::Bridge => &[rpc::bridge::METHODS],
+                Owner::Node => &[rpc::node::METHODS],
+            };
+            let is_declared = declared.iter().any(|methods| methods.contains(&o.method));
+            assert_eq!(is_declared, matches!(o.rpc, Typed(_)), "{}: {}", o.name, o.method);
+        }
     }
 
     #[test]

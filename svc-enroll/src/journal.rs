@@ -9,6 +9,7 @@ use pact_identity::{Principal, Signer};
 use pact_journal_client::{self as client, Patience};
 use pact_runtime::Clock;
 use pact_schemas::operation::Operation;
+use pact_schemas::rpc::journal::Nodes;
 use pact_schemas::{ErrorCode, NodeId, RequestId, v1};
 use prost::Message as _;
 
@@ -42,7 +43,7 @@ impl Journal {
         &self,
         request: &v1::NodesRequest,
     ) -> Result<v1::NodesReply, v1::Error> {
-        self.client.read("nodes", request).await
+        self.client.read::<Nodes>(request).await
     }
 
     /// One node, linearizable; `None` when it is not registered.

@@ -19,6 +19,7 @@ use clap::Parser;
 use pact_bus::{Bus, BusConfig, CallError, Credentials, Responder, Service};
 use pact_identity::nats_jwt::{self, KeyPair};
 use pact_runtime::Clock;
+use pact_schemas::rpc;
 use pact_schemas::{NodeId, Subject, v1};
 use pact_svc_enroll::bootstrap::{self, BootstrapArgs, BootstrapError, Fate};
 use tempfile::TempDir;
@@ -361,9 +362,9 @@ async fn nats_server_runs_with_it_and_everybody_has_exactly_their_rights() {
 
     let enroll = service(&site, port, "enroll-1").await;
     enroll
-        .serve(Service::new("enroll", "0.1.0", "enroll-1").up_method(
-            "hello",
-            |context, _: v1::Hello| async move {
+        .serve(Service::new("enroll", "0.1.0", "enroll-1").on_up(
+            rpc::up::Hello,
+            |(), context, _: v1::Hello| async move {
                 assert!(context.node.is_some_and(|node| node.as_str() == "node-a"));
                 Ok(v1::HelloReply {})
             },
@@ -384,7 +385,7 @@ async fn nats_server_runs_with_it_and_everybody_has_exactly_their_rights() {
     let eavesdropper: NodeId = "node-b".parse().unwrap();
     let answer = || {
         Responder::node(&eavesdropper)
-            .method("ping", |_, _: v1::PingRequest| async { Ok(v1::PingReply::default()) })
+            .on(rpc::node::Ping, |(), _, _: v1::PingRequest| async { Ok(v1::PingReply::default()) })
     };
     a.respond(answer()).await.unwrap();
     let ping =

@@ -235,18 +235,4 @@ impl<S: Clone + Send + Sync + 'static> Responder<S> {
             all
         })
     }
-
-    /// Declares `pact.v1.node.<node>.rpc.<name>`.
-    #[must_use]
-    pub fn method<Req, Rep, F, Fut>(mut self, name: &str, handler: F) -> Self
-    where
-        Req: prost::Message + Default + 'static,
-        Rep: prost::Message + 'static,
-        F: Fn(RequestContext, Req) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Rep, v1::Error>> + Send + 'static,
-    {
-        let pattern = pattern::node_rpc(&self.node);
-        self.endpoints.add("node", pattern, AGENT_QUEUE_GROUP, Slot::Named(name), handler);
-        self
-    }
 }

@@ -6,12 +6,11 @@
 //!   proposes; a `move` may be committed in between. So an action on nodes says in which vCluster
 //!   each of them was when the right was judged, and is refused when that is no longer so.
 
-use pact_schemas::convert::WireError;
+use pact_schemas::convert::{WireError, vcluster_of};
 use pact_schemas::judged::{self, Places};
 use pact_schemas::v1::{Command, JudgedScope, NodeRecord, Principal, PrincipalKind};
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
-use crate::node::vcluster_of;
 use crate::refusal::Refusal;
 use crate::working::Working;
 
@@ -53,7 +52,7 @@ pub(crate) fn placed(
 ) -> Result<Places, Refusal> {
     let mut places = Places::new();
     for node in targets.iter() {
-        places.insert(node.clone(), vcluster_of(&work.live(node)?));
+        places.insert(node.clone(), vcluster_of(&work.live(node)?)?);
     }
     still_there(&places, judged)?;
     Ok(places)
@@ -78,7 +77,7 @@ pub(crate) fn node_still_there(
     record: &NodeRecord,
     judged: &[JudgedScope],
 ) -> Result<(), Refusal> {
-    still_there(&Places::from([(node.clone(), vcluster_of(record))]), judged)
+    still_there(&Places::from([(node.clone(), vcluster_of(record)?)]), judged)
 }
 
 /// An action on a vCluster is judged there: it names no nodes.

@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{
-    self, Command, Entry, EntryKind, MembershipChanged, NodeRecord, NodeState, VclusterRecord,
+    self, Command, Entry, EntryKind, MembershipChanged, NodeRecord, VclusterRecord,
 };
-use pact_schemas::{NodeId, NodeSet, RequestId, SpoolId, VclusterId};
+use pact_schemas::{NodeId, NodeSet, NodeState, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
 
-use crate::node::{state_of, vcluster_of};
 use crate::record::{
     Head, Posting, RequestHorizon, RequestMemory, StoredEntry, Unnamed, Uploader, leaf_hash,
 };
@@ -229,7 +228,11 @@ impl<'v> Working<'v> {
         let mut vclusters = draft.vclusters.clone();
         match &draft.scope {
             Scope::Node(_) if draft.is_of_another_time => {}
-            Scope::Node(node) => vclusters.extend(self.node(node).as_ref().and_then(vcluster_of)),
+            // A record that cannot be read was refused before it came here; it shows nothing to anybody.
+            Scope::Node(node) => {
+                let of = self.node(node).map(|record| convert::vcluster_of(&record));
+                vclusters.extend(of.and_then(Result::ok).flatten());
+            }
             Scope::Vcluster(vcluster) => {
                 vclusters.insert(vcluster.clone());
             }
@@ -248,15 +251,17 @@ impl<'v> Working<'v> {
         changed.cloned().or_else(|| self.base.node(node))
     }
 
-    /// A node, which is registered.
+    /// A node, which is registered, with a vCluster that can be read.
     pub(crate) fn known(&self, node: &NodeId) -> Result<NodeRecord, Refusal> {
-        self.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })
+        let record = self.node(node).ok_or_else(|| Refusal::UnknownNode { node: node.clone() })?;
+        convert::vcluster_of(&record)?;
+        Ok(record)
     }
 
     /// A node that is not revoked.
     pub(crate) fn live(&self, node: &NodeId) -> Result<NodeRecord, Refusal> {
         let record = self.known(node)?;
-        if state_of(&record) == NodeState::Revoked {
+        if NodeState::of(&record)? == NodeState::Revoked {
             return Err(Refusal::Revoked { node: node.clone() });
         }
         Ok(record)
@@ -265,7 +270,7 @@ impl<'v> Working<'v> {
     /// A node that is not revoked, and the vCluster that it is in.
     pub(crate) fn assigned(&self, node: &NodeId) -> Result<(NodeRecord, VclusterId), Refusal> {
         let record = self.live(node)?;
-        let vcluster = vcluster_of(&record);
+        let vcluster = convert::vcluster_of(&record)?;
         let vcluster = vcluster.ok_or_else(|| Refusal::NotAssigned { node: node.clone() })?;
         Ok((record, vcluster))
     }

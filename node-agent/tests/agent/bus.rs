@@ -11,6 +11,7 @@ use pact_identity::nats_jwt::{self, SigningKey, User, UserClaims};
 use pact_identity::signing::Signer;
 use pact_identity::{ServiceInstance, ServiceRole, sign_time};
 use pact_runtime::Clock;
+use pact_schemas::rpc;
 use pact_schemas::v1;
 
 use crate::enroller::Enroller;
@@ -97,21 +98,21 @@ pub(crate) async fn listen(journal: &Bus, told: &Arc<Mutex<Told>>, signer: Signe
     let (signer, clock) = (Arc::new(signer), clock.clone());
     let (heads, heads_clock) = (Arc::clone(&signer), clock.clone());
     let service = Service::new("journal", "0.1.0", "1")
-        .events(move |context, event: v1::NodeEvent| {
+        .on_events(move |(), context, event: v1::NodeEvent| {
             assert_eq!(context.node.unwrap().as_str(), event.node);
             std::future::ready(events.lock().unwrap().event(event))
         })
-        .up_method("recording", move |context, blob: v1::PutBlob| {
+        .on_up(rpc::up::Recording, move |(), context, blob: v1::PutBlob| {
             let node = context.node.unwrap();
             std::future::ready(blobs.lock().unwrap().recording(&node, blob))
         })
-        .up_method("config", move |context, request| {
+        .on_up(rpc::up::Config, move |(), context, request| {
             let mut told = configs.lock().unwrap();
             let answer =
                 told.declared.answer(&heads, &context.node.unwrap(), request, heads_clock.now());
             std::future::ready(answer)
         })
-        .up_method("time", move |context, request: v1::TimeRequest| {
+        .on_up(rpc::up::Time, move |(), context, request: v1::TimeRequest| {
             let challenge = request.challenge.as_slice().try_into().unwrap();
             let node = context.node.unwrap();
             let (signer, clock, told) = (Arc::clone(&signer), clock.clone(), Arc::clone(&times));
@@ -130,11 +131,11 @@ pub(crate) async fn listen_for_nodes(
 ) {
     let (told, enroller) = (Arc::clone(told), Arc::clone(enroller));
     let service = Service::new("enroll", "0.1.0", "1")
-        .up_method("hello", move |_, hello| {
+        .on_up(rpc::up::Hello, move |(), _, hello| {
             told.lock().unwrap().hellos.push(hello);
             std::future::ready(Ok(v1::HelloReply {}))
         })
-        .up_method("renew", move |context, request: v1::RenewRequest| {
+        .on_up(rpc::up::Renew, move |(), context, request: v1::RenewRequest| {
             let node = context.node.unwrap();
             std::future::ready(Ok(enroller.issue(&node, &request.csr, &request.bus_user)))
         });

@@ -10,6 +10,7 @@ use pact_journal_core::action::{Origin, origin};
 use pact_journal_core::apply::COMMAND_VERSION;
 use pact_journal_core::memory::Memory;
 use pact_runtime::Clock;
+use pact_schemas::rpc;
 use pact_schemas::v1::action::Action;
 use pact_schemas::{ErrorCode, NodeId, convert, v1};
 use prost::Message as _;
@@ -138,11 +139,11 @@ pub(crate) async fn serve_journal(bus: &Bus, site: &Path, ledger: &Shared) {
     let (for_nodes, follower, leader) =
         (Arc::clone(ledger), Arc::clone(ledger), Arc::clone(ledger));
     let service = Service::new("journal", "0.1.0", "journal-1")
-        .method("cluster", |_, _: v1::ClusterRequest| async {
+        .on(rpc::journal::Cluster, |(), _, _: v1::ClusterRequest| async {
             // Out of date on purpose: the named member answers with a hint.
             Ok(v1::ClusterReply { leader: Some(1), ..Default::default() })
         })
-        .method("nodes", move |_, request: v1::NodesRequest| {
+        .on(rpc::journal::Nodes, move |(), _, request: v1::NodesRequest| {
             let ledger = Arc::clone(&for_nodes);
             async move {
                 let fits = |record: &&v1::NodeRecord| {
@@ -160,13 +161,17 @@ pub(crate) async fn serve_journal(bus: &Bus, site: &Path, ledger: &Shared) {
                 })
             }
         })
-        .member_method("1".parse().unwrap(), "propose", move |_, _: v1::ProposeRequest| {
-            follower.lock().unwrap().asked_follower = true;
-            let mut hint = ErrorCode::NotLeader.error("another member leads");
-            hint.leader = Some(LEADER);
-            async move { Err::<v1::ProposeReply, _>(hint) }
-        })
-        .member_method("2".parse().unwrap(), "propose", move |_, request| {
+        .on_member(
+            "1".parse().unwrap(),
+            rpc::member::Propose,
+            move |(), _, _: v1::ProposeRequest| {
+                follower.lock().unwrap().asked_follower = true;
+                let mut hint = ErrorCode::NotLeader.error("another member leads");
+                hint.leader = Some(LEADER);
+                async move { Err::<v1::ProposeReply, _>(hint) }
+            },
+        )
+        .on_member("2".parse().unwrap(), rpc::member::Propose, move |(), _, request| {
             let answer = propose(&leader, &verifier, request);
             async move { answer }
         });

@@ -11,6 +11,7 @@ use pact_bus::{Bus, BusConfig, CallError, Credentials, Responder};
 use pact_identity::nats_jwt::{self, KeyPair};
 use pact_identity::x509::{PrivateKey, make_csr};
 use pact_runtime::Clock;
+use pact_schemas::rpc;
 use pact_schemas::{NodeId, Subject, v1};
 use pact_svc_enroll::bootstrap::{self, BootstrapArgs};
 use tempfile::TempDir;
@@ -175,8 +176,8 @@ impl Site {
             allow_plaintext_loopback: false,
         };
         let bus = connect(config).await;
-        let ping = |_, _: v1::PingRequest| async { Ok(v1::PingReply::default()) };
-        bus.respond(Responder::node(&node).method("ping", ping)).await.unwrap();
+        let ping = |(), _, _: v1::PingRequest| async { Ok(v1::PingReply::default()) };
+        bus.respond(Responder::node(&node).on(rpc::node::Ping, ping)).await.unwrap();
         bus
     }
 }

@@ -14,6 +14,7 @@ use pact_journal_core::requests::recall;
 use pact_journal_core::view::StateView as _;
 use pact_runtime::Clock;
 use pact_schemas::resource::ResourceKey;
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, Action, Command, NodeRecord, NodeState, PrincipalKind, VclusterRecord, action, outcome,
 };
@@ -120,7 +121,7 @@ impl Journal {
         let recall = self.clone();
         let (entry, keys, plans, blob) = (self.clone(), self.clone(), self.clone(), self.clone());
         let mut service = Service::new("journal", "0.1.0", "journal-1")
-            .method("cluster", move |_, _: v1::ClusterRequest| {
+            .on(rpc::journal::Cluster, move |(), _, _: v1::ClusterRequest| {
                 let leader = cluster.with(|s| s.leader);
                 async move {
                     Ok(v1::ClusterReply {
@@ -131,36 +132,36 @@ impl Journal {
                     })
                 }
             })
-            .method("nodes", move |_, request: v1::NodesRequest| {
+            .on(rpc::journal::Nodes, move |(), _, request: v1::NodesRequest| {
                 let reply = nodes.nodes(&request);
                 async move { Ok(reply) }
             })
-            .method("vclusters", move |_, request: v1::VclustersRequest| {
+            .on(rpc::journal::Vclusters, move |(), _, request: v1::VclustersRequest| {
                 let reply = vclusters.vclusters(&request);
                 async move { Ok(reply) }
             })
-            .method("entries", move |_, request: v1::EntriesRequest| {
+            .on(rpc::journal::Entries, move |(), _, request: v1::EntriesRequest| {
                 let reply = entries.entries(&request);
                 async move { Ok(reply) }
             })
-            .method("entry", move |_, request: v1::EntryRequest| {
+            .on(rpc::journal::Entry, move |(), _, request: v1::EntryRequest| {
                 let reply = entry.entry(request.seq);
                 async move { reply }
             })
-            .method("recall", move |_, request: v1::RecallRequest| {
+            .on(rpc::journal::Recall, move |(), _, request: v1::RecallRequest| {
                 let reply = recall.recall(&request.request_id);
                 async move { reply }
             })
-            .method("declared", move |_, request: v1::DeclaredRequest| {
+            .on(rpc::journal::Declared, move |(), _, request: v1::DeclaredRequest| {
                 let reply = keys.declared(&request);
                 async move { Ok(reply) }
             })
-            .method("plan", move |_, request: v1::PlanRequest| {
+            .on(rpc::journal::Plan, move |(), _, request: v1::PlanRequest| {
                 let act = Action::decode(request.action.as_slice()).unwrap().action.unwrap();
                 let reply = plans.plan(&act, &request.after);
                 async move { reply }
             })
-            .method("blob", move |_, request: v1::BlobRequest| {
+            .on(rpc::journal::Blob, move |(), _, request: v1::BlobRequest| {
                 let sha256: [u8; 32] = request.sha256.as_slice().try_into().unwrap();
                 let found = blob.with(|s| s.journal.blobs.get(&sha256).cloned());
                 let reply = found.map(|blob| v1::BlobReply {
@@ -172,11 +173,14 @@ impl Journal {
         for member in [1, 2] {
             let journal = self.clone();
             let id = MemberId::new(member).unwrap();
-            service =
-                service.member_method(id, "propose", move |_, request: v1::ProposeRequest| {
+            service = service.on_member(
+                id,
+                rpc::member::Propose,
+                move |(), _, request: v1::ProposeRequest| {
                     let answer = journal.propose(member, request);
                     async move { answer }
-                });
+                },
+            );
         }
         bus.serve(service).await.unwrap();
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use pact_bus::{Bus, Responder};
 use pact_schemas::resource::change_set::unpack_wire;
+use pact_schemas::rpc;
 use pact_schemas::v1::{self, Change, ChangeSet, DriftItem, WindowState, WindowStatus};
 use pact_schemas::{ErrorCode, NodeId};
 use prost::Message as _;
@@ -216,7 +217,7 @@ impl Node {
         macro_rules! answer {
             ($request:ty, |$machine:ident, $asked:ident| $answer:expr) => {{
                 let machine = Arc::clone(&machine);
-                move |_, $asked: $request| {
+                move |(), _, $asked: $request| {
                     let $machine = &mut *machine.lock().unwrap();
                     let answer = $answer;
                     async move { answer }
@@ -224,13 +225,13 @@ impl Node {
             }};
         }
         let responder = Responder::node(&NodeId::new(name).unwrap())
-            .method("diff", answer!(v1::DiffRequest, |m, r| m.diff(&r)))
-            .method("capture", answer!(v1::CaptureRequest, |m, r| m.capture(&r)))
-            .method("settle", answer!(v1::SettleRequest, |m, r| Ok(m.settle(&r))))
-            .method("rollback_check", answer!(v1::RollbackCheckRequest, |m, r| Ok(m.check(&r))))
-            .method("rollback_chunk", answer!(v1::RollbackChunk, |m, r| Ok(m.chunk(r))))
-            .method("rollback", answer!(v1::RollbackStart, |m, r| m.roll_back(&r)))
-            .method("extend", answer!(v1::ExtendStart, |m, r| m.extend(&r)));
+            .on(rpc::node::Diff, answer!(v1::DiffRequest, |m, r| m.diff(&r)))
+            .on(rpc::node::Capture, answer!(v1::CaptureRequest, |m, r| m.capture(&r)))
+            .on(rpc::node::Settle, answer!(v1::SettleRequest, |m, r| Ok(m.settle(&r))))
+            .on(rpc::node::RollbackCheck, answer!(v1::RollbackCheckRequest, |m, r| Ok(m.check(&r))))
+            .on(rpc::node::RollbackChunk, answer!(v1::RollbackChunk, |m, r| Ok(m.chunk(r))))
+            .on(rpc::node::Rollback, answer!(v1::RollbackStart, |m, r| m.roll_back(&r)))
+            .on(rpc::node::Extend, answer!(v1::ExtendStart, |m, r| m.extend(&r)));
         bus.respond(responder).await.unwrap();
         Self { machine, _bus: bus }
     }

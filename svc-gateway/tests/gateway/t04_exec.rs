@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pact_bus::stream::{Input, StreamSender};
 use pact_bus::{Bus, Responder};
+use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, ExecInput, ExecOutcome, action::Action, exec_input, exec_output::Output,
     stream_frame::Body,
@@ -33,29 +34,31 @@ pub(crate) fn output(data: &[u8]) -> Body {
 async fn agent(bus: &Bus, node: &str, waits: bool) -> mpsc::Receiver<&'static str> {
     let (told, events) = mpsc::channel(8);
     let (node, bus2) = (NodeId::new(node).unwrap(), bus.clone());
-    let responder = Responder::node(&node).method("exec", move |context, start: v1::ExecStart| {
-        let (bus, told) = (bus2.clone(), told.clone());
-        async move {
-            assert_eq!(start.grant.unwrap().payload, b"for the agents");
-            let stream = StreamId::new(&start.stream_id).unwrap();
-            let node = context.node.unwrap();
-            let opened = StreamSender::open(&bus, &node, &stream, start.initial_credit_bytes).await;
-            let (sender, mut input) = opened.unwrap();
-            tokio::spawn(async move {
-                sender.send(output(b"hello")).await.unwrap();
-                if waits {
-                    sender.cancelled().await;
-                    told.send("cancelled").await.unwrap();
-                    return;
-                }
-                while let Some(Input::Data(data)) = input.recv().await {
-                    sender.send(output(&data)).await.unwrap();
-                }
-                sender.finish(finished(ExecOutcome::Exited)).await.unwrap();
-            });
-            Ok(v1::ExecAccepted { off_list: false })
-        }
-    });
+    let responder =
+        Responder::node(&node).on(rpc::node::Exec, move |(), context, start: v1::ExecStart| {
+            let (bus, told) = (bus2.clone(), told.clone());
+            async move {
+                assert_eq!(start.grant.unwrap().payload, b"for the agents");
+                let stream = StreamId::new(&start.stream_id).unwrap();
+                let node = context.node.unwrap();
+                let opened =
+                    StreamSender::open(&bus, &node, &stream, start.initial_credit_bytes).await;
+                let (sender, mut input) = opened.unwrap();
+                tokio::spawn(async move {
+                    sender.send(output(b"hello")).await.unwrap();
+                    if waits {
+                        sender.cancelled().await;
+                        told.send("cancelled").await.unwrap();
+                        return;
+                    }
+                    while let Some(Input::Data(data)) = input.recv().await {
+                        sender.send(output(&data)).await.unwrap();
+                    }
+                    sender.finish(finished(ExecOutcome::Exited)).await.unwrap();
+                });
+                Ok(v1::ExecAccepted { off_list: false })
+            }
+        });
     bus.respond(responder).await.unwrap();
     events
 }
@@ -136,7 +139,7 @@ async fn t04_an_agents_refusal_is_passed_on() {
     let world = World::start().await;
     let bus = world.agent("n1").await;
     let node = NodeId::new("n1").unwrap();
-    let responder = Responder::node(&node).method("exec", |_, _: v1::ExecStart| async {
+    let responder = Responder::node(&node).on(rpc::node::Exec, |(), _, _: v1::ExecStart| async {
         Err::<v1::ExecAccepted, _>(ErrorCode::SpoolFull.error("full"))
     });
     bus.respond(responder).await.unwrap();

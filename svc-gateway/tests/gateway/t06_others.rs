@@ -6,7 +6,8 @@ use pact_bus::{MethodLimits, Service};
 use pact_identity::ServiceRole;
 use pact_runtime::CancellationToken;
 use pact_schemas::ErrorCode;
-use pact_schemas::operation::{Operation, Owner};
+use pact_schemas::operation::Owner;
+use pact_schemas::rpc;
 use pact_schemas::v1::enrollment_client::EnrollmentClient;
 use pact_schemas::v1::{self, EnrollReply, EnrollRequest, HardwareIdentity, InvokeRequest};
 use tonic::Request;
@@ -22,9 +23,9 @@ async fn t06_first_contact_needs_no_token_and_has_a_rate() {
     })
     .await;
     let bus = world.service(ServiceRole::Enroll, "1").await;
-    let service = Service::new("enroll", "0.1.0", "enroll-1").method(
-        "enroll",
-        |_, request: EnrollRequest| async move {
+    let service = Service::new("enroll", "0.1.0", "enroll-1").on(
+        rpc::enroll::Enroll,
+        |(), _, request: EnrollRequest| async move {
             // The address is the gateway's to say, whatever the client claims.
             Ok(EnrollReply { site: request.source_address, ..EnrollReply::default() })
         },
@@ -77,7 +78,7 @@ async fn t06_a_flood_from_one_address_keeps_no_other_address_out() {
     let waits = released.clone();
     let service = Service::new("enroll", "0.1.0", "enroll-1")
         .limits(MethodLimits { workers: 512, longest: Duration::from_secs(20) })
-        .method("enroll", move |_, request: EnrollRequest| {
+        .on(rpc::enroll::Enroll, move |(), _, request: EnrollRequest| {
             let waits = waits.clone();
             async move {
                 if request.source_address == "127.0.0.1" {
@@ -112,14 +113,7 @@ async fn t06_a_flood_from_one_address_keeps_no_other_address_out() {
 async fn t06_unbuilt_operations_reach_their_owner() {
     let world = World::start().await;
     let bus = world.service(ServiceRole::Bridge, "1").await;
-    let service = Operation::unbuilt(Owner::Bridge).fold(
-        Service::new("bridge", "0.1.0", "bridge-1"),
-        |service, o| {
-            service.method(o.method, move |_, _: InvokeRequest| async move {
-                Err::<v1::InvokeReply, _>(o.unimplemented())
-            })
-        },
-    );
+    let service = Service::new("bridge", "0.1.0", "bridge-1").unbuilt(Owner::Bridge);
     bus.serve(service).await.unwrap();
     let mut client = world.client().await;
     let invoke = |operation: &str, targets: &str| InvokeRequest {

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use pact_bus::stream::StreamSender;
 use pact_bus::{Bus, Responder};
 use pact_runtime::CancellationToken;
+use pact_schemas::rpc;
 use pact_schemas::v1::{self, ExecOutcome, exec_output::Output};
 use pact_schemas::{NodeId, StreamId};
 use tokio_stream::StreamExt as _;
@@ -20,21 +21,23 @@ const NODES: usize = 80;
 /// An agent whose command says hello and ends when it is released.
 async fn agent(bus: &Bus, node: &str, released: CancellationToken) {
     let (node, bus2) = (NodeId::new(node).unwrap(), bus.clone());
-    let responder = Responder::node(&node).method("exec", move |context, start: v1::ExecStart| {
-        let (bus, released) = (bus2.clone(), released.clone());
-        async move {
-            let stream = StreamId::new(&start.stream_id).unwrap();
-            let node = context.node.unwrap();
-            let opened = StreamSender::open(&bus, &node, &stream, start.initial_credit_bytes).await;
-            let (sender, _input) = opened.unwrap();
-            tokio::spawn(async move {
-                sender.send(output(b"hello")).await.unwrap();
-                released.cancelled().await;
-                sender.finish(finished(ExecOutcome::Exited)).await.unwrap();
-            });
-            Ok(v1::ExecAccepted { off_list: false })
-        }
-    });
+    let responder =
+        Responder::node(&node).on(rpc::node::Exec, move |(), context, start: v1::ExecStart| {
+            let (bus, released) = (bus2.clone(), released.clone());
+            async move {
+                let stream = StreamId::new(&start.stream_id).unwrap();
+                let node = context.node.unwrap();
+                let opened =
+                    StreamSender::open(&bus, &node, &stream, start.initial_credit_bytes).await;
+                let (sender, _input) = opened.unwrap();
+                tokio::spawn(async move {
+                    sender.send(output(b"hello")).await.unwrap();
+                    released.cancelled().await;
+                    sender.finish(finished(ExecOutcome::Exited)).await.unwrap();
+                });
+                Ok(v1::ExecAccepted { off_list: false })
+            }
+        });
     bus.respond(responder).await.unwrap();
 }
 

@@ -3,6 +3,7 @@
 use pact_bus::Responder;
 use pact_bus::stream::{CancelReason, StreamSender};
 use pact_runtime::ExitReason;
+use pact_schemas::rpc;
 use pact_schemas::v1;
 use pact_schemas::{NodeId, StreamId};
 use tokio::sync::mpsc;
@@ -21,25 +22,27 @@ async fn t08_a_client_that_does_not_read_holds_up_neither_the_drain_nor_the_canc
     let bus = world.agent("n1").await;
     let (node, bus2) = (NodeId::new("n1").unwrap(), bus.clone());
     let (told, mut events) = mpsc::channel(1);
-    let responder = Responder::node(&node).method("exec", move |context, start: v1::ExecStart| {
-        let (bus, told) = (bus2.clone(), told.clone());
-        async move {
-            let stream = StreamId::new(&start.stream_id).unwrap();
-            let node = context.node.unwrap();
-            let opened = StreamSender::open(&bus, &node, &stream, start.initial_credit_bytes).await;
-            let (sender, _input) = opened.unwrap();
-            tokio::spawn(async move {
-                let reason = loop {
-                    tokio::select! {
-                        sent = sender.send(output(&[b'x'; ENOUGH])) => sent.unwrap(),
-                        reason = sender.cancelled() => break reason,
-                    }
-                };
-                told.send(reason).await.unwrap();
-            });
-            Ok(v1::ExecAccepted { off_list: false })
-        }
-    });
+    let responder =
+        Responder::node(&node).on(rpc::node::Exec, move |(), context, start: v1::ExecStart| {
+            let (bus, told) = (bus2.clone(), told.clone());
+            async move {
+                let stream = StreamId::new(&start.stream_id).unwrap();
+                let node = context.node.unwrap();
+                let opened =
+                    StreamSender::open(&bus, &node, &stream, start.initial_credit_bytes).await;
+                let (sender, _input) = opened.unwrap();
+                tokio::spawn(async move {
+                    let reason = loop {
+                        tokio::select! {
+                            sent = sender.send(output(&[b'x'; ENOUGH])) => sent.unwrap(),
+                            reason = sender.cancelled() => break reason,
+                        }
+                    };
+                    told.send(reason).await.unwrap();
+                });
+                Ok(v1::ExecAccepted { off_list: false })
+            }
+        });
     bus.respond(responder).await.unwrap();
     let input = tokio_stream::iter([begin("n1", &["yes"])]);
     let request = world.by(&["pact-ops-ml"], input);

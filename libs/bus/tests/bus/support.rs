@@ -10,11 +10,43 @@ use nkeys::KeyPair;
 use pact_bus::server::{Authority, JetStream, ServerConfig, ServerTls, TestServer};
 use pact_bus::{Bus, BusConfig, Credentials};
 use pact_runtime::Clock;
-use pact_schemas::NodeId;
+use pact_schemas::rpc::{Rpc, ServiceRpc};
+use pact_schemas::v1::{PingReply, PingRequest};
+use pact_schemas::{NodeId, Subject};
 use serde_json::json;
 
 /// Long enough for a busy machine; a test that needs it all has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Calls that only these tests know: a ping each.
+macro_rules! pings {
+    ($($name:ident = $service:literal, $method:literal;)*) => {$(
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct $name;
+
+        impl Rpc for $name {
+            type To = ();
+            type Request = PingRequest;
+            type Reply = PingReply;
+
+            fn subject(&(): &()) -> Subject {
+                concat!("pact.v1.rpc.", $service, ".", $method).parse().unwrap()
+            }
+        }
+
+        impl ServiceRpc for $name {
+            const SERVICE: &'static str = $service;
+            const METHOD: &'static str = $method;
+        }
+    )*};
+}
+
+pings! {
+    Run = "journal", "run";
+    Slow = "journal", "slow";
+    Register = "enroll", "register";
+    Listed = "bridge", "ping";
+}
 
 pub(crate) struct World {
     pub(crate) server: TestServer,

@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use pact_bus::{Bus, BusError, CallError, Delivery, MethodLimits, Responder, Service};
 use pact_runtime::Clock;
-use pact_schemas::rpc::journal;
+use pact_schemas::rpc::{self, journal};
 use pact_schemas::v1::{
     BlobReply, BlobRequest, EntryReply, EntryRequest, Hello, HelloReply, PingReply, PingRequest,
 };
 use pact_schemas::{ErrorCode, Subject};
 use tokio::sync::Notify;
 
-use crate::support::{PATIENCE, World, node};
+use crate::support::{Listed, PATIENCE, Register, Run, Slow, World, node};
 
 fn subject(text: &str) -> Subject {
     text.parse().unwrap()
@@ -98,7 +98,7 @@ async fn a_service_is_listed_by_the_services_api() {
     let world = World::start().await;
     let (server, caller) = (world.service("bridge-1").await, world.service("gateway-1").await);
     let service = Service::new("bridge", "0.1.0", "bridge-1")
-        .method("ping", |_, _: PingRequest| async { Ok(PingReply::default()) });
+        .on(Listed, |(), _, _| async { Ok(PingReply::default()) });
     server.serve(service).await.unwrap();
     let info = caller.request_bytes("$SRV.INFO.bridge", Bytes::new(), PATIENCE).await.unwrap();
     let info: serde_json::Value = serde_json::from_slice(&info).unwrap();
@@ -124,13 +124,13 @@ async fn agents_answer_and_ask_with_their_own_rights() {
     let world = World::start().await;
     let n1 = node("n1");
     let (agent, service) = (world.agent(&n1).await, world.service("enroll-1").await);
-    let responder = Responder::node(&n1).method("ping", |context, _: PingRequest| async move {
+    let responder = Responder::node(&n1).on(rpc::node::Ping, |(), context, _| async move {
         Ok(PingReply { boot_id: context.node.unwrap().to_string(), agent_version: String::new() })
     });
     agent.respond(responder).await.unwrap();
-    let hello = Service::new("enroll", "0.1.0", "enroll-1").up_method(
-        "hello",
-        |context, _: Hello| async move {
+    let hello = Service::new("enroll", "0.1.0", "enroll-1").on_up(
+        rpc::up::Hello,
+        |(), context, _| async move {
             match context.node.unwrap().as_str() {
                 "n1" => Ok(HelloReply {}),
                 other => Err(ErrorCode::NodeRevoked.error(other)),
@@ -158,7 +158,7 @@ async fn a_full_method_says_so_at_once_and_others_go_on() {
     let (release, entered) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let handler = {
         let (release, entered) = (Arc::clone(&release), Arc::clone(&entered));
-        move |_, _: PingRequest| {
+        move |(), _, _: PingRequest| {
             let (release, entered) = (Arc::clone(&release), Arc::clone(&entered));
             async move {
                 entered.fetch_add(1, Ordering::SeqCst);
@@ -169,8 +169,8 @@ async fn a_full_method_says_so_at_once_and_others_go_on() {
     };
     let service = Service::new("journal", "0.1.0", "journal-1")
         .limits(MethodLimits { workers: 2, ..MethodLimits::STANDARD })
-        .method("slow", handler)
-        .method("fast", |_, _: PingRequest| async { Ok(PingReply::default()) });
+        .on(Slow, handler)
+        .on(Run, |(), _, _| async { Ok(PingReply::default()) });
     server.serve(service).await.unwrap();
     let slow = || {
         let caller = caller.clone();
@@ -184,7 +184,7 @@ async fn a_full_method_says_so_at_once_and_others_go_on() {
         Err(CallError::Service(error)) => assert_eq!(error.known_code(), ErrorCode::Busy),
         other => panic!("{other:?}"),
     }
-    ask(&caller, "pact.v1.rpc.journal.fast").await.unwrap();
+    ask(&caller, "pact.v1.rpc.journal.run").await.unwrap();
     release.notify_waiters();
     for task in working {
         task.await.unwrap().unwrap();
@@ -197,7 +197,7 @@ async fn a_full_method_says_so_at_once_and_others_go_on() {
     }
     let draining = tokio::spawn(async move { server.drain().await });
     let fast = || {
-        let (caller, on) = (caller.clone(), subject("pact.v1.rpc.journal.fast"));
+        let (caller, on) = (caller.clone(), subject("pact.v1.rpc.journal.run"));
         let limit = Duration::from_secs(1);
         async move { caller.request::<_, PingReply>(&on, &PingRequest {}, limit).await }
     };
@@ -215,23 +215,23 @@ async fn a_handler_at_work_asks_others_during_the_drain() {
     let world = World::start().await;
     let (journal, enroll) = (world.service("journal-1").await, world.service("enroll-1").await);
     let answering = Service::new("journal", "0.1.0", "journal-1")
-        .method("cluster", |_, _: PingRequest| async { Ok(PingReply::default()) });
+        .on(Run, |(), _, _| async { Ok(PingReply::default()) });
     journal.serve(answering).await.unwrap();
     let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let handler = {
         let (asking, entered, release) = (enroll.clone(), entered.clone(), release.clone());
-        move |_, request: PingRequest| {
+        move |(), _, request: PingRequest| {
             let (asking, entered, release) = (asking.clone(), entered.clone(), release.clone());
             async move {
                 entered.notify_one();
                 release.notified().await;
-                let on = subject("pact.v1.rpc.journal.cluster");
+                let on = subject("pact.v1.rpc.journal.run");
                 let asked = asking.request::<_, PingReply>(&on, &request, PATIENCE).await;
                 asked.map_err(pact_schemas::v1::Error::from)
             }
         }
     };
-    let passing_on = Service::new("enroll", "0.1.0", "enroll-1").method("register", handler);
+    let passing_on = Service::new("enroll", "0.1.0", "enroll-1").on(Register, handler);
     enroll.serve(passing_on).await.unwrap();
     let caller = world.service("gateway-1").await;
     let (asker, on) = (caller.clone(), subject("pact.v1.rpc.enroll.register"));
@@ -296,8 +296,8 @@ async fn an_announcement_arrives_and_a_method_declared_twice_does_not_start() {
         }
     }
     let twice = Service::new("journal", "0.1.0", "journal-1")
-        .method("a", |_, _: PingRequest| async { Ok(PingReply::default()) })
-        .method("a", |_, _: PingRequest| async { Ok(PingReply::default()) });
+        .on(Run, |(), _, _| async { Ok(PingReply::default()) })
+        .on(Run, |(), _, _| async { Ok(PingReply::default()) });
     assert!(matches!(journal.serve(twice).await, Err(BusError::DuplicateMethod { .. })));
     let nameless = Service::new("Jour nal", "0.1.0", "journal-1");
     assert!(matches!(journal.serve(nameless).await, Err(BusError::Name(_))));
@@ -313,7 +313,7 @@ async fn with_silent_members(
     let server = world.service("journal-1").await;
     let count = Arc::clone(&asked);
     let service =
-        Service::new("journal", "0.1.0", "journal-1").method("entry", move |_, _: EntryRequest| {
+        Service::new("journal", "0.1.0", "journal-1").on(journal::Entry, move |(), _, _| {
             let (before, answer) = (count.fetch_add(1, Ordering::SeqCst), answer.clone());
             async move {
                 if before < silent {

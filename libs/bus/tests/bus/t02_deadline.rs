@@ -9,7 +9,7 @@ use pact_bus::{CallError, ClockTrust, Service};
 use pact_schemas::v1::{PingReply, PingRequest};
 use pact_schemas::{ErrorCode, Subject};
 
-use crate::support::{PATIENCE, World};
+use crate::support::{PATIENCE, Run, World};
 
 struct Cut(Arc<AtomicBool>);
 
@@ -26,7 +26,7 @@ async fn a_handler_is_cut_at_the_deadline_and_its_caller_told() {
     let was_cut = Arc::new(AtomicBool::new(false));
     let handler = {
         let was_cut = Arc::clone(&was_cut);
-        move |_, _: PingRequest| {
+        move |(), _, _: PingRequest| {
             let guard = Cut(Arc::clone(&was_cut));
             async move {
                 let _guard = guard;
@@ -35,8 +35,8 @@ async fn a_handler_is_cut_at_the_deadline_and_its_caller_told() {
             }
         }
     };
-    server.serve(Service::new("journal", "0.1.0", "j").method("hang", handler)).await.unwrap();
-    let on: Subject = "pact.v1.rpc.journal.hang".parse().unwrap();
+    server.serve(Service::new("journal", "0.1.0", "j").on(Run, handler)).await.unwrap();
+    let on: Subject = "pact.v1.rpc.journal.run".parse().unwrap();
     let limit = Duration::from_millis(200);
     let error = caller.request::<_, PingReply>(&on, &PingRequest {}, limit).await.unwrap_err();
     assert_eq!(pact_schemas::v1::Error::from(error).known_code(), ErrorCode::Timeout);
@@ -52,12 +52,12 @@ async fn a_request_past_its_deadline_is_refused_and_not_executed() {
     let runs = Arc::new(AtomicUsize::new(0));
     let handler = {
         let runs = Arc::clone(&runs);
-        move |_, _: PingRequest| {
+        move |(), _, _: PingRequest| {
             runs.fetch_add(1, Ordering::SeqCst);
             async { Ok(PingReply::default()) }
         }
     };
-    server.serve(Service::new("journal", "0.1.0", "j").method("run", handler)).await.unwrap();
+    server.serve(Service::new("journal", "0.1.0", "j").on(Run, handler)).await.unwrap();
     let on: Subject = "pact.v1.rpc.journal.run".parse().unwrap();
     let ask = || caller.request::<_, PingReply>(&on, &PingRequest {}, Duration::from_secs(10));
 
@@ -79,8 +79,8 @@ async fn a_request_past_its_deadline_is_refused_and_not_executed() {
 async fn bytes_for_what_is_not_pacts_travel_without_a_deadline() {
     let world = World::start().await;
     let (server, caller) = (world.service("journal-1").await, world.service("gateway-1").await);
-    let handler = |_, _: PingRequest| async { Ok(PingReply::default()) };
-    server.serve(Service::new("journal", "0.1.0", "j").method("run", handler)).await.unwrap();
+    let handler = |(), _, _: PingRequest| async { Ok(PingReply::default()) };
+    server.serve(Service::new("journal", "0.1.0", "j").on(Run, handler)).await.unwrap();
     let on: Subject = "pact.v1.rpc.journal.run".parse().unwrap();
     // Its deadlines have all passed a day ago, so whoever sees one refuses.
     caller.set_clock_trust(ClockTrust::Offset { milliseconds: -86_400_000 });

@@ -11,7 +11,7 @@ use pact_schemas::Subject;
 use pact_schemas::v1::{PingReply, PingRequest};
 use tokio::sync::Notify;
 
-use crate::support::{PATIENCE, World, connect};
+use crate::support::{PATIENCE, Run, World, connect};
 
 /// What a user is promised (reliability goals): all resumes within this of the server's return.
 const RESUME_LIMIT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ async fn after_kill_and_restart_everything_resumes_and_nothing_stale_runs() {
     let (runs, hang) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let handler = {
         let (runs, hang) = (Arc::clone(&runs), Arc::clone(&hang));
-        move |_, _: PingRequest| {
+        move |(), _, _: PingRequest| {
             let (runs, hang) = (Arc::clone(&runs), Arc::clone(&hang));
             async move {
                 if runs.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -39,7 +39,7 @@ async fn after_kill_and_restart_everything_resumes_and_nothing_stale_runs() {
             }
         }
     };
-    server.serve(Service::new("journal", "0.1.0", "j").method("run", handler)).await.unwrap();
+    server.serve(Service::new("journal", "0.1.0", "j").on(Run, handler)).await.unwrap();
     let mut announcements = caller.subscribe("pact.v1.config.>", None).await.unwrap();
     let on: Subject = "pact.v1.rpc.journal.run".parse().unwrap();
     let in_flight = {
@@ -90,7 +90,7 @@ async fn a_service_may_start_before_the_server_and_says_when_it_is_ready() {
     let check = Some(readiness.check("bus"));
     let bus = Bus::connect(config, Clock::system(), check).await.unwrap();
     let service = Service::new("journal", "0.1.0", "j")
-        .method("run", |_, _: PingRequest| async { Ok(PingReply::default()) });
+        .on(Run, |(), _, _| async { Ok(PingReply::default()) });
     bus.serve(service).await.unwrap();
     assert_eq!(bus.state(), ConnectionState::Connecting);
     let soon = bus.wait_connected(Duration::from_millis(300)).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use pact_bus::{Bus, Service};
+use pact_schemas::rpc;
 use pact_schemas::v1::{self, outcome::Outcome};
 use pact_schemas::{ErrorCode, MemberId};
 
@@ -42,18 +43,18 @@ impl Members {
     pub(crate) async fn serve(&self, bus: &Bus, id: u64) {
         let (cluster, recall, propose) = (self.clone(), self.clone(), self.clone());
         let service = Service::new("journal", "0.1.0", &format!("journal-{id}"))
-            .method("cluster", move |_, _: v1::ClusterRequest| {
+            .on(rpc::journal::Cluster, move |(), _, _: v1::ClusterRequest| {
                 let leader = cluster.with(|s| s.rumour.or(s.leader));
                 async move { Ok(v1::ClusterReply { leader, ..v1::ClusterReply::default() }) }
             })
-            .method("recall", move |_, request: v1::RecallRequest| {
+            .on(rpc::journal::Recall, move |(), _, request: v1::RecallRequest| {
                 let answer = recall.with(|s| recalled(s, &request));
                 async move { answer }
             })
-            .member_method(
+            .on_member(
                 MemberId::new(id).unwrap(),
-                "propose",
-                move |_, request: v1::ProposeRequest| {
+                rpc::member::Propose,
+                move |(), _, request: v1::ProposeRequest| {
                     let answer = propose.with(|s| proposed(s, id, &request));
                     async move {
                         match answer {

@@ -13,7 +13,6 @@ use pact_schemas::{NodeId, NodeSet, VclusterId};
 use super::{Asked, Origin, Rules, Terms, blacklist};
 use crate::checks::{SHOWN_KEYS, declarable, read_changes, shown, value_of};
 use crate::declared::{Declared, DeclaredScope};
-use crate::node::vcluster_of;
 use crate::planned::{DeltaBeside, Differing, Planned};
 use crate::policy;
 use crate::record::Uploader;
@@ -193,8 +192,9 @@ fn beside(
     value: &Value,
     time_nanos: i64,
 ) -> impl Iterator<Item = DeltaBeside> {
-    let is_here =
-        |node: &NodeId| work.node(node).and_then(|r| vcluster_of(&r)).as_ref() == Some(vcluster);
+    let is_here = |node: &NodeId| {
+        work.node(node).and_then(|r| r.vcluster).as_deref() == Some(vcluster.as_str())
+    };
     work.delta_nodes(vcluster, key).into_iter().filter(is_here).filter_map(move |node| {
         let delta = DeclaredScope::Delta(vcluster.clone(), node.clone());
         // A delta whose time is over is not in the way: the next tick ends it.

@@ -2,13 +2,12 @@
 //! vCluster or a node.
 
 use pact_schemas::VclusterId;
-use pact_schemas::convert::{Scope, required};
+use pact_schemas::convert::{Scope, required, vcluster_of};
 use pact_schemas::resource::KeyPatterns;
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::{self, ChangeBlacklist, EntryKind, JudgedScope, entry};
 
 use super::{Asked, Origin, Rules, Terms};
-use crate::node::vcluster_of;
 use crate::planned::Planned;
 use crate::policy;
 use crate::refusal::Refusal;
@@ -77,7 +76,7 @@ fn plan(work: &Working<'_>, change: &ChangeBlacklist) -> Result<Planned, Refusal
         Scope::Node(node) => {
             let record = work.live(node)?;
             rights::node_still_there(node, &record, &change.judged)?;
-            vcluster_of(&record)
+            vcluster_of(&record)?
         }
         Scope::Global => {
             return Err(Refusal::Argument {

@@ -1,12 +1,11 @@
 //! A node has a certificate and a bus user: at its first contact, or because it renewed them.
 
-use pact_schemas::NodeId;
 use pact_schemas::convert::{self, Scope, id, text};
-use pact_schemas::v1::{self, EnrolNode, EntryKind, NodeRecord, NodeState, entry};
+use pact_schemas::v1::{self, EnrolNode, EntryKind, NodeRecord, entry};
+use pact_schemas::{NodeId, NodeState};
 
 use super::{Asked, Origin, Rules, Terms};
 use crate::bus_users;
-use crate::node::state_of;
 use crate::record::CertificateRow;
 use crate::refusal::Refusal;
 use crate::rights::based_on;
@@ -31,7 +30,7 @@ fn enrol(work: &mut Working<'_>, enrol: &EnrolNode, time_nanos: i64) -> Result<(
     let node: NodeId = id(&enrol.node, "EnrolNode.node")?;
     let record = work.live(&node)?;
     based_on(&node, &record, enrol.expected_state_seq)?;
-    if enrol.renewal && state_of(&record) == NodeState::Registered {
+    if enrol.renewal && NodeState::of(&record)? == NodeState::Registered {
         return Err(Refusal::WrongState { node, state: "registered and has nothing to renew" });
     }
     let serial = text(&enrol.certificate_serial, "EnrolNode.certificate_serial")?;

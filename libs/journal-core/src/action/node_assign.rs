@@ -1,13 +1,12 @@
 //! `node.assign`, `node.unassign`, `node.move`: into a vCluster, out of one, or from one to
 //! another; all nodes or none.
 
-use pact_schemas::convert::{Scope, enumeration, id};
+use pact_schemas::convert::{Scope, enumeration, id, vcluster_of};
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::{self, AssignMode, AssignNode, EntryKind, JudgedScope, NodeRecord, entry};
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
 use super::{Asked, Origin, Rules, Terms};
-use crate::node::vcluster_of;
 use crate::refusal::Refusal;
 use crate::rights::{self, one_person_suffices};
 use crate::working::{Draft, Working};
@@ -74,7 +73,7 @@ fn assign_one(
     to: Option<&VclusterId>,
 ) -> Result<(), Refusal> {
     let record = work.known(node)?;
-    let from = vcluster_of(&record);
+    let from = vcluster_of(&record)?;
     if let Some(from) = &from {
         one_person_suffices(work, from)?;
     }

@@ -1,13 +1,12 @@
 //! `node.decommission`: out for good, until it is registered again. Its hardware ids are free, its
 //! vCluster has it no longer.
 
-use pact_schemas::NodeId;
 use pact_schemas::convert::{self, Scope, id};
-use pact_schemas::v1::{self, EntryKind, NodeRecord, NodeState, RevokeNode, entry};
+use pact_schemas::v1::{self, EntryKind, NodeRecord, RevokeNode, entry};
+use pact_schemas::{NodeId, NodeState};
 
 use super::node_assign::move_count;
 use super::{Asked, Origin, Rules, Terms};
-use crate::node::{state_of, vcluster_of};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
 use crate::{bus_users, hardware};
@@ -26,10 +25,10 @@ impl Rules for RevokeNode {
 fn revoke(work: &mut Working<'_>, revoke: &RevokeNode, time_nanos: i64) -> Result<(), Refusal> {
     let node: NodeId = id(&revoke.node, "RevokeNode.node")?;
     let record = work.known(&node)?;
-    if state_of(&record) == NodeState::Revoked {
+    if NodeState::of(&record)? == NodeState::Revoked {
         return Ok(());
     }
-    let from = vcluster_of(&record);
+    let from = convert::vcluster_of(&record)?;
     hardware::release(work, &record.identity.clone().unwrap_or_default())?;
     move_count(work, from.as_ref(), None);
     let seq = work.next_seq();

@@ -1,13 +1,12 @@
 //! `node.enroll`, `node.import`: a node is registered, gets other ids, or comes back after its
 //! revocation.
 
-use pact_schemas::NodeId;
 use pact_schemas::convert::{self, Scope, id, required};
-use pact_schemas::v1::{self, EntryKind, NodeRecord, NodeState, RegisterNode, entry};
+use pact_schemas::v1::{self, EntryKind, NodeRecord, RegisterNode, entry};
+use pact_schemas::{NodeId, NodeState};
 
 use super::{Asked, Origin, Rules, Terms};
 use crate::hardware;
-use crate::node::state_of;
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
 
@@ -31,7 +30,8 @@ fn register(
     let node: NodeId = id(&register.node, "RegisterNode.node")?;
     let given = required(register.identity.as_ref(), "RegisterNode.identity")?;
     let existing = work.node(&node);
-    let revoked = existing.as_ref().is_some_and(|r| state_of(r) == NodeState::Revoked);
+    let state = existing.as_ref().map(NodeState::of).transpose()?;
+    let revoked = state == Some(NodeState::Revoked);
     if existing.is_some() && !register.replace && !revoked {
         return Err(Refusal::Exists { node });
     }

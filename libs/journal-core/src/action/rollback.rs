@@ -1,7 +1,7 @@
 //! `rollback`: a scope as it was right after an entry, or a node's present drift discarded.
 
 use pact_schemas::NodeId;
-use pact_schemas::convert::{Scope, bytes, required};
+use pact_schemas::convert::{Scope, bytes, required, vcluster_of};
 use pact_schemas::resource::{Change, change_set};
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::entry::Payload;
@@ -10,7 +10,6 @@ use pact_schemas::v1::{self, EntryKind, JudgedScope, PlanAction, Rollback, grant
 use super::{Asked, Granted, Origin, Rules, Terms};
 use crate::checks::{message, named};
 use crate::declared::{Declared, DeclaredScope, HeldKeys};
-use crate::node::vcluster_of;
 use crate::planned::Planned;
 use crate::refusal::Refusal;
 use crate::rights::{self, one_person_suffices};
@@ -111,7 +110,7 @@ fn plan_discard(
     bytes::<32>(&rollback.plan_sha256, "Rollback.plan_sha256")?;
     let record = work.live(node)?;
     rights::node_still_there(node, &record, &rollback.judged)?;
-    if let Some(vcluster) = vcluster_of(&record) {
+    if let Some(vcluster) = vcluster_of(&record)? {
         one_person_suffices(work, &vcluster)?;
     }
     Ok(Planned::nothing(Scope::Node(node.clone())))

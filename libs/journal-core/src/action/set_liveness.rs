@@ -1,11 +1,10 @@
 //! A node is heard of no longer, or again: Active ⇄ Inactive.
 
-use pact_schemas::NodeId;
-use pact_schemas::convert::{self, Scope, enumeration, id};
-use pact_schemas::v1::{self, EntryKind, NodeRecord, NodeState, SetLiveness, entry};
+use pact_schemas::convert::{self, Scope, id};
+use pact_schemas::v1::{self, EntryKind, NodeRecord, SetLiveness, entry};
+use pact_schemas::{NodeId, NodeState};
 
 use super::{Asked, Origin, Rules, Terms};
-use crate::node::{state_name, state_of};
 use crate::refusal::Refusal;
 use crate::rights::based_on;
 use crate::working::{Draft, Working};
@@ -27,14 +26,14 @@ fn set_liveness(
     time_nanos: i64,
 ) -> Result<(), Refusal> {
     let node: NodeId = id(&liveness.node, "SetLiveness.node")?;
-    let wanted: NodeState = enumeration(liveness.state, "SetLiveness.state")?;
+    let wanted = NodeState::from_wire(liveness.state, "SetLiveness.state")?;
     let record = work.live(&node)?;
     based_on(&node, &record, liveness.expected_state_seq)?;
-    let kind = match (state_of(&record), wanted) {
+    let kind = match (NodeState::of(&record)?, wanted) {
         (NodeState::Active, NodeState::Inactive) => EntryKind::NodeInactive,
         (NodeState::Inactive, NodeState::Active) => EntryKind::NodeActive,
         (before, after) if before == after => return Ok(()),
-        (state, _) => return Err(Refusal::WrongState { node, state: state_name(state) }),
+        (state, _) => return Err(Refusal::WrongState { node, state: state.as_str() }),
     };
     let seq = work.next_seq();
     let record = NodeRecord {
@@ -47,7 +46,7 @@ fn set_liveness(
     work.draft(Draft::new(
         kind,
         Scope::Node(node.clone()),
-        format!("node {node} is {}", state_name(wanted)),
+        format!("node {node} is {}", wanted.as_str()),
         entry::Payload::NodeLiveness(v1::NodeLiveness {
             node: node.to_string(),
             state: wanted.into(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pact_schemas::convert::Scope;
+use pact_schemas::convert::{self, Scope};
 use pact_schemas::resource::{Change, ResourceKey, Value, advance, change_set};
 use pact_schemas::v1::{self, AssignMode, Command, EntryKind, action::Action};
 use pact_schemas::{NodeId, VclusterId};
@@ -11,7 +11,6 @@ use proptest::prelude::*;
 
 use super::{DeclaredScope, HeldKeys, ScopeMark, size_of};
 use crate::memory::Memory;
-use crate::node::vcluster_of;
 use crate::plan::plan;
 use crate::samples::{Commands, assign, held, overlay, rollback_of, site};
 use crate::strategies::{declaring, rolling_back};
@@ -75,7 +74,7 @@ fn restored(state: &Memory, scope: &Scope) -> Option<DeclaredScope> {
     match scope {
         Scope::Vcluster(vcluster) => Some(DeclaredScope::Overlay(vcluster.clone())),
         Scope::Node(node) => {
-            let vcluster = vcluster_of(&state.nodes[node])?;
+            let vcluster = convert::vcluster_of(&state.nodes[node]).unwrap()?;
             Some(DeclaredScope::Delta(vcluster, node.clone()))
         }
         Scope::Global => None,
@@ -227,7 +226,7 @@ proptest! {
                     }
                     DeclaredScope::Delta(vcluster, node) => {
                         let record = &state.nodes[node];
-                        if vcluster_of(record).as_ref() == Some(vcluster) {
+                        if record.vcluster.as_deref() == Some(vcluster.as_str()) {
                             prop_assert_eq!(record.delta_seq, mark.seq);
                         }
                     }

@@ -186,3 +186,16 @@ fn assignments_name_a_vcluster_exactly_when_they_need_one() {
     assert_eq!(code(&state.apply(&[nobody])[0]), ErrorCode::InvalidArgument);
     committed(&one(&mut state, commands.make(assign("a", Some("ml"), Mode::Assign))));
 }
+
+/// What another version wrote is no default of this one.
+#[test]
+fn a_record_with_an_unknown_state_or_an_unreadable_vcluster_is_refused() {
+    let (mut state, mut commands) = with_nodes(&["a"]);
+    let registered = i32::from(NodeState::Registered);
+    for (number, vcluster) in [(99, None), (0, None), (registered, Some("M L".to_owned()))] {
+        let record = state.nodes.get_mut(&node("a")).unwrap();
+        (record.state, record.vcluster) = (number, vcluster);
+        let outcome = one(&mut state, commands.make(exec("a", &["id"])));
+        assert_eq!(code(&outcome), ErrorCode::Malformed, "state {number}");
+    }
+}

@@ -10,7 +10,6 @@ use crate::declared::{
     Declared, DeclaredScope, Expiry, Held, HeldKeys, MAX_SCOPE_BYTES, MAX_SCOPE_KEYS, ScopeMark,
     size_of,
 };
-use crate::node::vcluster_of;
 use crate::record::{Blob, MAX_CHUNK_BYTES, sha256};
 use crate::refusal::Refusal;
 use crate::view::Changes;
@@ -199,7 +198,7 @@ impl Working<'_> {
                 // Deltas of a vCluster that the node has left wait there, and its record does not
                 // show them.
                 if let Some(mut record) = self.node(node)
-                    && vcluster_of(&record).as_ref() == Some(vcluster)
+                    && record.vcluster.as_deref() == Some(vcluster.as_str())
                 {
                     record.delta_seq = mark.seq;
                     self.staged.nodes.insert(node.clone(), record);
