@@ -27,7 +27,7 @@ pub(crate) const EXIT_CODES: &[ExitCode] = &[
     exit(4, "conflict", "Somebody else changed the same thing since you looked, or holds it."),
     exit(5, "timeout", "No answer in time: from the gateway, the journal or the node."),
     exit(6, "command not whitelisted", "The command is not on the node's list."),
-    exit(7, "partial", "Several nodes with mixed outcomes; the same failure everywhere has its own code."),
+    exit(7, "partial", "Several nodes with mixed outcomes; the same failure everywhere has its own code. `pact health`: degraded."),
     exit(8, "approval pending", "Another person has to agree first."),
     exit(9, "not found", "No such node, entry, approval, session, group or vCluster."),
     exit(10, "rollback failed", "Somebody holds the state that would change; nothing was changed there."),

@@ -19,6 +19,7 @@ pub(crate) use sanitize::{Sanitizer, clean_line};
 pub(crate) use screen::Screen;
 pub(crate) use stream::StreamWriter;
 pub(crate) use table::{Cell, Hue, Table, fields};
+pub(crate) use when::short;
 
 use crate::failure::Failure;
 

@@ -31,6 +31,7 @@
 )]
 
 pub mod argv;
+pub mod cluster_state;
 pub mod convert;
 pub mod digest;
 pub mod error_code;

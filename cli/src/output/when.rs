@@ -109,7 +109,7 @@ fn clock(local: DateTime, with_seconds: bool) -> String {
 }
 
 /// `42s`, `10m`, `1h20m`, `11h`, `3d`: cut off, not rounded.
-fn short(duration: Duration) -> String {
+pub(crate) fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let minutes = seconds % HOUR / MINUTE;
     match seconds {

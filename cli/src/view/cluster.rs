@@ -1,9 +1,12 @@
 //! Raft groups and the health of the parts.
 
+use std::time::Duration;
+
+use pact_schemas::cluster_state::{GroupState, MemberState};
 use pact_schemas::v1::{self, member_change::Change};
 use serde_json::{Value, json};
 
-use crate::output::{Cell, Hue, Screen, Table, code_of, fields};
+use crate::output::{Cell, Hue, Screen, Table, code_of, fields, short};
 
 /// `healthy`, `degraded`, `down`, `not configured` or `unimplemented`.
 fn health_name(state: v1::HealthState) -> String {
@@ -49,6 +52,7 @@ pub(crate) fn journal_json(journal: &v1::ClusterReply) -> Value {
                 "id": m.id,
                 "address": m.address,
                 "role": role(journal, m),
+                "state": MemberState::of(m).as_str(),
                 "matched_index": m.matched_index,
                 "last_contact_milliseconds": m.last_contact_milliseconds,
             })
@@ -56,7 +60,7 @@ pub(crate) fn journal_json(journal: &v1::ClusterReply) -> Value {
         .collect();
     json!({
         "group": "journal",
-        "state": if journal.leader.is_some() { "healthy" } else { "no-leader" },
+        "state": GroupState::of(journal).as_str(),
         "leader": journal.leader,
         "term": journal.term,
         "committed_index": journal.committed_index,
@@ -97,6 +101,33 @@ fn role(journal: &v1::ClusterReply, member: &v1::MemberStatus) -> &'static str {
     }
 }
 
+/// The group in a line: whether it decides, and who says so.
+fn group(journal: &v1::ClusterReply) -> String {
+    let state = match GroupState::of(journal) {
+        GroupState::Healthy => "healthy",
+        GroupState::Degraded => "degraded: not all members answer",
+        GroupState::NoLeader => "no leader",
+        GroupState::NoQuorum => "no quorum: too few members answer",
+    };
+    format!("{state}, says member {}", journal.answering_member)
+}
+
+fn state_cell(state: MemberState) -> Cell {
+    let (text, hue) = match state {
+        MemberState::Up => ("up".to_owned(), Hue::Green),
+        MemberState::Silent(Some(since)) => (format!("silent {}", short(since)), Hue::Red),
+        MemberState::Silent(None) => ("silent".to_owned(), Hue::Red),
+    };
+    Cell::from(text).hue(Some(hue))
+}
+
+fn contact(ago: Duration) -> String {
+    match ago.as_millis() {
+        ms @ 0..1_000 => format!("{ms} ms ago"),
+        _ => format!("{} ago", short(ago)),
+    }
+}
+
 /// Lattice's group as JSON.
 pub(crate) fn lattice_json(item: &v1::HealthItem) -> Value {
     let state = code_of(item.state().as_str_name(), "HEALTH_STATE_");
@@ -113,7 +144,7 @@ pub(crate) fn text(
     let leader = journal.leader.map_or_else(|| "none".to_owned(), |id| format!("member {id}"));
     let mut text = fields(
         &[
-            ("journal", Some(format!("answered by member {}", journal.answering_member))),
+            ("journal", Some(group(journal))),
             ("leader", Some(leader)),
             ("term", Some(journal.term.to_string())),
             ("committed index", number(journal.committed_index)),
@@ -124,13 +155,14 @@ pub(crate) fn text(
         ],
         screen,
     );
-    let mut table = Table::new(&["MEMBER", "ADDRESS", "ROLE", "MATCHED", "LAST CONTACT"]);
+    let mut table = Table::new(&["MEMBER", "ADDRESS", "ROLE", "STATE", "MATCHED", "LAST CONTACT"]);
     for member in &journal.members {
-        let contact = member.last_contact_milliseconds.map(|ms| format!("{ms} ms ago"));
+        let contact = member.last_contact_milliseconds.map(Duration::from_millis).map(contact);
         table.row(vec![
             Cell::from(member.id.to_string()),
             Cell::from(&member.address),
             Cell::from(role(journal, member)),
+            state_cell(MemberState::of(member)),
             Cell::from(number(member.matched_index).unwrap_or_default()),
             Cell::from(contact.unwrap_or_default()),
         ]);

@@ -1,12 +1,14 @@
 //! Nodes.
 
+use std::time::Duration;
+
 use pact_schemas::convert;
 use pact_schemas::v1;
 use serde_json::{Value, json};
 
 use super::{at, drift, entry_detail, time};
 use crate::failure::Failure;
-use crate::output::{Cell, Hue, Screen, Table, code_of, counted, fields};
+use crate::output::{Cell, Hue, Screen, Table, code_of, counted, fields, short};
 
 /// `registered`, `active`, `inactive` or `revoked`.
 pub(crate) fn state_name(state: v1::NodeState) -> String {
@@ -22,6 +24,14 @@ pub(crate) fn state_cell(state: v1::NodeState) -> Cell {
         v1::NodeState::Revoked | v1::NodeState::Unspecified => Some(Hue::Red),
     };
     Cell::from(state_name(state)).hue(hue)
+}
+
+/// An active node whose agent does not answer, before that makes it inactive: `silent 42s`.
+fn silence(status: &v1::NodeStatus) -> Option<String> {
+    match status.silent_seconds? {
+        0 => Some("silent".to_owned()),
+        seconds => Some(format!("silent {}", short(Duration::from_secs(seconds.into())))),
+    }
 }
 
 /// The record inside a status, which must be there.
@@ -57,6 +67,7 @@ pub(crate) fn status_json(status: &v1::NodeStatus) -> Result<Value, Failure> {
         fields.insert("whitelist_mode".into(), json!(status.whitelist_mode));
         fields.insert("enforcement_mode".into(), json!(status.enforcement_mode));
         fields.insert("last_seq".into(), json!(status.last_seq));
+        fields.insert("silent_seconds".into(), json!(status.silent_seconds));
     }
     Ok(object)
 }
@@ -84,7 +95,10 @@ pub(crate) fn status_table(nodes: &[v1::NodeStatus], screen: Screen) -> Result<S
         let hello = at(status.last_hello.as_ref());
         table.row(vec![
             Cell::from(&record.node),
-            state_cell(record.state()),
+            silence(status).map_or_else(
+                || state_cell(record.state()),
+                |silent| Cell::from(silent).hue(Some(Hue::Yellow)),
+            ),
             Cell::from(record.vcluster.as_deref().unwrap_or_default()),
             drift_cell(record.drift.as_ref()),
             drift::window_cell(window),
@@ -143,6 +157,7 @@ pub(crate) fn full(status: &v1::NodeStatus, screen: Screen) -> Result<String, Fa
     let pairs = [
         ("node", some(&record.node)),
         ("state", Some(state_name(record.state()))),
+        ("answers", silence(status).map(|silent| format!("no: {silent}"))),
         ("since", exact(record.state_since.as_ref())),
         ("vcluster", Some(record.vcluster.clone().unwrap_or_else(|| "(unassigned)".to_owned()))),
         ("mac", some(&identity.macs.join(", "))),

@@ -37,16 +37,16 @@ fn only_the_configured_authority_is_trusted() {
     home.file("other.crt", &theirs.issuer.pem());
     let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
 
-    home.run(&["health", "--tls-ca", &path("ca.crt")]).exits(0);
-    let run = home.run(&["health", "--tls-ca", &path("other.crt")]).exits(1);
+    home.run(&["cluster", "--tls-ca", &path("ca.crt")]).exits(0);
+    let run = home.run(&["cluster", "--tls-ca", &path("other.crt")]).exits(1);
     assert!(run.stderr.contains("error[PACT_TLS]: certificate verify failed"), "{}", run.stderr);
-    let run = home.run(&["health", "--tls-ca", &path("none.crt")]).exits(1);
+    let run = home.run(&["cluster", "--tls-ca", &path("none.crt")]).exits(1);
     assert!(run.stderr.contains("PACT_TLS_CA"), "{}", run.stderr);
 
     let (certificate, key) = ours.server("other.example");
     let site = Site::start_with_tls(&certificate, &key);
     let home = Home::new(&site.endpoint).with("PACT_TLS_CA", &path("ca.crt"));
-    let run = home.run(&["health"]).exits(1);
+    let run = home.run(&["cluster"]).exits(1);
     assert!(run.stderr.contains("certificate verify failed"), "{}", run.stderr);
 }
 
@@ -55,12 +55,12 @@ fn the_next_endpoint_is_tried_when_one_refuses() {
     let site = Site::start();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let both = format!("http://{closed},{}", site.endpoint);
-    Home::new(&both).run(&["health"]).exits(0);
+    Home::new(&both).run(&["cluster"]).exits(0);
     let home = Home::new(&site.endpoint);
-    home.run(&["--endpoint", &both, "health"]).exits(0);
+    home.run(&["--endpoint", &both, "cluster"]).exits(0);
     let none = format!("http://{closed},http://{closed}");
     assert!(
-        home.run(&["--endpoint", &none, "health"]).exits(1).stderr.contains("connection refused")
+        home.run(&["--endpoint", &none, "cluster"]).exits(1).stderr.contains("connection refused")
     );
 }
 
@@ -70,7 +70,7 @@ fn a_gateway_that_accepts_and_is_silent_runs_into_the_deadline() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let home = Home::new(&format!("http://{}", silent.local_addr().unwrap()));
     home.file(".config/pact/cli.toml", "timeout_seconds = 1\n");
-    let run = home.run(&["health"]).exits(5);
+    let run = home.run(&["cluster"]).exits(5);
     assert!(run.stderr.contains("PACT_TIMEOUT"), "{}", run.stderr);
 }
 
@@ -79,7 +79,7 @@ fn a_host_that_does_not_resolve_exits_with_one() {
     let home = Home::new("https://no-such-host.invalid:9443");
     home.file("ca.crt", &Authority::new().issuer.pem());
     let ca = home.path().join("ca.crt");
-    let run = home.run(&["--tls-ca", ca.to_str().unwrap(), "health"]).exits(1);
+    let run = home.run(&["--tls-ca", ca.to_str().unwrap(), "cluster"]).exits(1);
     assert!(run.stderr.contains("error[PACT_DNS]"), "{}", run.stderr);
 }
 
@@ -89,7 +89,7 @@ fn a_port_that_speaks_the_other_protocol_is_named_and_gets_no_token() {
     let (certificate, key) = authority.server("127.0.0.1");
     let site = Site::start_with_tls(&certificate, &key);
     let plain = site.endpoint.replace("https://", "http://");
-    let run = Home::new(&plain).run(&["health"]).exits(1);
+    let run = Home::new(&plain).run(&["cluster"]).exits(1);
     let expected = format!("error[PACT_TLS]: {plain} speaks TLS, and the endpoint says http\n");
     assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
 
@@ -98,12 +98,12 @@ fn a_port_that_speaks_the_other_protocol_is_named_and_gets_no_token() {
     let home = Home::new(&tls);
     home.file("ca.crt", &authority.issuer.pem());
     let ca = home.path().join("ca.crt").to_str().unwrap().to_owned();
-    let run = home.run(&["health", "--tls-ca", &ca]).exits(1);
+    let run = home.run(&["cluster", "--tls-ca", &ca]).exits(1);
     let expected = format!("error[PACT_TLS]: {tls} does not speak TLS\n");
     assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
 
     // An editor's mark in front of a certificate is what is wrong with it.
     home.file("ca.crt", &format!("\u{feff}{}", authority.issuer.pem()));
-    let run = home.run(&["health", "--tls-ca", &ca]).exits(1);
+    let run = home.run(&["cluster", "--tls-ca", &ca]).exits(1);
     assert!(run.stderr.contains("byte order mark"), "{}", run.stderr);
 }

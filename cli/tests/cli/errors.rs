@@ -122,9 +122,9 @@ fn configuration_errors_name_file_line_and_the_nearest_key() {
 #[test]
 fn tracing_goes_to_stderr_when_asked_for() {
     let site = Site::start();
-    let quiet = Home::new(&site.endpoint).run(&["health"]).exits(0);
+    let quiet = Home::new(&site.endpoint).run(&["cluster"]).exits(0);
     assert_eq!(quiet.stderr, "");
-    let loud = Home::new(&closed_port()).with("RUST_LOG", "debug").run(&["health"]).exits(1);
+    let loud = Home::new(&closed_port()).with("RUST_LOG", "debug").run(&["cluster"]).exits(1);
     assert!(loud.stderr.contains("DEBUG"), "{}", loud.stderr);
     assert!(!loud.stderr.contains("good"), "the token is in the log: {}", loud.stderr);
 }

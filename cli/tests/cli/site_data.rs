@@ -239,6 +239,7 @@ pub fn status(name: &str, state: v1::NodeState) -> v1::NodeStatus {
         whitelist_mode: is_active.then(|| "strict".into()),
         enforcement_mode: is_active.then(|| "observe".into()),
         last_seq: Some(43),
+        silent_seconds: None,
     }
 }
 
@@ -263,7 +264,7 @@ pub fn cluster() -> v1::ClusterReply {
         id,
         address: format!("10.0.0.{id}:9444"),
         matched_index: matched,
-        last_contact_milliseconds: matched.map(|_| 12),
+        last_contact_milliseconds: Some(if id == 3 { 62_000 } else { 12 }),
         voter: true,
     };
     v1::ClusterReply {

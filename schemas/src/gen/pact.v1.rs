@@ -4016,6 +4016,10 @@ pub struct NodeStatus {
     /// Latest entry of the node.
     #[prost(uint64, optional, tag = "5")]
     pub last_seq: ::core::option::Option<u64>,
+    /// Of an active node whose agent did not answer just now: how long it has been silent, since its last hello; 0: that is
+    /// not known. Where many nodes are asked for, none is asked itself.
+    #[prost(uint32, optional, tag = "6")]
+    pub silent_seconds: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CapabilityRequest {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
 use pact_schemas::rpc::NodeRpc;
+use pact_schemas::rpc::node::Ping;
 use pact_schemas::v1::{self, NodeRecord};
 use pact_schemas::{ErrorCode, NodeId, NodeState};
 
@@ -12,6 +13,9 @@ use crate::error::{Answer, bad_reply};
 
 /// Time for all nodes of one call. With the journal's part it stays under the 30 s that clients wait (contracts §3).
 const ALL_NODES: Duration = Duration::from_secs(20);
+
+/// How long an agent may take to say that it is there.
+const PING: Duration = Duration::from_secs(1);
 
 /// The end of the time that a call has for its nodes.
 #[derive(Debug, Clone)]
@@ -65,6 +69,12 @@ impl Agents {
         };
         let asked = self.bus.call::<R>(node, request, limit).await;
         asked.map_err(|error| unanswered(record, error).on(node))
+    }
+
+    /// Whether nobody answers for a node just now. Without a connection of our own nothing is known about it.
+    pub(crate) async fn is_silent(&self, node: &NodeId) -> bool {
+        let asked = self.bus.call::<Ping>(node, &v1::PingRequest {}, PING).await;
+        matches!(asked, Err(CallError::NoResponders { .. } | CallError::Timeout { .. }))
     }
 }
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use pact_bus::Bus;
-use pact_schemas::NodeState;
-use pact_schemas::rpc;
-use pact_schemas::v1::{self, HealthItem, HealthState};
+use pact_runtime::Clock;
+use pact_schemas::cluster_state::{GroupState, JOURNAL_QUORUM, MemberState};
+use pact_schemas::v1::{self, ClusterReply, HealthItem, HealthState};
+use pact_schemas::{NodeState, rpc};
 
+use super::status::silent;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::Answer;
@@ -15,6 +17,12 @@ use crate::rights::targets::{self, Condition};
 
 /// A health question is answered at once, or that is the answer.
 const HEALTH: Duration = Duration::from_secs(2);
+
+/// Between two questions to a group that says that it cannot decide: an election, or a member that has just started.
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Nodes that are named in one detail; the rest is counted.
+const NAMED: usize = 5;
 
 /// What lies behind the bridge, by the names that it answers with.
 pub(super) const SCHEDULER: &str = "lattice scheduler";
@@ -29,7 +37,7 @@ pub(super) async fn health(
 ) -> Answer<v1::HealthReply> {
     gateway.rights.authorise(&caller, Asked::of(operation("health")?)).await?;
     let (journal, agents, behind) = tokio::join!(
-        journal_health(&gateway.bus),
+        journal_health(&gateway.bus, &gateway.clock),
         agent_health(gateway),
         behind_bridge(&gateway.bus)
     );
@@ -49,24 +57,52 @@ pub(super) async fn health(
     Ok(v1::HealthReply { items })
 }
 
-async fn journal_health(bus: &Bus) -> HealthItem {
-    let name = "pact-journal Raft quorum";
-    let asked = bus.call::<rpc::journal::Cluster>(&(), &v1::ClusterRequest {}, HEALTH).await;
-    let reply = match asked.map_err(v1::Error::from) {
-        Ok(reply) => reply,
-        Err(error) => return item(name, HealthState::Down, error.to_string()),
-    };
-    let voters = reply.members.iter().filter(|member| member.voter).count();
-    match reply.leader {
-        Some(leader) => {
-            let detail = format!(
-                "member {leader} leads {voters} in term {}, entry {}",
-                reply.term, reply.head_seq
-            );
-            item(name, HealthState::Healthy, detail)
+/// What a member says; one that knows of no majority or no leader is given a moment, as is another one.
+async fn journal_health(bus: &Bus, clock: &Clock) -> HealthItem {
+    let started = clock.monotonic();
+    loop {
+        let left = HEALTH.saturating_sub(clock.monotonic().saturating_sub(started));
+        let asked = bus.call::<rpc::journal::Cluster>(&(), &v1::ClusterRequest {}, left).await;
+        let reply = match asked.map_err(v1::Error::from) {
+            Ok(reply) => reply,
+            Err(error) => return item(JOURNAL_QUORUM, HealthState::Down, error.to_string()),
+        };
+        let item = journal_item(&reply);
+        if item.state() != HealthState::Down || left <= 2 * AGAIN {
+            return item;
         }
-        None => item(name, HealthState::Down, format!("{voters} members, none leads")),
+        clock.sleep(AGAIN).await;
     }
+}
+
+fn journal_item(reply: &ClusterReply) -> HealthItem {
+    let voters = reply.members.iter().filter(|member| member.voter).count();
+    let state = GroupState::of(reply);
+    let what = match (state, reply.leader) {
+        (GroupState::Healthy | GroupState::Degraded, Some(leader)) => format!(
+            "member {leader} leads {voters} in term {}, entry {}",
+            reply.term, reply.head_seq
+        ),
+        (GroupState::NoQuorum, _) => {
+            format!("no quorum: too few of {voters} members answer each other")
+        }
+        (_, _) => format!("no leader: {voters} members, none leads"),
+    };
+    let silent = reply.members.iter().filter_map(|member| {
+        let MemberState::Silent(since) = MemberState::of(member) else { return None };
+        let how = match since {
+            Some(since) => format!("silent for {} s", since.as_secs()),
+            None => format!("not heard of since member {} started", reply.answering_member),
+        };
+        Some(format!("member {} ({}) {how}", member.id, member.address))
+    });
+    let detail: Vec<String> = std::iter::once(what).chain(silent).collect();
+    let state = match state {
+        GroupState::Healthy => HealthState::Healthy,
+        GroupState::Degraded => HealthState::Degraded,
+        GroupState::NoLeader | GroupState::NoQuorum => HealthState::Down,
+    };
+    item(JOURNAL_QUORUM, state, detail.join("; "))
 }
 
 async fn agent_health(gateway: &Gateway) -> HealthItem {
@@ -81,20 +117,24 @@ async fn agent_health(gateway: &Gateway) -> HealthItem {
     let in_state =
         |state: NodeState| nodes.values().filter(|n| n.state == i32::from(state)).count();
     let (active, inactive) = (in_state(NodeState::Active), in_state(NodeState::Inactive));
-    let expected = active + inactive;
-    let state = match (active, inactive) {
+    let registered = in_state(NodeState::Registered);
+    let silent = silent(&gateway.agents, &nodes.into_values().collect::<Vec<_>>()).await;
+    let answering = active.saturating_sub(silent.len());
+    let state = match (answering, inactive + silent.len()) {
         (_, 0) => HealthState::Healthy,
         (0, _) => HealthState::Down,
         _ => HealthState::Degraded,
     };
-    item(
-        name,
-        state,
-        format!(
-            "{active} of {expected} enrolled nodes active, {} registered",
-            in_state(NodeState::Registered)
-        ),
-    )
+    let expected = active + inactive;
+    let mut detail =
+        format!("{answering} of {expected} enrolled nodes active, {registered} registered");
+    if !silent.is_empty() {
+        let named: Vec<&str> = silent.iter().take(NAMED).map(String::as_str).collect();
+        let more = silent.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        detail.push_str(&format!("; silent: {}{more}", named.join(", ")));
+    }
+    item(name, state, detail)
 }
 
 /// What the bridge says about the systems behind it.
@@ -115,4 +155,44 @@ pub(super) fn behind_item(behind: &Answer<Vec<HealthItem>>, name: &str) -> Healt
 
 fn item(name: &str, state: HealthState, detail: impl Into<String>) -> HealthItem {
     HealthItem { name: name.to_owned(), state: state.into(), detail: detail.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_member_is_named_with_how_long_it_has_been_silent() {
+        let member = |id: u64, ago: Option<u64>| v1::MemberStatus {
+            id,
+            address: format!("j{id}:9444"),
+            last_contact_milliseconds: ago,
+            voter: true,
+            ..v1::MemberStatus::default()
+        };
+        let reply = |contacts: [Option<u64>; 3]| ClusterReply {
+            answering_member: 1,
+            leader: Some(1),
+            term: 4,
+            head_seq: 43,
+            members: (1..).zip(contacts).map(|(id, ago)| member(id, ago)).collect(),
+            ..ClusterReply::default()
+        };
+        for (contacts, state, detail) in [
+            (
+                [Some(0), Some(3_000), Some(62_000)],
+                HealthState::Degraded,
+                "member 1 leads 3 in term 4, entry 43; member 3 (j3:9444) silent for 62 s",
+            ),
+            (
+                [Some(0), None, Some(62_000)],
+                HealthState::Down,
+                "no quorum: too few of 3 members answer each other; \
+                 member 2 (j2:9444) not heard of since member 1 started; member 3 (j3:9444) silent for 62 s",
+            ),
+        ] {
+            let item = journal_item(&reply(contacts));
+            assert_eq!((item.state(), item.detail.as_str()), (state, detail));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `status`: what the journal knows about nodes, and when they were last heard of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pact_bus::CallError;
@@ -10,17 +10,18 @@ use pact_schemas::v1::{
     self, EntriesReply, EntriesRequest, LivenessReply, LivenessRequest, NodeRecord, NodeSeen,
     NodeStatus,
 };
-use pact_schemas::{ErrorCode, VclusterId, convert};
+use pact_schemas::{ErrorCode, NodeId, NodeState, VclusterId, convert};
 
 use super::log::decode;
 use crate::ask::fanout;
+use crate::ask::nodes::Agents;
 use crate::context::{Gateway, NOBODY};
 use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_request};
 use crate::rights::authorise::{Asked, operation};
 use crate::rights::targets::{self, Condition};
 
-/// Nodes for which the latest entry is looked up; each is a read of the journal.
+/// Nodes for which the latest entry is looked up, a read of the journal each, and that are asked themselves.
 const MAX_LATEST: usize = 64;
 
 /// Liveness is in the memory of svc-enroll: it answers at once or is away.
@@ -68,17 +69,17 @@ pub(super) async fn node_status(
         errors.push(error);
         BTreeMap::new()
     });
-    let mut latest = if records.len() <= MAX_LATEST {
-        fanout::all(records.iter().map(|record| latest(&gateway.journal, &record.node)).collect())
-            .await
-    } else {
-        Vec::new()
-    };
+    let (mut latest, silent) =
+        tokio::join!(latest_of(&gateway.journal, &records), silent(&gateway.agents, &records));
     latest.resize(records.len(), None);
+    let now = gateway.clock.now().unix_seconds();
     let rows = records.into_iter().zip(latest).map(|(record, last_seq)| {
         let seen = seen.remove(&record.node).unwrap_or_default();
         let known = |text: String| (!text.is_empty()).then_some(text);
+        let since = seen.last_hello.as_ref().map_or(now, |hello| hello.seconds);
+        let silent_seconds = u32::try_from(now.saturating_sub(since).max(0)).unwrap_or(u32::MAX);
         NodeStatus {
+            silent_seconds: silent.contains(&record.node).then_some(silent_seconds),
             record: Some(record),
             last_hello: seen.last_hello,
             whitelist_mode: known(seen.whitelist_mode),
@@ -87,6 +88,20 @@ pub(super) async fn node_status(
         }
     });
     (rows.collect(), errors)
+}
+
+/// Active nodes whose agents do not answer just now: svc-enroll calls them inactive once that has lasted for its grace
+/// period. Of many nodes none is asked.
+pub(super) async fn silent(agents: &Agents, records: &[NodeRecord]) -> BTreeSet<String> {
+    if records.len() > MAX_LATEST {
+        return BTreeSet::new();
+    }
+    let is_active = |record: &&NodeRecord| NodeState::of(record) == Ok(NodeState::Active);
+    let asked = records.iter().filter(is_active).filter_map(|record| {
+        let node = NodeId::new(&record.node).ok()?;
+        Some(async move { agents.is_silent(&node).await.then(|| node.to_string()) })
+    });
+    fanout::all(asked.collect()).await.into_iter().flatten().collect()
 }
 
 /// Who was heard of. Asked again when the question may be lost, and while nobody takes it at all, or the bus went away:
@@ -126,6 +141,14 @@ async fn liveness(gateway: &Gateway, records: &[NodeRecord]) -> Answer<BTreeMap<
             }
         }
     }
+}
+
+/// As [`latest`] for each of these; of many nodes of none.
+async fn latest_of(journal: &Journal, records: &[NodeRecord]) -> Vec<Option<u64>> {
+    if records.len() > MAX_LATEST {
+        return Vec::new();
+    }
+    fanout::all(records.iter().map(|record| latest(journal, &record.node)).collect()).await
 }
 
 /// Sequence of a node's newest entry; what cannot be read now is left out of the row.
