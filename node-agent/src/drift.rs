@@ -6,7 +6,7 @@
 //! - `engine`: one thread owns providers, drift set, window and files, and does all blocking work; `look` compares, `act` is
 //!   the only code that changes the node, `adopt` takes new declarations, `bases` remembers what was before them, `ending` does
 //!   what a window's end brings, `report` and `telling` tell the journal, `answers` who asks.
-//! - `store`: what survives a crash. `providers`: which provider has which key. `sessions`: which commands ran.
+//! - `store`: what survives a crash. `providers`: which provider has which key. `worker`: its thread, and what is done when it hangs. `sessions`: which commands ran.
 //! - `task`: wakes the engine. `rpc`: `diff`, `capture`, `settle`, `rollback_check`, `rollback`, `extend`.
 //!
 //! Invariants, as absences
@@ -34,6 +34,7 @@ mod settings;
 mod store;
 mod task;
 mod telling;
+mod worker;
 
 pub(crate) use core::magnitude::Limits;
 pub(crate) use opening::{OpenError, Opening};

@@ -5,7 +5,7 @@
 //! What its kinds of keys can is data (`abilities`): whoever asks that data knows no kind by name.
 //!
 //! How a provider is driven
-//! - All calls come from one thread that may block. `scan` once at the start, again after [`Poll::Rescan`], and about
+//! - All calls come from one thread of its own, which may block (`drift::worker`). `scan` once at the start, again after [`Poll::Rescan`], and about
 //!   once an hour, for what no notification tells (writes through a shared mapping or from another host).
 //! - [`Provider::readiness`] gives a descriptor that is readable when `poll` has something; besides, `poll` wants to be
 //!   called after [`Provider::next_poll`].

@@ -144,6 +144,7 @@ pub(crate) fn diff_json(diff: &v1::NodeDiff) -> Value {
         "config_seq": diff.config_seq,
         "enforcement_mode": Some(&diff.enforcement_mode).filter(|m| !m.is_empty()),
         "scanning": diff.scanning,
+        "silent": diff.silent.iter().map(silent_json).collect::<Vec<_>>(),
         "taken": time(diff.taken.as_ref()),
         "total": diff.total,
         "report_only_total": diff.report_only_total,
@@ -152,6 +153,24 @@ pub(crate) fn diff_json(diff: &v1::NodeDiff) -> Value {
         "items": diff.items.iter().map(item_json).collect::<Vec<_>>(),
         "deltas": diff.deltas.iter().map(delta_json).collect::<Vec<_>>(),
     })
+}
+
+fn silent_json(silent: &v1::SilentDimension) -> Value {
+    json!({
+        "dimension": silent.dimension,
+        "doing": silent.doing,
+        "since": time(silent.since.as_ref()),
+    })
+}
+
+fn silent_text(silent: &[v1::SilentDimension], screen: Screen) -> Option<String> {
+    let one = |one: &v1::SilentDimension| {
+        let since = at(one.since.as_ref()).map(|since| screen.times.past(since));
+        let since = since.map(|since| format!(" (asked {since})")).unwrap_or_default();
+        format!("{}: {}{since}", one.dimension, one.doing)
+    };
+    let told: Vec<String> = silent.iter().map(one).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 fn item_json(item: &v1::DriftItem) -> Value {
@@ -193,6 +212,7 @@ pub(crate) fn diff_text(diff: &v1::NodeDiff, committed: bool, screen: Screen) ->
             ("window", diff.window.as_ref().map(|window| window_text(window, screen))),
             ("mode", Some(diff.enforcement_mode.clone()).filter(|m| !m.is_empty())),
             ("scanning", scanning),
+            ("no answer", silent_text(&diff.silent, screen)),
             ("digest", Some(hex(&diff.digest))),
         ],
         screen,

@@ -102,6 +102,7 @@ pub fn diff(request: &v1::DiffNodesRequest) -> v1::DiffNodesReply {
                 .then(|| window(if is_quiet { WindowState::Idle } else { WindowState::Open })),
             enforcement_mode: "observe".into(),
             scanning: false,
+            silent: Vec::new(),
             taken: data::time(1),
             deltas: if request.committed { vec![delta] } else { Vec::new() },
         }

@@ -15,6 +15,7 @@ use super::core::set::Item;
 use super::core::snapshots::Snapshot;
 use super::engine::Engine;
 use super::store::Why;
+use super::worker::Silence;
 use crate::provider::abilities_of;
 
 /// Items of one page.
@@ -66,6 +67,7 @@ impl Engine {
             enforcement_mode: self.settings.mode.as_str().to_owned(),
             scanning: self.set.is_truncated(),
             taken: Some(convert::timestamp(snapshot.taken.unix_nanos())),
+            silent: self.providers.silent().map(told_silence).collect(),
         };
         if request.summary {
             return Ok(reply);
@@ -200,8 +202,8 @@ impl Engine {
             v1::RollbackCheckReply { plan_sha256: sha256.to_vec(), ..Default::default() };
         let mut differing = BTreeSet::new();
         for (key, want) in &wishes {
-            match self.providers.read(key) {
-                Ok(actual) if self.providers.satisfies(key, want, &actual) => {}
+            match self.compared(key, want) {
+                Ok((_, true)) => {}
                 Ok(_) => drop(differing.insert(key.clone())),
                 Err(error) => problems.push(Problem::new(key, &error)),
             }
@@ -282,10 +284,12 @@ impl Engine {
             (None, None) => self.providers.baseline(&key).map_err(fault)?,
         };
         let Some(want) = want else { return Ok(None) };
-        let actual = self.providers.read(&key).map_err(fault)?;
-        let is_expected =
-            change.old.is_none_or(|old| self.providers.satisfies(&key, &old, &actual));
-        if is_expected || self.providers.satisfies(&key, &want, &actual) {
+        let (actual, is_made) = self.compared(&key, &want).map_err(fault)?;
+        let is_expected = match &change.old {
+            Some(old) => self.providers.satisfies(&key, old, &actual).map_err(fault)?,
+            None => true,
+        };
+        if is_expected || is_made {
             return Ok(Some(want));
         }
         Err(Problem {
@@ -295,6 +299,14 @@ impl Engine {
                 .to_owned(),
             is_deferred: false,
         })
+    }
+}
+
+fn told_silence(silence: Silence) -> v1::SilentDimension {
+    v1::SilentDimension {
+        dimension: silence.dimension.as_str().to_owned(),
+        doing: silence.doing.to_owned(),
+        since: Some(convert::timestamp(silence.since.unix_nanos())),
     }
 }
 

@@ -59,10 +59,12 @@ impl Engine {
         let before = match self.providers.baseline(key) {
             Ok(Some(baseline)) => Ok(Some(baseline)),
             // Not under watch: what it is now, unless pact has made it so.
-            Ok(None) => self.providers.read(key).map(|actual| {
-                let is_made =
-                    made.is_some_and(|made| self.providers.satisfies(key, &made, &actual));
-                (!is_made).then_some(actual)
+            Ok(None) => self.providers.read(key).and_then(|actual| {
+                let is_made = match made {
+                    Some(made) => self.providers.satisfies(key, &made, &actual)?,
+                    None => false,
+                };
+                Ok((!is_made).then_some(actual))
             }),
             Err(error) => Err(error),
         };
@@ -95,11 +97,17 @@ impl Engine {
                 return;
             }
         };
-        let mut is = |held: &Held| self.providers.satisfies(key, &held.value(), &actual);
-        if key.dimension().is_report_only() || base.observed.as_ref().is_some_and(&mut is) {
+        let judged = self.is_back_or_ours(key, &base, &actual);
+        let (is_back, is_ours) = match judged {
+            Ok(judged) => judged,
+            Err(error) => {
+                tracing::warn!(%key, cause = causes(&error), "a key that is declared no more cannot be compared: {error}");
+                return;
+            }
+        };
+        if key.dimension().is_report_only() || is_back {
             return self.forget(key);
         }
-        let is_ours = is(&base.ours);
         if is_ours && base.observed.is_some() && self.released() <= MAX_RELEASED {
             return;
         }
@@ -116,6 +124,18 @@ impl Engine {
             let (code, reason) = (ErrorCode::Conflict, ORPHANED.to_owned());
             self.orphaned.push(Problem { key: key.clone(), code, reason, is_deferred: false });
         }
+    }
+
+    /// Whether a key is what it was before, and whether it is what pact made of it.
+    fn is_back_or_ours(
+        &mut self,
+        key: &ResourceKey,
+        base: &Base,
+        actual: &Value,
+    ) -> Result<(bool, bool), ProviderError> {
+        let mut is = |held: &Held| self.providers.satisfies(key, &held.value(), actual);
+        let is_back = base.observed.as_ref().map(&mut is).transpose()?;
+        Ok((is_back.unwrap_or(false), is(&base.ours)?))
     }
 
     fn forget(&mut self, key: &ResourceKey) {

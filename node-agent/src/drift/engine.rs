@@ -24,8 +24,8 @@ use super::{bases, ending};
 use crate::boot::BootId;
 use crate::declared::{ContentsFolder, Declared, Known, Wanted};
 use crate::memory;
+use crate::provider::Poll;
 use crate::provider::abilities::Powers;
-use crate::provider::{Poll, Provider};
 use crate::time::PlaneClock;
 
 /// What was held is tried again this often, and a set that was too large is looked at again.
@@ -39,7 +39,7 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What an engine is made of.
 pub(crate) struct EngineParts {
-    pub(crate) providers: Vec<Box<dyn Provider>>,
+    pub(crate) providers: Providers,
     pub(crate) file: FileSettings,
     pub(crate) declared: Arc<Declared>,
     pub(crate) contents: ContentsFolder,
@@ -122,7 +122,7 @@ impl Engine {
         let wanted = bases::adopted(&bases, &adopting, is_declared);
         let boot = Boot::new(parts.clock.boot_time());
         Ok(Self {
-            providers: Providers::new(parts.providers),
+            providers: parts.providers,
             file: parts.file,
             settings,
             declared: parts.declared,
@@ -214,7 +214,7 @@ impl Engine {
     }
 
     /// Descriptors that become readable when something changed.
-    pub(crate) fn readiness(&self) -> Vec<std::os::fd::OwnedFd> {
+    pub(crate) fn readiness(&mut self) -> Vec<std::os::fd::OwnedFd> {
         self.providers.readiness()
     }
 
@@ -230,7 +230,11 @@ impl Engine {
     /// Takes in what changed on the node since the last look.
     pub(crate) fn look_around(&mut self) {
         let now = self.now();
-        if now.boot >= self.rescan_at {
+        if self.providers.has_come_back() {
+            self.providers.ignore(&self.settings.blacklist);
+            self.watch_declared();
+            self.scan();
+        } else if now.boot >= self.rescan_at {
             self.scan();
         } else {
             match self.providers.poll() {
@@ -248,7 +252,7 @@ impl Engine {
     pub(super) fn watch_declared(&mut self) {
         let keys: BTreeSet<ResourceKey> =
             self.wanted.keys().chain(self.bases.keys()).cloned().collect();
-        self.providers.declare(&keys);
+        self.providers.declare(keys);
     }
 
     /// Another file of the agent: its blacklist and windows hold from now on.

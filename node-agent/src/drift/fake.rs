@@ -71,6 +71,8 @@ pub(super) struct Node {
     pub(super) unkept: BTreeSet<ResourceKey>,
     /// What was kept is not on disk.
     pub(super) is_kept_lost: bool,
+    /// Of calls, only changes wait for the gate.
+    pub(super) stuck_at_writes: bool,
     changed: BTreeSet<ResourceKey>,
     pub(super) applied: Vec<ResourceKey>,
 }
@@ -79,9 +81,20 @@ pub(super) struct Node {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fake {
     node: Arc<Mutex<Node>>,
+    /// The kinds it answers for; none: all.
+    pub(super) kinds: &'static [Kind],
+    /// While somebody holds this, no look and no change returns.
+    pub(super) gate: Arc<Mutex<()>>,
 }
 
 impl Fake {
+    fn pass(&self, is_write: bool) {
+        if self.node().stuck_at_writes && !is_write {
+            return;
+        }
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(super) fn node(&self) -> MutexGuard<'_, Node> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,12 +132,17 @@ impl Fake {
     }
 }
 
+/// The kinds of a fake that was told none.
+static ALL: [Kind; 6] =
+    [Kind::Sysctl, Kind::Mount, Kind::File, Kind::Net, Kind::Service, Kind::Package];
+
 impl Provider for Fake {
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::Sysctl, Kind::Mount, Kind::File, Kind::Net, Kind::Service, Kind::Package]
+        if self.kinds.is_empty() { &ALL } else { self.kinds }
     }
 
     fn scan(&mut self, found: &mut dyn FnMut(Found)) -> Result<(), ProviderError> {
+        self.pass(false);
         let node = self.node();
         for (key, old) in &node.baseline {
             let new = node.actual.get(key).cloned().unwrap_or(Value::Absent);
@@ -136,6 +154,7 @@ impl Provider for Fake {
     }
 
     fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError> {
+        self.pass(false);
         Ok(self.node().actual.get(key).cloned().unwrap_or(Value::Absent))
     }
 
@@ -155,6 +174,7 @@ impl Provider for Fake {
         want: &Value,
         _contents: &dyn Contents,
     ) -> Result<(), ProviderError> {
+        self.pass(true);
         let mut node = self.node();
         if let Some(value) = node.edited.remove(key) {
             node.actual.insert(key.clone(), value);

@@ -1,6 +1,7 @@
 //! What is, against what should be: one key, or everything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pact_runtime::causes;
@@ -10,6 +11,7 @@ use super::act::Problem;
 use super::core::conflict;
 use super::core::set::{MAX_ITEMS, Seen};
 use super::engine::{Engine, RETRY_INTERVAL};
+use super::providers::Scanned;
 use crate::held::Held;
 use crate::memory;
 use crate::provider::abilities::Notice;
@@ -28,27 +30,19 @@ impl Engine {
     /// Everything anew.
     pub(super) fn scan(&mut self) {
         self.set.begin_scan();
-        let (mut found, mut differing) = (BTreeMap::new(), 0);
         let needed = self.needed();
-        self.providers.need(&needed);
-        let (blacklist, wanted, bases) = (&self.settings.blacklist, &self.wanted, &self.bases);
-        let errors = self.providers.scan(&mut |one| {
-            // What is declared may well differ from what was there before; it is looked at by itself.
-            let is_ours = wanted.contains_key(&one.key) || bases.contains_key(&one.key);
-            if is_ours || blacklist.matches(&one.key) {
-                return;
-            }
-            differing += 1;
-            // One more than fits is enough to know that there are too many.
-            if found.len() <= MAX_ITEMS {
-                found.insert(one.key.clone(), one);
-            }
-        });
+        self.providers.need(needed);
+        // What is declared may well differ from what was there before; it is looked at by itself.
+        let ours: BTreeSet<ResourceKey> =
+            self.wanted.keys().chain(self.bases.keys()).cloned().collect();
+        let (declared, blacklist) = (Arc::new(ours.clone()), self.settings.blacklist.clone());
+        let Scanned { found, differing, errors } =
+            self.providers.scan(move |key| declared.contains(key) || blacklist.matches(key));
         for error in errors {
             tracing::warn!(cause = causes(&error), "not everything could be looked at: {error}");
         }
         let mut keys: BTreeSet<ResourceKey> = self.set.keys().into_iter().collect();
-        keys.extend(self.wanted.keys().chain(self.bases.keys()).cloned());
+        keys.extend(ours);
         for (key, one) in found {
             keys.remove(&key);
             self.saw(&key, one.old, one.new);
@@ -102,7 +96,10 @@ impl Engine {
     }
 
     fn saw(&mut self, key: &ResourceKey, wanted: Value, actual: Value) {
-        let is_satisfied = self.providers.satisfies(key, &wanted, &actual);
+        let is_satisfied = match self.providers.satisfies(key, &wanted, &actual) {
+            Ok(is_satisfied) => is_satisfied,
+            Err(error) => return self.cannot(key, &error),
+        };
         if let Some(known) = self.conflicts.get_mut(key)
             && let Some(decision) = conflict::judge(known, Some(&wanted), &actual, is_satisfied)
             && let Some(known) = self.conflicts.remove(key)

@@ -8,10 +8,12 @@ use pact_runtime::Clock;
 use pact_schemas::resource::{Dimension, KeyPattern, KeyPatterns};
 
 use super::engine::{Engine, EngineParts};
+use super::providers::Providers;
 use super::report::SpoolReports;
 use super::sessions::Sessions;
 use super::settings::FileSettings;
 use super::store::StoreError;
+use super::worker::Patience;
 use crate::boot::BootId;
 use crate::declared::{Cache, Watching};
 use crate::owner::Owner;
@@ -73,7 +75,8 @@ impl Opening<'_> {
             self.plane.clone(),
         );
         let engine = Engine::open(EngineParts {
-            providers: self.providers(ignored)?,
+            providers: Providers::start(self.providers(ignored)?, self.clock, Patience::default())
+                .map_err(OpenError::Thread)?,
             declared: Arc::clone(&declared),
             contents: self.cache.contents(),
             folder: self.state.join("drift"),

@@ -16,6 +16,16 @@ pub(crate) enum ProviderError {
         /// Which.
         dimension: Dimension,
     },
+    /// A call that does not return: the dimension is asked nothing more until it does. What it was asked to change may still come.
+    #[error("{dimension} does not answer: {doing} since {} s", lasts.as_secs())]
+    Silent {
+        /// Which.
+        dimension: Dimension,
+        /// What it was asked to do.
+        doing: &'static str,
+        /// For how long.
+        lasts: Duration,
+    },
     /// The key belongs to another provider, or its name cannot be one of this provider's.
     #[error("{key} is no name of this provider")]
     WrongKey {
@@ -201,7 +211,8 @@ impl ProviderError {
             | Self::ReadOnly { .. }
             | Self::Refused { .. }
             | Self::Program { .. } => ErrorCode::RollbackFailed,
-            Self::Damaged { .. } | Self::Io { .. } => ErrorCode::Internal,
+            // It passes by itself, or never: who undoes drift tries again.
+            Self::Silent { .. } | Self::Damaged { .. } | Self::Io { .. } => ErrorCode::Internal,
         }
     }
 
@@ -223,7 +234,7 @@ impl ProviderError {
             Self::Changed { .. } => {
                 "look again with `pact diff`; in enforce mode it is tried again"
             }
-            Self::HoldersUnknown { .. } => {
+            Self::Silent { .. } | Self::HoldersUnknown { .. } => {
                 "look for processes in state D, and for a file system that does not answer"
             }
             Self::Elsewhere { .. } => {

@@ -180,5 +180,6 @@ fn whole(node: &NodeId, reply: &DiffReply) -> NodeDiff {
         scanning: reply.scanning,
         taken: reply.taken,
         deltas: Vec::new(),
+        silent: reply.silent.clone(),
     }
 }

@@ -5,6 +5,7 @@ mod crashes;
 mod declarations;
 mod figures;
 mod plans;
+mod silence;
 mod undoing;
 mod windows;
 
@@ -20,8 +21,10 @@ use prost::Message;
 use super::super::core::magnitude::Limits;
 use super::super::fake::{Fake, Steps, Told};
 use super::super::store::Why;
+use super::super::worker::Patience;
 use super::*;
 use crate::declared::Document;
+use crate::provider::Provider;
 
 const START: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,6 +41,9 @@ struct Site {
     enforce_keys: &'static str,
     blacklist: &'static str,
     steps: Steps,
+    /// Providers before the node's own.
+    others: Vec<Fake>,
+    patience: Patience,
 }
 
 impl Site {
@@ -61,6 +67,8 @@ impl Site {
             enforce_keys: "**",
             blacklist: "/tmp/**",
             steps,
+            others: Vec::new(),
+            patience: Patience::default(),
         }
     }
 
@@ -87,8 +95,10 @@ impl Site {
     fn open(&self, mode: Mode, declared: &Known) -> Engine {
         let plane =
             PlaneClock::open(&self.path().join("time"), self.boot.clone(), self.clock.clone());
+        let boxed = |fake: &Fake| Box::new(fake.clone()) as Box<dyn Provider>;
+        let list = self.others.iter().chain([&self.node]).map(boxed).collect();
         let mut engine = Engine::open(EngineParts {
-            providers: vec![Box::new(self.node.clone())],
+            providers: Providers::start(list, &self.clock, self.patience).unwrap(),
             file: self.file(mode),
             declared: Arc::clone(&declared.declared),
             contents: ContentsFolder::at(self.path()),

@@ -24,7 +24,7 @@ fn engine(site: &Site, root: &Path, declared: &Known) -> Engine {
     });
     let plane = PlaneClock::open(&site.path().join("time"), site.boot.clone(), site.clock.clone());
     let parts = EngineParts {
-        providers: vec![Box::new(files.unwrap())],
+        providers: Providers::start(vec![Box::new(files.unwrap())], &clock, site.patience).unwrap(),
         file: site.file(Mode::Enforce),
         declared: Arc::clone(&declared.declared),
         contents: ContentsFolder::at(site.path()),
