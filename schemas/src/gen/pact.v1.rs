@@ -3726,6 +3726,20 @@ pub struct DiffReply {
     pub scanning: bool,
     #[prost(message, optional, tag = "11")]
     pub taken: ::core::option::Option<::prost_types::Timestamp>,
+    /// Dimensions that do not answer: what is said of their keys is what was seen last.
+    #[prost(message, repeated, tag = "12")]
+    pub silent: ::prost::alloc::vec::Vec<SilentDimension>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SilentDimension {
+    /// As in policies: "kernel", "files" and so on.
+    #[prost(string, tag = "1")]
+    pub dimension: ::prost::alloc::string::String,
+    /// What it was asked to do.
+    #[prost(string, tag = "2")]
+    pub doing: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// `capture`: make the drift of a digest ready to be committed; contents are in the
 /// journal when this is answered. Drift that came later stays drift.
@@ -4184,6 +4198,9 @@ pub struct NodeDiff {
     /// With `committed`: in key order.
     #[prost(message, repeated, tag = "13")]
     pub deltas: ::prost::alloc::vec::Vec<DeclaredKey>,
+    /// Dimensions that do not answer on the node: what is said of their keys is what was seen last.
+    #[prost(message, repeated, tag = "14")]
+    pub silent: ::prost::alloc::vec::Vec<SilentDimension>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommitRequest {
