@@ -55,7 +55,11 @@ impl Gateway {
         let draft = Draft::of(&spec, &request)?;
         self.store(&permit, id, &draft.blobs).await?;
         let action = v1::Action { action: Some(Act::ApplySpec(draft.spec.clone())) };
-        let plan = PlanRequest { action: action.encode_to_vec(), ..PlanRequest::default() };
+        let plan = PlanRequest {
+            action: action.encode_to_vec(),
+            by_platform_admin: is_platform_admin(&caller.principal),
+            ..PlanRequest::default()
+        };
         let plan: PlanReply = self.journal.read("plan", &plan).await?;
         let mut reply = ApplyReply {
             policies: draft.spec.policies.clone(),
@@ -235,7 +239,7 @@ fn refuse_unbuilt(request: &v1::ApplyRequest) -> Answer<()> {
     }
 }
 
-fn is_platform_admin(principal: &Principal) -> bool {
+pub(super) fn is_platform_admin(principal: &Principal) -> bool {
     principal.roles().iter().any(|role| matches!(role, Role::PlatformAdmin))
 }
 

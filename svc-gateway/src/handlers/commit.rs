@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use pact_schemas::convert::{self, Scope, WireError};
+use pact_schemas::resource::KeyPatterns;
 use pact_schemas::v1::{
     self, CaptureReply, CaptureRequest, CommitDelta, NodeCommit, NodeRecord, NodeSettled,
     action::Action as Act,
@@ -37,6 +38,8 @@ struct Wanted {
     message: Message,
     ttl: Option<Ttl>,
     expect: Option<Digest>,
+    /// Globs; none: all keys.
+    keys: Vec<String>,
 }
 
 impl Wanted {
@@ -65,6 +68,7 @@ impl Wanted {
             message,
             ttl,
             expect,
+            keys: globs(&request.keys)?,
         })
     }
 
@@ -146,7 +150,7 @@ impl Gateway {
             };
             return Ok((nothing, Vec::new()));
         }
-        let request = CaptureRequest { expect_digest: drift.digest };
+        let request = CaptureRequest { expect_digest: drift.digest, keys: wanted.keys.clone() };
         let captured: CaptureReply =
             self.ask_node(target, "capture", &request, (until, CAPTURE)).await?;
         let done = self.commit_captured(permit, wanted, id, captured, target, until).await?;
@@ -225,6 +229,16 @@ impl Gateway {
         };
         (done, errors)
     }
+}
+
+/// Keys that are named, checked.
+pub(super) fn globs(keys: &[String]) -> Answer<Vec<String>> {
+    KeyPatterns::parse(keys).map_err(|error| {
+        ErrorCode::InvalidArgument
+            .error(error.to_string())
+            .next("name a key as `pact diff` shows it, or a glob over keys")
+    })?;
+    Ok(keys.to_vec())
 }
 
 fn other_drift(node: &NodeId) -> v1::Error {

@@ -96,7 +96,7 @@ impl Gateway {
             self.store(permit, id, &draft.blobs).await?;
         }
         let action = v1::Action { action: Some(Act::ApplySpec(draft.spec)) };
-        let plan = self.journal_plan(&action).await?;
+        let plan = self.journal_plan(&action, &permit.principal).await?;
         let mut conflicts = Vec::new();
         for planned in plan.scopes {
             if planned.omitted_deltas > 0 {

@@ -18,6 +18,8 @@ use pact_schemas::v1::{self, EntryKind};
 use pact_schemas::{ErrorCode, RequestId, VclusterId};
 use ring::digest::{Context, SHA256};
 
+use super::apply::is_platform_admin;
+use super::commit::globs;
 use super::log::decode;
 use super::nodes::request_id;
 use crate::ask::Until;
@@ -41,6 +43,10 @@ pub(super) struct Wanted {
     pub(super) targets: String,
     /// `None`: `head`.
     pub(super) to_seq: Option<u64>,
+    /// Globs; none: all keys.
+    pub(super) keys: Vec<String>,
+    /// Of a platform admin.
+    pub(super) by_admin: bool,
 }
 
 impl Gateway {
@@ -58,7 +64,13 @@ impl Gateway {
                 self.authorise(&caller, asked.within([vcluster.clone()])).await?
             }
         };
-        let wanted = Wanted { id, targets: request.targets.clone(), to_seq: request.to_seq };
+        let wanted = Wanted {
+            id,
+            targets: request.targets.clone(),
+            to_seq: request.to_seq,
+            keys: globs(&request.keys)?,
+            by_admin: is_platform_admin(&caller.principal),
+        };
         let until = Until::new(&self.clock);
         let (earlier, whose) = if request.plan_only {
             (v1::RollbackScopeReply::default(), Some(whose))
@@ -67,6 +79,10 @@ impl Gateway {
         };
         let Some(whose) = whose else { return Ok(earlier) };
         let (planned, errors) = self.plan_rollback(&wanted, &whose, &until).await?;
+        // What only a platform admin may on one node is refused on all.
+        if let Some(denied) = errors.iter().find(|e| e.known_code() == ErrorCode::NotAuthorised) {
+            return Err(denied.clone());
+        }
         let digest = plan_digest(&planned);
         if request.plan_only {
             return Ok(shown_plan(planned, digest, errors));

@@ -3,7 +3,9 @@
 //! A plan is read twice: its beginning, which is shown, for every node; and all of it, when a node is about to get it. What is
 //! done is the same, since the action names the newest entry that it is based on.
 
+use pact_identity::Principal;
 use pact_schemas::convert::Scope;
+use pact_schemas::resource::KeyPatterns;
 use pact_schemas::resource::change_set::{ChangeSetError, MAX_CHANGES, MAX_ENCODED_BYTES};
 use pact_schemas::v1::{
     self, Change, ChangeSet, DeclaredReply, DeclaredRequest, DriftItem, JudgedScope, NodeRecord,
@@ -18,6 +20,7 @@ use crate::changes::shown_within;
 use crate::context::Gateway;
 use crate::error::{Answer, bad_reply};
 use crate::fanout;
+use crate::handlers::apply::is_platform_admin;
 use crate::handlers::diff::was_looked_at;
 use crate::targets::one_judged;
 
@@ -45,6 +48,8 @@ pub(super) struct Planned {
     pub(super) omitted: u32,
     /// Encoded, all of them: at most so many.
     pub(super) size_bytes: usize,
+    /// Planned by the right of a platform admin.
+    by_admin: bool,
 }
 
 impl Planned {
@@ -85,6 +90,7 @@ pub(super) fn discarding(
         plan_sha256: NO_PLAN.to_vec(),
         message: discarding_message(wanted),
         judged,
+        keys: wanted.keys.clone(),
         ..Rollback::default()
     }
 }
@@ -139,10 +145,16 @@ impl Gateway {
         let drift = self.drift(target, until, room.min(MAX_LISTED_BYTES)).await?;
         was_looked_at(node, drift.scanning, &drift.digest)?;
         let action = discarding(node, wanted, drift.digest, judged);
-        let changes = drift.items.into_iter().filter_map(reversed).collect();
+        let meant = KeyPatterns::parse(&wanted.keys)
+            .map_err(|error| ErrorCode::InvalidArgument.error(error.to_string()))?;
+        let is_meant = |change: &Change| {
+            wanted.keys.is_empty() || change.key.parse().is_ok_and(|key| meant.matches(&key))
+        };
+        let changes = drift.items.into_iter().filter_map(reversed).filter(is_meant).collect();
         let (first, more) = shown_within(changes, room);
         let omitted = drift.omitted_items.saturating_add(more);
-        Ok(Planned { scope: Scope::Node(node.clone()), action, first, omitted, size_bytes: 0 })
+        let (scope, by_admin) = (Scope::Node(node.clone()), wanted.by_admin);
+        Ok(Planned { scope, action, first, omitted, size_bytes: 0, by_admin })
     }
 
     /// By the journal's own plan. What it would refuse is refused here.
@@ -162,8 +174,9 @@ impl Gateway {
         };
         let newest: DeclaredReply = self.journal.read("declared", &newest).await?;
         let (to_seq, message) = (wanted.to_seq, message(wanted));
-        let action = Rollback { to_seq, base_seq: newest.seq, message, ..action };
-        let page = self.planned_page(&action, "").await?;
+        let keys = wanted.keys.clone();
+        let action = Rollback { to_seq, base_seq: newest.seq, message, keys, ..action };
+        let page = self.planned_page(&action, wanted.by_admin, "").await?;
         // A scope that does not change is not in the plan.
         let page = page.unwrap_or_default();
         let changes = page.changes.unwrap_or_default();
@@ -171,7 +184,7 @@ impl Gateway {
             if page.omitted_changes == 0 { changes.encoded_len() } else { MAX_ENCODED_BYTES };
         let (first, more) = shown_within(changes.changes, room);
         let omitted = page.omitted_changes.saturating_add(more);
-        Ok(Planned { scope, action, first, omitted, size_bytes })
+        Ok(Planned { scope, action, first, omitted, size_bytes, by_admin: wanted.by_admin })
     }
 
     /// All changes of a plan, in key order. Whoever asks has room for them.
@@ -181,7 +194,10 @@ impl Gateway {
     pub(super) async fn whole_plan(&self, planned: &Planned) -> Answer<ChangeSet> {
         let (mut whole, mut bytes, mut after) = (Vec::<Change>::new(), 0, String::new());
         loop {
-            let page = self.planned_page(&planned.action, &after).await?.unwrap_or_default();
+            let page = self
+                .planned_page(&planned.action, planned.by_admin, &after)
+                .await?
+                .unwrap_or_default();
             let changes = page.changes.unwrap_or_default();
             bytes += changes.encoded_len();
             whole.extend(changes.changes);
@@ -207,10 +223,15 @@ impl Gateway {
     }
 
     /// The changes of the action's scope after a key.
-    async fn planned_page(&self, action: &Rollback, after: &str) -> Answer<Option<PlannedScope>> {
+    async fn planned_page(
+        &self,
+        action: &Rollback,
+        by_platform_admin: bool,
+        after: &str,
+    ) -> Answer<Option<PlannedScope>> {
         let after = after.to_owned();
         let act = v1::Action { action: Some(Act::Rollback(action.clone())) };
-        let request = PlanRequest { action: act.encode_to_vec(), after };
+        let request = PlanRequest { action: act.encode_to_vec(), after, by_platform_admin };
         let reply: PlanReply = self.journal.read("plan", &request).await?;
         let scopes = accepted(reply)?.scopes;
         Ok(scopes.into_iter().find(|planned| planned.scope == action.scope))
@@ -220,8 +241,16 @@ impl Gateway {
     ///
     /// # Errors
     /// What it would refuse it with.
-    pub(in crate::handlers) async fn journal_plan(&self, action: &v1::Action) -> Answer<PlanReply> {
-        let request = PlanRequest { action: action.encode_to_vec(), ..PlanRequest::default() };
+    pub(in crate::handlers) async fn journal_plan(
+        &self,
+        action: &v1::Action,
+        principal: &Principal,
+    ) -> Answer<PlanReply> {
+        let request = PlanRequest {
+            action: action.encode_to_vec(),
+            by_platform_admin: is_platform_admin(principal),
+            ..PlanRequest::default()
+        };
         accepted(self.journal.read("plan", &request).await?)
     }
 }
