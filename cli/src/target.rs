@@ -4,6 +4,7 @@ use std::path::Path;
 
 use pact_schemas::error_code::ErrorCode;
 use pact_schemas::nodeset::{Expression, MAX_TEXT_BYTES, NodeSet, NodeSetError};
+use pact_schemas::resource::KeyPattern;
 use pact_schemas::{NodeId, v1};
 
 use crate::failure::Failure;
@@ -36,6 +37,18 @@ pub(crate) struct NodeArg {
     /// Node to act on (default: PACT_NODE, else this machine)
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<String>,
+}
+
+/// `--key`, for commands that take all that differs unless they are told otherwise.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct KeyArg {
+    /// This key alone, as `pact diff` shows it, or those of a glob; again for more
+    #[arg(long = "key", value_name = "KEY", value_parser = parse_key)]
+    pub(crate) keys: Vec<String>,
+}
+
+fn parse_key(text: &str) -> Result<String, String> {
+    KeyPattern::new(text).map(|key| key.as_str().to_owned()).map_err(|error| error.to_string())
 }
 
 impl ExcludeArg {

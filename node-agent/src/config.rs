@@ -11,7 +11,7 @@ use pact_runtime::config::{ConfigError, Loaded, Origin, seconds};
 use pact_schemas::resource::KeyPatterns;
 use pact_schemas::{NodeId, v1};
 
-use crate::drift::{self, FileSettings};
+use crate::drift::{self, FileSettings, OwnFiles};
 
 pub use keys::SCHEMA;
 
@@ -38,6 +38,9 @@ pub struct Config {
     /// The globs, read.
     #[serde(skip)]
     patterns: Patterns,
+    /// Files that it was read from.
+    #[serde(skip)]
+    files: Vec<PathBuf>,
 }
 
 /// The globs of the file.
@@ -192,6 +195,7 @@ impl Config {
         config.without_effect = without_effect(loaded);
         config.values = values(&loaded.print());
         config.patterns = Patterns::read(&config.agent, loaded)?;
+        config.files = loaded.files();
         let roots = &config.agent.observer.roots;
         if roots.is_empty() || roots.iter().any(|root| !root.is_absolute()) {
             return Err(
@@ -241,6 +245,7 @@ impl Config {
         FileSettings {
             mode: agent.enforcement_mode,
             enforce_keys: self.patterns.enforce_keys.clone(),
+            own: OwnFiles::new(self.own_files()),
             limits: drift::Limits {
                 base: agent.commit_window.base_window,
                 floor: agent.commit_window.min_window,
@@ -248,6 +253,22 @@ impl Config {
             },
             blacklist: self.patterns.blacklist.as_slice().to_vec(),
         }
+    }
+
+    /// What the agent is configured by, trusts, and keeps.
+    fn own_files(&self) -> Vec<PathBuf> {
+        let agent = &self.agent;
+        let mut own = self.files.clone();
+        own.extend([
+            PathBuf::from("/etc/pact").join(SCHEMA.file_name),
+            agent.state_dir.clone(),
+            agent.run_dir.clone(),
+            agent.certificate_path.clone(),
+            agent.journal.tls_ca.clone(),
+            agent.manifest_path(),
+        ]);
+        own.extend(agent.capability.override_path.clone());
+        own
     }
 
     /// What never leaves the node.
@@ -355,6 +376,27 @@ mod tests {
         let least = load(LEAST).unwrap().agent;
         assert_eq!(least.manifest_path(), PathBuf::from("/run/pact/capability.json"));
         assert_eq!((least.bus.url, least.identity), (None, None));
+    }
+
+    #[test]
+    fn what_the_agent_is_configured_by_trusts_and_keeps_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("elsewhere.toml");
+        std::fs::write(&path, LEAST.replace("ca.crt", "roots.pem")).unwrap();
+        let config = Config::new(&Loader::new(&SCHEMA).file(&path, true).load().unwrap()).unwrap();
+        let own = config.drift_settings().own;
+        let holds = |path: &str| own.holds(&format!("file/{path}").parse().unwrap());
+        for mine in [
+            path.to_str().unwrap(),
+            "/etc/pact/agent.toml",
+            "/etc/pact/roots.pem",
+            "/etc/pact/agent.crt",
+            "/var/lib/pact/agent/spool/x",
+            "/run/pact/node.json",
+        ] {
+            assert!(holds(mine), "{mine}");
+        }
+        assert!(!holds("/etc/pact/cli.toml") && !holds("/etc/motd"));
     }
 
     #[test]

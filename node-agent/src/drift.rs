@@ -6,11 +6,13 @@
 //! - `engine`: one thread owns providers, drift set, window and files, and does all blocking work; `look` compares, `act` is
 //!   the only code that changes the node, `adopt` takes new declarations, `bases` remembers what was before them, `ending` does
 //!   what a window's end brings, `report` and `telling` tell the journal, `answers` who asks.
-//! - `store`: what survives a crash. `providers`: which provider has which key. `worker`: its thread, and what is done when it hangs. `sessions`: which commands ran.
+//! - `store`: what survives a crash. `own`: what nothing here writes. `providers`: which provider has which key. `worker`: its thread, and what is done when it hangs.
+//!   `sessions`: which commands ran.
 //! - `task`: wakes the engine. `rpc`: `diff`, `capture`, `settle`, `rollback_check`, `rollback`, `extend`.
 //!
 //! Invariants, as absences
-//! - In observe mode nothing is written but by an admin's rollback; a key outside `enforce_keys` is never written by itself.
+//! - In observe mode nothing is written but by an admin's rollback; a key outside `enforce_keys`, or of
+//!   the agent's own files, is never written, for nobody.
 //! - Nothing is written before the intent to is on disk, and no intent is forgotten before its event is spooled: a crash at any
 //!   point ends, at the next start, in what was intended or in what was, and the journal is told which.
 //! - No jump of a wall clock ends a window. A key in conflict is not written before somebody decided or its time is over.
@@ -26,6 +28,7 @@ mod engine;
 mod fake;
 mod look;
 mod opening;
+mod own;
 mod providers;
 mod report;
 mod rpc;
@@ -38,6 +41,7 @@ mod worker;
 
 pub(crate) use core::magnitude::Limits;
 pub(crate) use opening::{OpenError, Opening};
+pub(crate) use own::OwnFiles;
 pub(crate) use rpc::{Drift, methods};
 pub(crate) use sessions::Sessions;
 pub(crate) use settings::FileSettings;

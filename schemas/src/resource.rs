@@ -8,6 +8,7 @@
 //! - [`Value`]: what a key is, or is to be; [`FileValue`] for files.
 //! - [`Change`], [`State`]: a difference and a whole, and the laws between them.
 //! - [`Kind`], [`Dimension`]: what kinds there are, and what each counts as.
+//! - [`gives_root`]: which keys decide what runs as root.
 //! - [`KeyPattern`]: globs over keys, for blacklists and `enforce_keys`.
 //! - [`change_set`]: changes as they travel, inline or in chunks.
 //!
@@ -19,6 +20,7 @@ pub mod change_set;
 mod dimension;
 mod key;
 mod pattern;
+mod root;
 mod state;
 mod value;
 
@@ -26,5 +28,6 @@ pub use change::{Change, drift_digest, drift_digest_in_order};
 pub use dimension::{Dimension, Kind, UnknownDimension};
 pub use key::{KeyError, MAX_KEY_BYTES, ResourceKey, escape, unescape};
 pub use pattern::{KeyPattern, KeyPatterns, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError};
+pub use root::{Reason, gives_root, parameter_gives_root};
 pub use state::{State, advance, changes, effective};
 pub use value::{FileKind, FileValue, MAX_CONTENT_BYTES, MAX_TEXT_BYTES, Value};

@@ -8,7 +8,7 @@ use crate::fleet::Answered;
 use crate::gateway;
 use crate::output::Screen;
 use crate::session::{Exit, Session};
-use crate::target::{ExcludeArg, NodeArg, Targets, written_node};
+use crate::target::{ExcludeArg, KeyArg, NodeArg, Targets, written_node};
 use crate::view::{change, drift};
 
 const EXAMPLES: &str = "\
@@ -16,7 +16,11 @@ Examples:
   pact commit -m \"tuned hugepages for ML training\"
   pact commit -m \"added NFS mount for datasets\" --node node-042
   pact commit -m \"until the weekend\" --ttl 3d
-  pact commit -m \"what I saw\" --expect DIGEST   As printed by `pact diff`";
+  pact commit -m \"what I saw\" --expect DIGEST   As printed by `pact diff`
+  pact commit -m \"this alone\" --key sysctl/vm.swappiness   The rest stays drift
+
+Keys that decide what runs as root are a platform admin's (exit 2); --key names
+what is not.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,6 +37,8 @@ pub(crate) struct Args {
     /// Do not wait for approval: exit with 8 if it is needed
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    key: KeyArg,
     #[command(flatten)]
     node: NodeArg,
     #[command(flatten)]
@@ -51,6 +57,7 @@ impl Args {
             message: self.message,
             ttl_seconds: self.ttl.map(Ttl::seconds),
             expect_digest: self.expect.map(|digest| digest.to_vec()).unwrap_or_default(),
+            keys: self.key.keys,
         };
         let reply = gateway::unary(session, |mut client| {
             let request = request.clone();

@@ -8,19 +8,21 @@ use crate::failure::Failure;
 use crate::fleet::Answered;
 use crate::gateway;
 use crate::session::{Exit, Session};
-use crate::target::{ExcludeArg, Targets};
+use crate::target::{ExcludeArg, KeyArg, Targets};
 
 const EXAMPLES: &str = "\
 Examples:
   pact rollback 42                     To the state right after entry 42
   pact rollback 42 --node node-042     A node's deltas, as they were then
   pact rollback head --node node-042   Discard a node's present drift
+  pact rollback 42 --key '/etc/**'     Files below /etc alone
 
 Entry 42 brings its own scope: a node's deltas, or the overlay of a vCluster. Where
 a node's declared state is the entry's already, its drift is discarded. The plan
 is shown on stderr; when something changes before it is carried out, nothing
 is done (exit 4). While somebody holds what would change, nothing is done either
-(exit 10).";
+(exit 10). What the node may not write (`enforce_keys`), and the agent's own
+files, are left and named.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,6 +35,8 @@ pub(crate) struct Args {
     node: Option<String>,
     #[command(flatten)]
     exclude: ExcludeArg,
+    #[command(flatten)]
+    key: KeyArg,
     /// Do not wait for approval: exit with 8 if it is needed
     #[arg(long)]
     no_wait: bool,
@@ -83,6 +87,7 @@ impl Args {
             exclude,
             plan_only: true,
             expect_plan: Vec::new(),
+            keys: self.key.keys.clone(),
         })
     }
 }

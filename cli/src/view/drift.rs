@@ -257,7 +257,9 @@ fn note(item: &v1::DriftItem) -> String {
         notes.push(format!("conflict: the journal declares {journal}"));
     }
     if let Some(why) = &item.not_restorable {
-        notes.push(format!("not restorable: {why}"));
+        // What begins so says itself what is not done.
+        let is_whole = why.starts_with("not written");
+        notes.push(if is_whole { why.clone() } else { format!("not restorable: {why}") });
     }
     if item.report_only {
         notes.push("only reported".to_owned());

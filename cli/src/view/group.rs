@@ -40,6 +40,7 @@ fn policy_fields(p: &v1::VclusterPolicy) -> Vec<(&'static str, Value)> {
         ("audit_retention_days", p.audit_retention_days.map(|v| json!(v))),
         ("ai_exec_allowed", p.ai_exec_allowed.map(|v| json!(v))),
         ("degraded_exec", p.degraded_exec.map(|v| json!(v))),
+        list("root_keys", &p.root_keys),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

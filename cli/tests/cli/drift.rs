@@ -65,6 +65,23 @@ fn a_commit_says_what_was_seen_and_how_long_it_lives() {
 }
 
 #[test]
+fn keys_that_are_named_travel_with_a_commit_and_a_rollback_and_are_checked_here() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint).with("PACT_NODE", "node-042");
+    let keys = ["--key", "/etc/**", "--key", "sysctl/vm.swappiness"];
+    home.run(&[&["commit", "-m", "x"][..], &keys].concat()).exits(0);
+    home.run(&[&["rollback", "head"][..], &keys].concat()).exits(0);
+    let expected = ["/etc/**", "sysctl/vm.swappiness"];
+    assert_eq!(site.seen.commits.lock().unwrap()[0].keys, expected);
+    // The plan and what is done are of the same keys.
+    for asked in site.seen.rollbacks.lock().unwrap().iter() {
+        assert_eq!(asked.keys, expected);
+    }
+    let run = home.run(&["commit", "-m", "x", "--key", "motd"]).exits(1);
+    assert!(run.stderr.contains("matches no resource key"), "{}", run.stderr);
+}
+
+#[test]
 fn a_rollback_does_the_plan_that_it_showed() {
     let site = Site::start();
     let home = Home::new(&site.endpoint).with("PACT_NODE", "node-042");

@@ -134,6 +134,8 @@ pact diff node-042 --at 40 --exit-code
 pact status node[001-128] -x node-013
 pact exec -i -S --timeout 60 --raw --yes -x node-2 node-[1-9] -- systemctl restart chronyd
 pact rollback head --node node-042
+pact rollback head --node node-042 --key /etc/** --key sysctl/vm.swappiness
+pact commit -m "x" --key sysctl/vm.swappiness
 pact apply overlay.toml --dry-run --replace --on-conflict overwrite --canary 1 --batch 10% --no-wait
 pact promote node-042 --on-conflict keep-local
 pact commit -m "x" --ttl 900 --node node-042

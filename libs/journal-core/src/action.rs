@@ -106,6 +106,15 @@ impl Asked<'_> {
     }
 }
 
+/// When, and by whose right, an action is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    /// Unix nanoseconds.
+    pub time_nanos: i64,
+    /// A platform admin would ask for it.
+    pub by_platform_admin: bool,
+}
+
 /// The rules of one action.
 pub(crate) trait Rules {
     /// Who brings it into the journal.
@@ -124,7 +133,7 @@ pub(crate) trait Rules {
     fn try_out(
         &self,
         _work: &mut Working<'_>,
-        _time_nanos: i64,
+        _trial: Trial,
         _scopes: &mut Vec<Planned>,
     ) -> Result<(), Refusal> {
         Err(Refusal::Argument {

@@ -5,7 +5,7 @@ use pact_schemas::resource::{Change, ResourceKey};
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::{self, ChangeSet, DeltaConflict, PlanReply, PlannedScope};
 
-use crate::action::rules;
+use crate::action::{Trial, rules};
 use crate::planned::{DeltaBeside, Planned};
 use crate::view::StateView;
 use crate::working::Working;
@@ -22,12 +22,12 @@ pub struct Plan {
     pub(crate) refused: Option<v1::Error>,
 }
 
-/// Plans an action, and tries it on a copy that is thrown away. Whether the caller may ask is not
-/// looked at.
-pub fn plan(view: &dyn StateView, action: &Action, time_nanos: i64) -> Plan {
+/// Plans an action, and tries it on a copy that is thrown away. What a platform admin alone may is
+/// refused to others here as there; whether the caller may ask at all is not looked at.
+pub fn plan(view: &dyn StateView, action: &Action, trial: Trial) -> Plan {
     let mut work = Working::new(view);
     let mut scopes = Vec::new();
-    let tried = rules(action).try_out(&mut work, time_nanos, &mut scopes);
+    let tried = rules(action).try_out(&mut work, trial, &mut scopes);
     Plan { scopes, refused: tried.err().map(v1::Error::from) }
 }
 

@@ -1,6 +1,7 @@
 //! Policies of vClusters: how given keys are merged into them, and how large a vCluster may be.
 
 use pact_schemas::convert::{Scope, id, required};
+use pact_schemas::resource::KeyPatterns;
 use pact_schemas::v1::{EntryKind, PolicyUpdate, VclusterPolicy, VclusterRecord, entry};
 use pact_schemas::{Mode, VclusterId};
 use prost::Message as _;
@@ -69,6 +70,7 @@ pub(crate) fn check_size(
         ("shell_whitelist", &policy.shell_whitelist),
         ("auto_converge_categories", &policy.auto_converge_categories),
         ("require_ack_categories", &policy.require_ack_categories),
+        ("root_keys", &policy.root_keys),
         ("blacklist", &after.blacklist),
     ];
     let sized = lists.map(|(name, list)| (list.iter().map(String::len).sum::<usize>(), name));
@@ -107,6 +109,7 @@ fn merged(
         audit_retention_days: new.audit_retention_days.or(old.audit_retention_days),
         ai_exec_allowed: new.ai_exec_allowed.or(old.ai_exec_allowed),
         degraded_exec: new.degraded_exec.or(old.degraded_exec),
+        root_keys: list(old.root_keys, &new.root_keys),
         // Of the update alone: nothing is left to clear in what is stored.
         cleared_lists: Vec::new(),
     };
@@ -133,6 +136,7 @@ fn cleared(mut old: VclusterPolicy, new: &VclusterPolicy) -> Result<VclusterPoli
             "require_ack_categories" => {
                 (&mut old.require_ack_categories, &new.require_ack_categories)
             }
+            "root_keys" => (&mut old.root_keys, &new.root_keys),
             _ => return argument("must name lists of the policy"),
         };
         if !given.is_empty() {
@@ -151,6 +155,7 @@ fn check_policy(policy: &VclusterPolicy) -> Result<(), Refusal> {
     if policy.drift_sensitivity.is_some_and(|s| !s.is_finite() || s < 0.0) {
         return argument("drift_sensitivity", "must be a number from 0");
     }
+    KeyPatterns::parse(&policy.root_keys)?;
     let lists = [
         &policy.exec_whitelist,
         &policy.shell_whitelist,

@@ -71,6 +71,8 @@ pub(crate) enum Refusal {
     NeedsApproval { vcluster: VclusterId },
     #[error("policies are set by a platform admin")]
     NotPlatformAdmin,
+    #[error("{} a platform admin's to declare: {keys}", if *count == 1 { "a key is" } else { "keys are" })]
+    GivesRoot { count: usize, keys: String },
     #[error("node {node} moved from {} to {} meanwhile", place(then.as_ref()), place(now.as_ref()))]
     Moved { node: NodeId, then: Option<VclusterId>, now: Option<VclusterId> },
     #[error("node {node} is in vCluster {vcluster}, not in {seen}")]
@@ -154,7 +156,7 @@ impl Refusal {
             },
             Self::Members(refusal) => refusal.code(),
             Self::NeedsApproval { .. } => ErrorCode::Unimplemented,
-            Self::NotPlatformAdmin => ErrorCode::NotAuthorised,
+            Self::NotPlatformAdmin | Self::GivesRoot { .. } => ErrorCode::NotAuthorised,
             Self::TooManyDeltas { .. }
             | Self::ScopeTooLarge { .. }
             | Self::VclusterTooLarge { .. } => ErrorCode::TooLarge,
@@ -208,6 +210,9 @@ impl Refusal {
             Self::NotPlatformAdmin => {
                 "ask a platform admin, or take the policy tables out of the specification"
             }
+            Self::GivesRoot { .. } => {
+                "ask a platform admin; without these keys, what is left is yours: `--key` names it for commit and rollback"
+            }
             Self::Moved { .. } => "run it again: your right is judged where the node is now",
             Self::OtherVcluster { .. } => "name the vCluster that the node is in, or none",
             Self::KeysChanged { .. } | Self::ScopeChanged { .. } => "look again and try again",
@@ -233,6 +238,9 @@ impl Refusal {
                 "the right to act was judged in the vCluster that the node has left"
             }
             Self::NeedsApproval { .. } => "approvals are not built yet, so nothing was done",
+            Self::GivesRoot { .. } => {
+                "whoever decides what such a key is decides what runs as root; nothing was done"
+            }
             Self::UnknownVcluster { .. } => {
                 "a vCluster exists once a specification that names it has been applied by a platform admin"
             }

@@ -36,6 +36,14 @@ impl Commands {
         Command { request_id: Some(id), ..self.bare(action) }
     }
 
+    /// Of somebody who has this role alone.
+    pub fn make_as(&mut self, role: &str, action: Action) -> Command {
+        let mut command = self.make(action);
+        command.acting_role = role.to_owned();
+        command.author.as_mut().unwrap().roles = vec![role.to_owned()];
+        command
+    }
+
     /// A chunk as a node sends it.
     pub fn put_by(&mut self, node: &str, plain: &[u8]) -> Command {
         let mut command = self.bare(put(plain));

@@ -32,7 +32,8 @@ pub static SCHEMA: Schema = Schema {
             "agent.enforce_keys",
             KeyKind::StringList,
             Default::Value("[\"**\"]"),
-            "Globs over resource keys that this node may write by itself, e.g. \"sysctl/*\" or \"/etc/**\".",
+            "Globs over resource keys that this node may write, by itself or for a rollback, e.g. \"sysctl/*\" or \
+             \"/etc/**\". Nothing else is ever written. Read again on SIGHUP.",
         ),
         Key::new(
             "agent.state_dir",

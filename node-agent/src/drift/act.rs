@@ -177,6 +177,10 @@ impl Engine {
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         for (key, want) in wanted {
+            if let Some(reason) = self.settings.barred(&key) {
+                outcome.refuse(&key, ErrorCode::NotAuthorised, reason);
+                continue;
+            }
             let abilities = abilities_of(key.kind());
             if let Some(reason) = abilities.and_then(|kind| self.powers.refusal(kind)) {
                 outcome.refuse(&key, ErrorCode::NotAuthorised, reason);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pact_runtime::causes;
 use pact_schemas::convert::{self, WireError};
-use pact_schemas::resource::{Change, ResourceKey, Value};
+use pact_schemas::resource::{Change, KeyPatterns, ResourceKey, Value};
 use pact_schemas::{ErrorCode, Minutes, Seq, VclusterId, v1};
 use prost::Message;
 
@@ -36,7 +36,10 @@ type Wishes = (Vec<(ResourceKey, Value)>, Vec<Problem>);
 /// Drift that is about to be committed.
 #[derive(Debug)]
 pub(super) struct Captured {
-    pub(super) snapshot: Arc<Snapshot>,
+    /// Of all drift that was seen.
+    pub(super) digest: [u8; 32],
+    /// What of it is meant, in key order.
+    pub(super) items: Vec<Arc<Item>>,
     pub(super) vcluster: VclusterId,
     pub(super) config_seq: Seq,
     /// Keys whose value the node can never bring back.
@@ -95,8 +98,14 @@ impl Engine {
             report_only: item.is_report_only(),
             conflict: conflict.is_some(),
             journal_value: conflict.map(|conflict| (&conflict.journal).into()),
-            not_restorable: never_made(item).or_else(|| self.delayed(&item.key)),
+            not_restorable: self.not_written(item),
         }
+    }
+
+    /// Why this is not undone, by a rollback or when its window ends.
+    fn not_written(&self, item: &Item) -> Option<String> {
+        let barred = || self.settings.barred(&item.key).map(str::to_owned);
+        never_made(item).or_else(barred).or_else(|| self.delayed(&item.key))
     }
 
     fn shown(&self, digest: &[u8]) -> Result<Arc<Snapshot>, v1::Error> {
@@ -109,8 +118,9 @@ impl Engine {
     }
 
     /// The drift that somebody saw, to be committed.
-    pub(super) fn capture(&mut self, digest: &[u8]) -> Result<Captured, v1::Error> {
-        let snapshot = self.shown(digest)?;
+    pub(super) fn capture(&mut self, request: &v1::CaptureRequest) -> Result<Captured, v1::Error> {
+        let snapshot = self.shown(&request.expect_digest)?;
+        let items = meant(&request.keys, snapshot.items.iter().cloned(), |item| &item.key)?;
         let Some(vcluster) = self.declared.vcluster().cloned() else {
             return Err(ErrorCode::Conflict
                 .error("the node is in no vCluster: it has no declared state of its own")
@@ -121,15 +131,14 @@ impl Engine {
                 .error("the node has never received its configuration")
                 .next("check that the journal is healthy and reachable from the node"));
         };
-        let unkept = self.keep_captured(&snapshot);
-        Ok(Captured { snapshot, vcluster, config_seq, unkept })
+        let unkept = self.keep_captured(&items);
+        Ok(Captured { digest: snapshot.digest, items, vcluster, config_seq, unkept })
     }
 
     /// Keeps what a later rollback must find on this node; answers which keys it will not find.
-    fn keep_captured(&mut self, snapshot: &Snapshot) -> BTreeSet<ResourceKey> {
+    fn keep_captured(&mut self, items: &[Arc<Item>]) -> BTreeSet<ResourceKey> {
         // Contents of the others go to the journal.
-        let is_withheld = |item: &&Arc<Item>| item.is_withheld();
-        let withheld: Vec<_> = snapshot.items.iter().filter(is_withheld).collect();
+        let withheld: Vec<_> = items.iter().filter(|item| item.is_withheld()).collect();
         let mut unkept = BTreeSet::new();
         for item in &withheld {
             let kept = self.providers.keep(&item.key, &item.actual()).unwrap_or_else(|error| {
@@ -259,7 +268,12 @@ impl Engine {
                     .next("look again with `pact diff`"));
             }
             let items = self.set.items().filter(|item| !item.is_report_only());
-            return Ok((items.map(|item| (item.key.clone(), item.wanted())).collect(), Vec::new()));
+            let items = items.map(|item| (item.key.clone(), item.wanted()));
+            return Ok(self.writable(meant(&plan.keys, items, |(key, _)| key)?));
+        }
+        if !plan.keys.is_empty() {
+            let rule = "are named beside changes, which name their own";
+            return Err(WireError::Bounds { field: "RollbackPlan.keys", rule }.into());
         }
         let mut problems = Vec::new();
         let mut wishes = Vec::new();
@@ -271,7 +285,26 @@ impl Engine {
                 Err(problem) => problems.push(problem),
             }
         }
+        let (wishes, barred) = self.writable(wishes);
+        problems.extend(barred);
         Ok((wishes, problems))
+    }
+
+    /// The wishes that this node may fulfil; the others as problems.
+    fn writable(&self, wishes: Vec<(ResourceKey, Value)>) -> Wishes {
+        let (mut writable, mut problems) = (Vec::new(), Vec::new());
+        for (key, want) in wishes {
+            match self.settings.barred(&key) {
+                None => writable.push((key, want)),
+                Some(reason) => problems.push(Problem {
+                    key,
+                    code: ErrorCode::NotAuthorised,
+                    reason: reason.to_owned(),
+                    is_deferred: false,
+                }),
+            }
+        }
+        (writable, problems)
     }
 
     fn wish(&mut self, change: Change) -> Result<Option<Value>, Problem> {
@@ -308,6 +341,26 @@ fn told_silence(silence: Silence) -> v1::SilentDimension {
         doing: silence.doing.to_owned(),
         since: Some(convert::timestamp(silence.since.unix_nanos())),
     }
+}
+
+/// What of this drift has one of these keys, given as globs; without globs, all of it.
+fn meant<T>(
+    globs: &[String],
+    drift: impl Iterator<Item = T>,
+    key: impl Fn(&T) -> &ResourceKey,
+) -> Result<Vec<T>, v1::Error> {
+    if globs.is_empty() {
+        return Ok(drift.collect());
+    }
+    let patterns = KeyPatterns::parse(globs)
+        .map_err(|error| ErrorCode::InvalidArgument.error(error.to_string()))?;
+    let meant: Vec<T> = drift.filter(|one| patterns.matches(key(one))).collect();
+    if meant.is_empty() {
+        return Err(ErrorCode::NotFound
+            .error("no key that differs is one of those that are named")
+            .next("see them with `pact diff`"));
+    }
+    Ok(meant)
 }
 
 /// Why what should be can be brought about on no node.

@@ -132,10 +132,9 @@ impl Drift {
         uplink: &Uplink,
         request: v1::CaptureRequest,
     ) -> Result<v1::CaptureReply, v1::Error> {
-        let digest = request.expect_digest;
-        let captured = self.call(move |engine| engine.capture(&digest)).await??;
-        let Captured { snapshot, vcluster, config_seq, unkept } = captured;
-        let mut changes: Vec<Change> = snapshot.items.iter().map(|item| item.change()).collect();
+        let captured = self.call(move |engine| engine.capture(&request)).await??;
+        let Captured { digest, items, vcluster, config_seq, unkept } = captured;
+        let mut changes: Vec<Change> = items.iter().map(|item| item.change()).collect();
         let mut not_restorable: Vec<String> = unkept.iter().map(ToString::to_string).collect();
         let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
         let mut uploads = Uploads::new(uplink, &self.clock);
@@ -171,7 +170,7 @@ impl Drift {
         // Nobody waits for it.
         tokio::task::spawn_blocking(memory::give_back);
         Ok(v1::CaptureReply {
-            digest: snapshot.digest.to_vec(),
+            digest: digest.to_vec(),
             config_seq: config_seq.get(),
             vcluster: vcluster.to_string(),
             changes: Some(changes),

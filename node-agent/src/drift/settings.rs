@@ -6,6 +6,7 @@ use pact_schemas::Mode;
 use pact_schemas::resource::{Dimension, KeyPattern, KeyPatterns, ResourceKey};
 
 use super::core::magnitude::Limits;
+use super::own::OwnFiles;
 use super::store::Why;
 use crate::declared::Declared;
 
@@ -16,6 +17,8 @@ pub(crate) struct FileSettings {
     pub(crate) mode: Mode,
     /// `[agent] enforce_keys`
     pub(crate) enforce_keys: KeyPatterns,
+    /// What is never written, whatever is declared.
+    pub(crate) own: OwnFiles,
     /// `[agent.commit_window]`
     pub(crate) limits: Limits,
     /// `[agent.blacklist] patterns`
@@ -29,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) blacklist: KeyPatterns,
     enforce_keys: KeyPatterns,
+    own: OwnFiles,
     auto_converge: BTreeSet<Dimension>,
     require_ack: BTreeSet<Dimension>,
 }
@@ -48,14 +52,26 @@ impl Settings {
             limits,
             blacklist: blacklist.collect::<Vec<_>>().into(),
             enforce_keys: file.enforce_keys.clone(),
+            own: file.own.clone(),
             auto_converge: policy.auto_converge.clone(),
             require_ack: policy.require_ack.clone(),
         }
     }
 
+    /// Why this node writes a key for nobody, neither by itself nor for an admin.
+    pub(crate) fn barred(&self, key: &ResourceKey) -> Option<&'static str> {
+        if self.own.holds(key) {
+            Some("not written: the agent's own, which its enrolment and renewal alone write")
+        } else if !self.enforce_keys.matches(key) {
+            Some("not written: outside enforce_keys")
+        } else {
+            None
+        }
+    }
+
     /// Whether the node may write this key by itself.
     pub(crate) fn enforces(&self, key: &ResourceKey) -> bool {
-        self.mode == Mode::Enforce && self.enforce_keys.matches(key)
+        self.mode == Mode::Enforce && self.barred(key).is_none()
     }
 
     /// Whether drift of this key is undone when its window ends.
@@ -67,10 +83,10 @@ impl Settings {
             && !self.blacklist.matches(key)
     }
 
-    /// Whether this node may write a key for this reason now; an admin's rollback asks nobody but the admin.
+    /// Whether this node may write a key for this reason now; an admin's rollback asks neither mode nor blacklist.
     pub(crate) fn allows(&self, why: Why, key: &ResourceKey) -> bool {
         match why {
-            Why::Rollback { .. } => true,
+            Why::Rollback { .. } => self.barred(key).is_none(),
             Why::Declared => {
                 self.enforces(key)
                     && !key.dimension().is_report_only()
@@ -119,6 +135,7 @@ mod tests {
         FileSettings {
             mode,
             enforce_keys: vec![pattern("sysctl/*"), pattern("/etc/**")].into(),
+            own: OwnFiles::new(["/etc/pact/agent.toml".into()]),
             limits: Limits {
                 base: Duration::from_secs(900),
                 floor: Duration::from_secs(120),
@@ -178,6 +195,12 @@ mod tests {
         for why in [Why::WindowEnded, Why::Conflict, Why::Category] {
             assert_eq!(allows(why), [true, false, false, false], "{why:?}");
         }
-        assert_eq!(allows(Why::Rollback { seq: 1 }), [true; 4]);
+        assert_eq!(allows(Why::Rollback { seq: 1 }), [true, true, false, false]);
+        // In `enforce_keys`, and still nobody's to write.
+        let own = "file//etc/pact/agent.toml".parse().unwrap();
+        assert!(settings.barred(&own).is_some_and(|why| why.contains("the agent's own")));
+        for why in [Why::Declared, Why::WindowEnded, Why::Rollback { seq: 1 }] {
+            assert!(!settings.allows(why, &own), "{why:?}");
+        }
     }
 }

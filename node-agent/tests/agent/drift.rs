@@ -111,7 +111,7 @@ impl Plane {
             node: self.node.to_string(),
             discard_drift: true,
             expect_digest: self.diff().await.digest,
-            changes: None,
+            ..v1::RollbackPlan::default()
         }
     }
 

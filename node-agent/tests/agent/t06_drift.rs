@@ -92,7 +92,7 @@ async fn captured_drift_that_is_declared_is_drift_no_more() {
     let _agent = plane.agent("strict").await;
     plane.watched().await;
     let seen = plane.diff().await.digest;
-    let none = v1::CaptureRequest { expect_digest: seen };
+    let none = v1::CaptureRequest { expect_digest: seen, ..Default::default() };
     assert_eq!(code(plane.ask::<_, v1::CaptureReply>("capture", &none).await), ErrorCode::Conflict);
     let seq = plane.declare(|_| {}).await;
     plane.settle(seq).await;
@@ -104,7 +104,7 @@ async fn captured_drift_that_is_declared_is_drift_no_more() {
     // What comes after the look stays drift.
     fs::write(root.join("later"), "three\n").unwrap();
     plane.until_drifted(&["gone", "later", "motd"]).await;
-    let request = v1::CaptureRequest { expect_digest: seen.clone() };
+    let request = v1::CaptureRequest { expect_digest: seen.clone(), ..Default::default() };
     let captured: v1::CaptureReply = plane.ask("capture", &request).await.unwrap();
     assert_eq!((captured.digest, captured.config_seq), (seen, seq));
     assert_eq!((captured.vcluster.as_str(), captured.not_restorable.len()), ("ml", 0));
@@ -135,7 +135,7 @@ async fn captured_drift_that_is_declared_is_drift_no_more() {
     plane.until_drifted(&["later"]).await;
     fs::remove_file(root.join("later")).unwrap();
     plane.until_window(WindowState::Idle).await;
-    let stale = v1::CaptureRequest { expect_digest: vec![7; 32] };
+    let stale = v1::CaptureRequest { expect_digest: vec![7; 32], ..Default::default() };
     assert_eq!(
         code(plane.ask::<_, v1::CaptureReply>("capture", &stale).await),
         ErrorCode::Conflict

@@ -193,7 +193,7 @@ impl Killed {
         self.until_drifted(SOME).await;
         let capture = async |plane: &Plane| {
             let expect_digest = plane.diff().await.digest;
-            let request = v1::CaptureRequest { expect_digest };
+            let request = v1::CaptureRequest { expect_digest, ..Default::default() };
             plane.ask::<_, v1::CaptureReply>("capture", &request).await.unwrap()
         };
         // Killed in the middle, it has changed nothing.

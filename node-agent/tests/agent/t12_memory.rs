@@ -112,7 +112,8 @@ async fn ten_thousand_files_that_differ_are_committed() {
     watched.until_told(FILES).await;
     watched.show("all differing");
     watched.forget_peak();
-    let request = v1::CaptureRequest { expect_digest: watched.look().await.digest };
+    let request =
+        v1::CaptureRequest { expect_digest: watched.look().await.digest, ..Default::default() };
     let subject =
         Subject::NodeRpc { node: plane.node.clone(), method: MethodName::new("capture").unwrap() };
     let captured: v1::CaptureReply =

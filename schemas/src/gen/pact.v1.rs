@@ -706,6 +706,9 @@ pub struct VclusterPolicy {
     /// In an update: lists that become empty, by the name of their field. An empty list alone changes nothing.
     #[prost(string, repeated, tag = "19")]
     pub cleared_lists: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Globs over resource keys that give root here, beside those that do everywhere.
+    #[prost(string, repeated, tag = "20")]
+    pub root_keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VclusterRecord {
@@ -1885,6 +1888,9 @@ pub struct Rollback {
     /// Of a node; none of a vCluster.
     #[prost(message, repeated, tag = "8")]
     pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
+    /// These keys alone, as globs; none: all of them.
+    #[prost(string, repeated, tag = "9")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExtendWindow {
@@ -2637,6 +2643,9 @@ pub struct PlanRequest {
     /// Page: only changes of keys > after. For actions of one scope, and without deltas.
     #[prost(string, tag = "2")]
     pub after: ::prost::alloc::string::String,
+    /// A platform admin asks: what only one may is refused otherwise.
+    #[prost(bool, tag = "3")]
+    pub by_platform_admin: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlanReply {
@@ -3747,6 +3756,9 @@ pub struct SilentDimension {
 pub struct CaptureRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Of that drift these keys alone, as globs; none: all of it.
+    #[prost(string, repeated, tag = "2")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CaptureReply {
@@ -3802,6 +3814,9 @@ pub struct RollbackPlan {
     pub discard_drift: bool,
     #[prost(bytes = "vec", tag = "4")]
     pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Of that drift these keys alone, as globs; none: all of it.
+    #[prost(string, repeated, tag = "5")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// `rollback_chunk`: a chunk of the changes of a plan that follows. Kept for 60 s after it was used last.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4222,6 +4237,9 @@ pub struct CommitRequest {
     /// As `diff` showed it, for one node; empty: what there is when this is asked.
     #[prost(bytes = "vec", tag = "7")]
     pub expect_digest: ::prost::alloc::vec::Vec<u8>,
+    /// Of the drift these keys alone, as globs; none: all of it.
+    #[prost(string, repeated, tag = "8")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommitReply {
@@ -4285,6 +4303,9 @@ pub struct RollbackScopeRequest {
     /// `plan_digest` of the plan that the caller saw; empty: whatever it is now.
     #[prost(bytes = "vec", tag = "7")]
     pub expect_plan: ::prost::alloc::vec::Vec<u8>,
+    /// These keys alone, as globs; none: all of them.
+    #[prost(string, repeated, tag = "8")]
+    pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RollbackScopeReply {

@@ -4,6 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::Reader;
 use crate::Mode;
+use crate::resource::{KeyPattern, KeyPatterns};
 use crate::v1::{self, VclusterPolicy};
 
 /// Most names in one list of a policy.
@@ -64,13 +65,14 @@ fn set_key(p: &mut VclusterPolicy, key: &str, value: &DeValue<'_>) -> Result<(),
         "audit_retention_days" => p.audit_retention_days = Some(whole(value, 1, 36_500)?),
         "ai_exec_allowed" => p.ai_exec_allowed = Some(truth(value)?),
         "degraded_exec" => p.degraded_exec = Some(truth(value)?),
+        "root_keys" => p.root_keys = patterns(value)?,
         _ => return Err("no policy key".to_owned()),
     }
     Ok(())
 }
 
 /// Every key of a policy table, as in contracts §7.
-pub const POLICY_KEYS: [&str; 18] = [
+pub const POLICY_KEYS: [&str; 19] = [
     "enforcement_mode",
     "drift_sensitivity",
     "base_commit_window_seconds",
@@ -89,6 +91,7 @@ pub const POLICY_KEYS: [&str; 18] = [
     "audit_retention_days",
     "ai_exec_allowed",
     "degraded_exec",
+    "root_keys",
 ];
 
 fn truth(value: &DeValue<'_>) -> Result<bool, String> {
@@ -145,6 +148,13 @@ fn programs(value: &DeValue<'_>) -> Result<Vec<String>, String> {
             && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b))
             && !t.starts_with(['-', '.'])
     })
+}
+
+fn patterns(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let accepted = "globs over resource keys such as \"/opt/site/hooks/**\"";
+    let patterns = list(value, accepted, |text| KeyPattern::new(text).is_ok())?;
+    KeyPatterns::parse(&patterns).map_err(|error| error.to_string())?;
+    Ok(patterns)
 }
 
 fn categories(value: &DeValue<'_>) -> Result<Vec<String>, String> {

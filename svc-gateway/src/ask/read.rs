@@ -64,8 +64,14 @@ pub(crate) async fn declared(
 }
 
 /// What the journal would do with an action: the changes after a key, and what it would refuse it with.
-pub(crate) async fn plan(journal: &Journal, action: &v1::Action, after: &str) -> Answer<PlanReply> {
-    let request = PlanRequest { action: action.encode_to_vec(), after: after.to_owned() };
+pub(crate) async fn plan(
+    journal: &Journal,
+    action: &v1::Action,
+    by_platform_admin: bool,
+    after: &str,
+) -> Answer<PlanReply> {
+    let (action, after) = (action.encode_to_vec(), after.to_owned());
+    let request = PlanRequest { action, after, by_platform_admin };
     journal.read::<rpc::journal::Plan>(&request).await
 }
 

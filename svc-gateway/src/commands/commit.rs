@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use pact_schemas::convert::{self, Scope, WireError};
+use pact_schemas::resource::KeyPatterns;
 use pact_schemas::rpc;
 use pact_schemas::v1::{
     self, CaptureReply, CaptureRequest, CommitDelta, NodeCommit, NodeRecord, NodeSettled,
@@ -41,6 +42,8 @@ struct Wanted {
     message: Message,
     ttl: Option<Ttl>,
     expect: Option<Digest>,
+    /// Globs; none: all keys.
+    keys: Vec<String>,
 }
 
 impl Wanted {
@@ -69,6 +72,7 @@ impl Wanted {
             message,
             ttl,
             expect,
+            keys: globs(&request.keys)?,
         })
     }
 
@@ -149,7 +153,7 @@ async fn commit_node(
         };
         return Ok((nothing, Vec::new()));
     }
-    let request = CaptureRequest { expect_digest: drift.digest };
+    let request = CaptureRequest { expect_digest: drift.digest, keys: wanted.keys.clone() };
     let captured: CaptureReply =
         gateway.agents.ask::<rpc::node::Capture>(target, &request, (until, CAPTURE)).await?;
     let done = commit_captured(gateway, permit, wanted, id, captured, target, until).await?;
@@ -230,6 +234,16 @@ async fn committed_before(
         settled: settled.ok(),
     };
     (done, errors)
+}
+
+/// Keys that are named, checked.
+pub(super) fn globs(keys: &[String]) -> Answer<Vec<String>> {
+    KeyPatterns::parse(keys).map_err(|error| {
+        ErrorCode::InvalidArgument
+            .error(error.to_string())
+            .next("name a key as `pact diff` shows it, or a glob over keys")
+    })?;
+    Ok(keys.to_vec())
 }
 
 fn other_drift(node: &NodeId) -> v1::Error {

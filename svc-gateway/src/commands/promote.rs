@@ -16,8 +16,8 @@ use pact_schemas::v1::{
 };
 use pact_schemas::{ErrorCode, NodeId, VclusterId};
 
-use super::apply::contents;
 use super::apply::draft::Draft;
+use super::apply::{contents, is_platform_admin};
 use crate::ask::fanout;
 use crate::ask::nodes::Until;
 use crate::ask::read;
@@ -100,7 +100,9 @@ async fn conflicts(
         contents::store(&gateway.proposals, permit, id, &draft.blobs).await?;
     }
     let action = v1::Action { action: Some(Act::ApplySpec(draft.spec)) };
-    let plan = read::accepted(read::plan(&gateway.journal, &action, "").await?)?;
+    let plan = read::accepted(
+        read::plan(&gateway.journal, &action, is_platform_admin(&permit.principal), "").await?,
+    )?;
     let mut conflicts = Vec::new();
     for planned in plan.scopes {
         if planned.omitted_deltas > 0 {

@@ -23,6 +23,8 @@ use self::execute::roll_back_nodes;
 use self::plan::{Planned, plan_rollback};
 use self::retry::rolled_back_before;
 use self::vcluster::roll_back_vcluster;
+use super::apply::is_platform_admin;
+use super::commit::globs;
 use super::log::{decode, visible_entry};
 use super::node::request_id;
 use crate::ask::nodes::Until;
@@ -46,6 +48,10 @@ pub(super) struct Wanted {
     pub(super) targets: String,
     /// `None`: `head`.
     pub(super) to_seq: Option<u64>,
+    /// Globs; none: all keys.
+    pub(super) keys: Vec<String>,
+    /// Of a platform admin.
+    pub(super) by_admin: bool,
 }
 
 pub(super) async fn rollback(
@@ -62,7 +68,13 @@ pub(super) async fn rollback(
             gateway.rights.authorise(&caller, asked.within([vcluster.clone()])).await?
         }
     };
-    let wanted = Wanted { id, targets: request.targets.clone(), to_seq: request.to_seq };
+    let wanted = Wanted {
+        id,
+        targets: request.targets.clone(),
+        to_seq: request.to_seq,
+        keys: globs(&request.keys)?,
+        by_admin: is_platform_admin(&caller.principal),
+    };
     let until = Until::new(&gateway.clock);
     let (earlier, whose) = if request.plan_only {
         (v1::RollbackScopeReply::default(), Some(whose))
@@ -71,6 +83,10 @@ pub(super) async fn rollback(
     };
     let Some(whose) = whose else { return Ok(earlier) };
     let (planned, errors) = plan_rollback(gateway, &wanted, &whose, &until).await?;
+    // What only a platform admin may on one node is refused on all.
+    if let Some(denied) = errors.iter().find(|e| e.known_code() == ErrorCode::NotAuthorised) {
+        return Err(denied.clone());
+    }
     let digest = plan_digest(&planned);
     if request.plan_only {
         return Ok(shown_plan(planned, digest, errors));

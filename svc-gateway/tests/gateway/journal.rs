@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use pact_bus::{Bus, Service};
 use pact_identity::{Attestation, Verifier};
+use pact_journal_core::action::Trial;
 use pact_journal_core::action::origin;
 use pact_journal_core::apply::COMMAND_VERSION;
 use pact_journal_core::memory::Memory;
@@ -57,7 +58,10 @@ impl State {
             Some(node) => (format!("node:{node}"), PrincipalKind::Node),
             None => ("someone".to_owned(), PrincipalKind::Human),
         };
-        let author = v1::Principal { subject, kind: kind.into(), ..v1::Principal::default() };
+        let admin = ["pact-platform-admin".to_owned()];
+        let roles = admin.into_iter().filter(|_| by_node.is_none()).collect();
+        let author =
+            v1::Principal { subject, kind: kind.into(), roles, ..v1::Principal::default() };
         let command = Command {
             author: Some(author),
             acting_role: "pact-platform-admin".into(),
@@ -158,7 +162,7 @@ impl Journal {
             })
             .on(rpc::journal::Plan, move |(), _, request: v1::PlanRequest| {
                 let act = Action::decode(request.action.as_slice()).unwrap().action.unwrap();
-                let reply = plans.plan(&act, &request.after);
+                let reply = plans.plan(&act, &request);
                 async move { reply }
             })
             .on(rpc::journal::Blob, move |(), _, request: v1::BlobRequest| {
@@ -234,10 +238,16 @@ impl Journal {
         Ok(v1::EntryReply { entry: Some(record(&entry)), outcomes: Vec::new() })
     }
 
-    fn plan(&self, action: &action::Action, after: &str) -> Result<v1::PlanReply, v1::Error> {
+    fn plan(
+        &self,
+        action: &action::Action,
+        request: &v1::PlanRequest,
+    ) -> Result<v1::PlanReply, v1::Error> {
+        let after = &request.after;
         let after: Option<ResourceKey> = (!after.is_empty()).then(|| after.parse().unwrap());
-        let now = Clock::system().now().unix_nanos();
-        self.with(|s| plan(&s.journal, action, now).page(after.as_ref(), PAGE_BYTES))
+        let time_nanos = Clock::system().now().unix_nanos();
+        let trial = Trial { time_nanos, by_platform_admin: request.by_platform_admin };
+        self.with(|s| plan(&s.journal, action, trial).page(after.as_ref(), PAGE_BYTES))
     }
 
     fn recall(&self, id: &str) -> Result<v1::RecallReply, v1::Error> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use pact_bus::{Bus, Responder};
+use pact_schemas::resource::KeyPatterns;
 use pact_schemas::resource::change_set::unpack_wire;
 use pact_schemas::rpc;
 use pact_schemas::v1::{self, Change, ChangeSet, DriftItem, WindowState, WindowStatus};
@@ -40,7 +41,8 @@ pub(crate) struct Machine {
     chunks: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Keys of the plan that was checked last.
     pub(crate) checked: Vec<String>,
-    captured: bool,
+    /// Keys that were captured and not settled yet.
+    captured: Vec<String>,
     grants: BTreeSet<Vec<u8>>,
     pub(crate) calls: Vec<&'static str>,
 }
@@ -65,6 +67,14 @@ pub(crate) fn holder() -> v1::Holder {
         command: "java".into(),
         how: "open for writing".into(),
     }
+}
+
+fn key_of(item: &DriftItem) -> String {
+    item.change.as_ref().unwrap().key.clone()
+}
+
+fn is_meant(globs: &[String], key: &str) -> bool {
+    globs.is_empty() || KeyPatterns::parse(globs).unwrap().matches(&key.parse().unwrap())
 }
 
 impl Machine {
@@ -115,8 +125,10 @@ impl Machine {
         if request.expect_digest != self.digest() {
             return Err(ErrorCode::Conflict.error("the drift is another"));
         }
-        self.captured = true;
-        let changes = self.drift.iter().filter_map(|item| item.change.clone()).collect();
+        let mut changes: Vec<Change> =
+            self.drift.iter().filter_map(|item| item.change.clone()).collect();
+        changes.retain(|change| is_meant(&request.keys, &change.key));
+        self.captured = changes.iter().map(|change| change.key.clone()).collect();
         Ok(v1::CaptureReply {
             digest: self.digest(),
             config_seq: self.config_seq,
@@ -130,8 +142,9 @@ impl Machine {
         self.calls.push("settle");
         if !self.is_stuck {
             self.config_seq = self.config_seq.max(request.seq);
-            if std::mem::take(&mut self.captured) {
-                self.drift.clear();
+            let captured = std::mem::take(&mut self.captured);
+            if !captured.is_empty() {
+                self.drift.retain(|item| !captured.contains(&key_of(item)));
                 self.window = WindowState::Idle;
             }
         }
@@ -184,7 +197,9 @@ impl Machine {
         assert_eq!(digest(&SHA256, &plan.encode_to_vec()).as_ref(), granted.as_slice());
         let keys = if plan.discard_drift {
             assert_eq!(plan.expect_digest, self.digest());
-            self.drift.drain(..).count()
+            let before = self.drift.len();
+            self.drift.retain(|item| !is_meant(&plan.keys, &key_of(item)));
+            before - self.drift.len()
         } else {
             self.keys(plan).len()
         };

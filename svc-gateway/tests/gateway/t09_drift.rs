@@ -253,3 +253,26 @@ async fn t09_blacklists_are_listed_and_changed() {
     let status = client.blacklist_list(world.by(OPS, list)).await.unwrap_err();
     assert_eq!(code(&status), ErrorCode::InvalidArgument);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t09_what_gives_root_is_committed_by_a_platform_admin_and_the_rest_by_its_keys() {
+    let world = World::start().await;
+    let root = item("sysctl/kernel.poweroff_cmd", "/sbin/poweroff", "/tmp/x");
+    let node = Node::start(&world, "n1", vec![root, item("sysctl/vm.a", "1", "2")]).await;
+    let mut client = world.client().await;
+    let reply = client.commit(world.by(OPS, commit("n1"))).await.unwrap().into_inner();
+    let error = &reply.errors[0];
+    assert_eq!(error.known_code(), ErrorCode::NotAuthorised);
+    assert!(error.message.contains("kernel.poweroff_cmd") && !error.message.contains("vm.a"));
+    assert_eq!((reply.nodes.len(), commits(&world)), (0, 0));
+    let unknown = CommitRequest { keys: vec!["[".into()], ..commit("n1") };
+    let status = client.commit(world.by(OPS, unknown)).await.unwrap_err();
+    assert_eq!(code(&status), ErrorCode::InvalidArgument);
+    let rest = CommitRequest { keys: vec!["sysctl/vm.*".into()], ..commit("n1") };
+    let reply = client.commit(world.by(OPS, rest)).await.unwrap().into_inner();
+    assert_eq!((reply.nodes[0].changes.len(), reply.errors.len()), (1, 0));
+    assert_eq!(node.with(|m| m.drift.len()), 1, "the other key is drift still");
+    let admin = world.by(&["pact-platform-admin"], commit("n1"));
+    let reply = client.commit(admin).await.unwrap().into_inner();
+    assert_eq!((reply.nodes[0].changes.len(), reply.errors.len()), (1, 0));
+}

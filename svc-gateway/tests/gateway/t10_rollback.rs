@@ -337,3 +337,20 @@ async fn t10_what_has_no_state_or_is_not_there_is_refused() {
     assert_eq!(code(&status), ErrorCode::NotAuthorised);
     assert_eq!(rollbacks(&world), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t10_keys_that_are_named_are_rolled_back_alone() {
+    let world = World::start().await;
+    let drift = vec![item("sysctl/vm.a", "1", "2"), item("sysctl/vm.b", "1", "2")];
+    let node = Node::start(&world, "n1", drift).await;
+    let keys = vec!["sysctl/vm.b".to_owned()];
+    let plan = RollbackScopeRequest { plan_only: true, keys: keys.clone(), ..head("n1") };
+    let plan = roll_back(&world, plan).await;
+    assert_eq!(plan.plans[0].changes.len(), 1);
+    let all = RollbackScopeRequest { expect_plan: plan.plan_digest.clone(), ..head("n1") };
+    assert_eq!(refused(&world, all).await, ErrorCode::Conflict, "another plan");
+    let request = RollbackScopeRequest { expect_plan: plan.plan_digest, keys, ..head("n1") };
+    let reply = roll_back(&world, request).await;
+    assert_eq!((reply.nodes[0].restored_keys, reply.errors.len()), (1, 0));
+    assert_eq!(node.with(|m| m.drift.len()), 1);
+}

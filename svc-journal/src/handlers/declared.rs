@@ -1,5 +1,6 @@
 //! `declared` and `plan`: what is declared, at any time, and what an action would change.
 
+use pact_journal_core::action::Trial;
 use pact_journal_core::declared::DeclaredScope;
 use pact_journal_core::plan::plan as planned;
 use pact_journal_core::record::RequestHorizon;
@@ -135,6 +136,7 @@ pub async fn plan(context: &Context, request: PlanRequest) -> Result<PlanReply, 
             ErrorCode::InvalidArgument.error("PlanRequest.after is no resource key")
         })?),
     };
+    let by_platform_admin = request.by_platform_admin;
     context.current(false).await?;
     let now = context.inner.clock.now().unix_nanos();
     let state = context.member().state();
@@ -143,7 +145,8 @@ pub async fn plan(context: &Context, request: PlanRequest) -> Result<PlanReply, 
         let head = read_head(&state);
         let horizon = RequestHorizon::default();
         let view = RocksView { state: &state, head, tree: &tree, horizon };
-        planned(&view, &action, now.max(head.time_nanos)).page(after.as_ref(), MAX_REPLY_BYTES)
+        let trial = Trial { time_nanos: now.max(head.time_nanos), by_platform_admin };
+        planned(&view, &action, trial).page(after.as_ref(), MAX_REPLY_BYTES)
     })
     .await?
 }

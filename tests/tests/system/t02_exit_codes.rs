@@ -2,13 +2,28 @@
 
 use std::process::Output;
 
-use pact_tests::site::{Role, Site, describe};
+use pact_tests::site::{Role, Site, VCLUSTER, describe};
 use pact_tests::wait::until;
 
 fn assert_exit(output: &Output, code: i32, words: &str) {
     assert_eq!(output.status.code(), Some(code), "{}", describe(output));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains(words), "{words:?} is not in {stderr}");
+}
+
+/// What `exec` refuses to everybody is no ops' to declare.
+fn one_power_has_one_rule(site: &Site) {
+    let spec = site.path("root.toml");
+    let keys = "\"kernel.poweroff_cmd\" = \"/tmp/x\"\n\"vm.swappiness\" = \"10\"\n";
+    std::fs::write(&spec, format!("[vcluster.{VCLUSTER}.sysctl]\n{keys}")).unwrap();
+    let sysctl = ["exec", "n1", "--", "sysctl", "-w", "kernel.poweroff_cmd=/tmp/x"];
+    assert_exit(&site.pact(Role::Admin, &sysctl), 6, "command not whitelisted");
+    for options in [&[][..], &["--dry-run"]] {
+        let apply = [&["apply", spec.to_str().unwrap()], options].concat();
+        let refused = site.pact(Role::Ops, &apply);
+        assert_exit(&refused, 2, "kernel.poweroff_cmd");
+        assert!(!describe(&refused).contains("vm.swappiness ("), "{}", describe(&refused));
+    }
 }
 
 #[test]
@@ -41,6 +56,8 @@ fn refusals_have_their_exit_codes() {
     assert_exit(&closed, 1, "connection refused");
     assert_exit(&site.pact(Role::Ops, &["reboot", "n1", "--yes"]), 1, "PACT_UNIMPLEMENTED");
     assert_exit(&site.pact(Role::Ops, &["drain", "n1"]), 1, "PACT_UNIMPLEMENTED");
+
+    one_power_has_one_rule(&site);
 
     until("both refusals are in the log", pact_tests::site::READY, || {
         let entries = site.entries(100);

@@ -1,5 +1,7 @@
 //! The kernel: its log, its settings, its modules.
 
+use pact_schemas::resource::parameter_gives_root;
+
 use crate::grammar::{Command, Effect, Rule};
 use crate::kinds::{Kind, MODULE, NUMBER, TEXT};
 use crate::parse::Parsed;
@@ -8,8 +10,8 @@ use crate::parse::Parsed;
 const MAX_NAMES: usize = 32;
 
 /// Settings that may be written. A rule that ends in a dot covers everything below. What is not
-/// here is refused: many settings name programs that the kernel runs as root, or take protections
-/// away for good.
+/// here is refused: many settings take protections away for good. Those that give root are no
+/// matter of this list: `parameter_gives_root` refuses them below any of these.
 const WRITABLE: [&str; 41] = [
     "vm.",
     "net.",
@@ -60,16 +62,6 @@ const PROTECTED: [&str; 5] = [
     "vm.legacy_va_layout",
     "net.core.bpf_",
     "net.core.warnings",
-];
-/// Settings for which the reason is worth telling.
-const RUNS_PROGRAMS: [&str; 7] = [
-    "kernel.core_pattern",
-    "kernel.core_pipe_limit",
-    "kernel.modprobe",
-    "kernel.hotplug",
-    "kernel.poweroff_cmd",
-    "kernel.usermodehelper",
-    "fs.binfmt_misc",
 ];
 
 pub(super) fn all() -> Vec<Command> {
@@ -170,8 +162,8 @@ fn only_writable(parsed: &Parsed) -> Option<String> {
         let covers = |rule: &&str| {
             if rule.ends_with('.') { name.starts_with(*rule) } else { name == **rule }
         };
-        if RUNS_PROGRAMS.iter().any(|rule| name.starts_with(rule)) {
-            return Some(format!("setting {name} decides which programs the kernel runs"));
+        if let Some(reason) = parameter_gives_root(&name) {
+            return Some(format!("setting {name} gives root: {reason}"));
         }
         let writable =
             WRITABLE.iter().any(covers) && !PROTECTED.iter().any(|rule| name.starts_with(rule));

@@ -10,14 +10,14 @@ use pact_schemas::v1::{
 };
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
-use super::{Asked, Origin, Rules, Terms, blacklist};
+use super::{Asked, Origin, Rules, Terms, Trial, blacklist};
 use crate::checks::{SHOWN_KEYS, declarable, read_changes, shown, value_of};
 use crate::declared::{Declared, DeclaredScope};
 use crate::planned::{DeltaBeside, Differing, Planned};
 use crate::policy;
 use crate::record::Uploader;
 use crate::refusal::Refusal;
-use crate::rights::{is_platform_admin, one_person_suffices};
+use crate::rights::{gives_no_root, is_platform_admin, one_person_suffices};
 use crate::working::{Draft, Working};
 
 /// Overlays of one specification; one entry is made for each.
@@ -31,7 +31,9 @@ impl Rules for ApplySpec {
     }
 
     fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
-        let planned = plan(work, self, is_platform_admin(asked.command), asked.time_nanos)?;
+        let by_admin = is_platform_admin(asked.command);
+        let planned = plan(work, self, by_admin, asked.time_nanos)?;
+        gives_no_root(work, by_admin, &planned)?;
         carry_out(work, self, &planned)?;
         Ok(Terms::NONE)
     }
@@ -39,10 +41,11 @@ impl Rules for ApplySpec {
     fn try_out(
         &self,
         work: &mut Working<'_>,
-        time_nanos: i64,
+        trial: Trial,
         scopes: &mut Vec<Planned>,
     ) -> Result<(), Refusal> {
-        *scopes = plan(work, self, true, time_nanos)?;
+        *scopes = plan(work, self, trial.by_platform_admin, trial.time_nanos)?;
+        gives_no_root(work, trial.by_platform_admin, scopes)?;
         carry_out(work, self, scopes)
     }
 }

@@ -7,7 +7,7 @@ use pact_schemas::resource::KeyPatterns;
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::{self, ChangeBlacklist, EntryKind, JudgedScope, entry};
 
-use super::{Asked, Origin, Rules, Terms};
+use super::{Asked, Origin, Rules, Terms, Trial};
 use crate::planned::Planned;
 use crate::policy;
 use crate::refusal::Refusal;
@@ -36,7 +36,7 @@ impl Rules for ChangeBlacklist {
     fn try_out(
         &self,
         work: &mut Working<'_>,
-        _time_nanos: i64,
+        _trial: Trial,
         scopes: &mut Vec<Planned>,
     ) -> Result<(), Refusal> {
         let planned = plan(work, self)?;

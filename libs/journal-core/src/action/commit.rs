@@ -5,13 +5,13 @@ use pact_schemas::resource::{Change, FileKind, Value, change_set};
 use pact_schemas::v1::{self, CommitDelta, EntryKind, entry};
 use pact_schemas::{NodeId, Ttl, VclusterId};
 
-use super::{Asked, Origin, Rules, Terms};
+use super::{Asked, Origin, Rules, Terms, Trial};
 use crate::checks::{SHOWN_KEYS, declarable, message, named, read_changes, shown};
 use crate::declared::{Declared, DeclaredScope};
 use crate::planned::Planned;
 use crate::record::Uploader;
 use crate::refusal::Refusal;
-use crate::rights::one_person_suffices;
+use crate::rights::{gives_no_root, is_platform_admin, one_person_suffices};
 use crate::working::{Draft, Working};
 
 impl Rules for CommitDelta {
@@ -20,18 +20,20 @@ impl Rules for CommitDelta {
     }
 
     fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
-        let planned = plan(work, self, asked.time_nanos)?;
-        carry_out(work, self, &planned)?;
+        let planned = [plan(work, self, asked.time_nanos)?];
+        gives_no_root(work, is_platform_admin(asked.command), &planned)?;
+        planned.iter().try_for_each(|planned| carry_out(work, self, planned))?;
         Ok(Terms::NONE)
     }
 
     fn try_out(
         &self,
         work: &mut Working<'_>,
-        time_nanos: i64,
+        trial: Trial,
         scopes: &mut Vec<Planned>,
     ) -> Result<(), Refusal> {
-        *scopes = vec![plan(work, self, time_nanos)?];
+        *scopes = vec![plan(work, self, trial.time_nanos)?];
+        gives_no_root(work, trial.by_platform_admin, scopes)?;
         scopes.iter().try_for_each(|planned| carry_out(work, self, planned))
     }
 }

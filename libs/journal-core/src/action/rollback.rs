@@ -2,17 +2,17 @@
 
 use pact_schemas::NodeId;
 use pact_schemas::convert::{Scope, bytes, required, vcluster_of};
-use pact_schemas::resource::{Change, change_set};
+use pact_schemas::resource::{Change, KeyPatterns, ResourceKey, change_set};
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::entry::Payload;
 use pact_schemas::v1::{self, EntryKind, JudgedScope, PlanAction, Rollback, grant_payload};
 
-use super::{Asked, Granted, Origin, Rules, Terms};
+use super::{Asked, Granted, Origin, Rules, Terms, Trial};
 use crate::checks::{message, named};
 use crate::declared::{Declared, DeclaredScope, HeldKeys};
 use crate::planned::Planned;
 use crate::refusal::Refusal;
-use crate::rights::{self, one_person_suffices};
+use crate::rights::{self, gives_no_root, is_platform_admin, one_person_suffices};
 use crate::working::{Draft, Working};
 
 impl Rules for Rollback {
@@ -22,8 +22,9 @@ impl Rules for Rollback {
 
     fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
         asked.once()?;
-        let planned = plan(work, self, asked.time_nanos)?;
-        carry_out(work, self, &planned)?;
+        let planned = [plan(work, self, asked.time_nanos)?];
+        gives_no_root(work, is_platform_admin(asked.command), &planned)?;
+        planned.iter().try_for_each(|planned| carry_out(work, self, planned))?;
         Ok(Terms::NONE)
     }
 
@@ -34,10 +35,11 @@ impl Rules for Rollback {
     fn try_out(
         &self,
         work: &mut Working<'_>,
-        time_nanos: i64,
+        trial: Trial,
         scopes: &mut Vec<Planned>,
     ) -> Result<(), Refusal> {
-        *scopes = vec![plan(work, self, time_nanos)?];
+        *scopes = vec![plan(work, self, trial.time_nanos)?];
+        gives_no_root(work, trial.by_platform_admin, scopes)?;
         scopes.iter().try_for_each(|planned| carry_out(work, self, planned))
     }
 
@@ -108,6 +110,7 @@ fn plan_discard(
 ) -> Result<Planned, Refusal> {
     bytes::<32>(&rollback.drift_digest, "Rollback.drift_digest")?;
     bytes::<32>(&rollback.plan_sha256, "Rollback.plan_sha256")?;
+    KeyPatterns::parse(&rollback.keys)?;
     let record = work.live(node)?;
     rights::node_still_there(node, &record, &rollback.judged)?;
     if let Some(vcluster) = vcluster_of(&record)? {
@@ -135,9 +138,11 @@ fn plan_restore(
     let (ended, past): (HeldKeys, HeldKeys) =
         work.held_at(&into, to_seq).into_iter().partition(|(_, held)| held.is_over(time_nanos));
     let now = work.held_at(&into, u64::MAX);
+    let meant = KeyPatterns::parse(&rollback.keys)?;
+    let is_meant = |key: &ResourceKey| rollback.keys.is_empty() || meant.matches(key);
     let mut planned = Planned::rows(into, Vec::new(), Vec::new());
-    planned.expired = ended.into_keys().collect();
-    for (key, held) in &past {
+    planned.expired = ended.into_keys().filter(is_meant).collect();
+    for (key, held) in past.iter().filter(|(key, _)| is_meant(key)) {
         let old = now.get(key);
         let row = Declared { value: Some(held.value.clone()), expires_nanos: held.expires_nanos };
         if old.is_some_and(|o| o.value == held.value && o.expires_nanos == held.expires_nanos) {
@@ -149,7 +154,7 @@ fn plan_restore(
             planned.changes.push(Change { key: key.clone(), old, new: Some(held.value.clone()) });
         }
     }
-    for (key, held) in now.iter().filter(|(key, _)| !past.contains_key(*key)) {
+    for (key, held) in now.iter().filter(|(key, _)| !past.contains_key(*key) && is_meant(key)) {
         planned.rows.push((key.clone(), Declared::ENDED));
         let old = Some(held.value.clone());
         planned.changes.push(Change { key: key.clone(), old, new: None });

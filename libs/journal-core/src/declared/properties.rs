@@ -10,6 +10,7 @@ use prop::sample::Index;
 use proptest::prelude::*;
 
 use super::{DeclaredScope, HeldKeys, ScopeMark, size_of};
+use crate::action::Trial;
 use crate::memory::Memory;
 use crate::plan::plan;
 use crate::samples::{Commands, assign, held, overlay, rollback_of, site};
@@ -165,7 +166,7 @@ proptest! {
             let command = command(&state, &mut commands, step);
             let action = command.action.clone().unwrap().action.unwrap();
             let is_planned = matches!(action, Action::ApplySpec(_) | Action::CommitDelta(_) | Action::Rollback(_));
-            let planned = plan(&state, &action, time_of(&command));
+            let planned = plan(&state, &action, Trial { time_nanos: time_of(&command), by_platform_admin: true });
             let (before, was) = (state.head.seq, scopes().iter().map(|s| held(&state, s)).collect::<Vec<_>>());
             let outcome = state.apply(&[command]).remove(0).outcome.unwrap();
             if !is_planned {

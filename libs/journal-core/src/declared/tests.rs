@@ -2,6 +2,7 @@
 
 mod commits;
 mod reports;
+mod root;
 mod scopes;
 mod specs;
 
@@ -41,6 +42,12 @@ fn refusal(state: &mut Memory, commands: &mut Commands, action: Action) -> v1::E
 
 fn code(state: &mut Memory, commands: &mut Commands, action: Action) -> ErrorCode {
     refusal(state, commands, action).known_code()
+}
+
+/// A plan by the right of a platform admin.
+fn as_admin(state: &Memory, commands: &Commands, action: &Action) -> crate::plan::Plan {
+    let trial = crate::action::Trial { time_nanos: commands.now_nanos, by_platform_admin: true };
+    crate::plan::plan(state, action, trial)
 }
 
 fn vcluster(state: &Memory, name: &str) -> v1::VclusterRecord {

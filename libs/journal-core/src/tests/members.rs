@@ -98,8 +98,7 @@ fn changes_that_make_no_sense_are_refused() {
         let outcome = one(&mut state, commands.make(action.clone()));
         assert_eq!(code(&outcome), expected, "{action:?}");
     }
-    let mut ops = commands.make(remove(3));
-    ops.acting_role = "pact-ops-ml".to_owned();
+    let ops = commands.make_as("pact-ops-ml", remove(3));
     assert_eq!(code(&one(&mut state, ops)), ErrorCode::NotAuthorised);
     assert_eq!(state.entries.len(), 1, "nothing was written down");
 

@@ -26,16 +26,26 @@ fn mark_in(changes: &Changes, scope: &DeclaredScope, at_seq: u64) -> Option<Scop
 }
 
 impl Working<'_> {
-    /// The newest row of a key.
-    fn newest_row(&self, scope: &DeclaredScope, key: &ResourceKey) -> Option<(u64, Declared)> {
+    /// The newest row of a key, at or before an entry.
+    pub(crate) fn declared_at(
+        &self,
+        scope: &DeclaredScope,
+        key: &ResourceKey,
+        at_seq: u64,
+    ) -> Option<(u64, Declared)> {
         let place = (scope.clone(), key.clone());
         for changes in [&self.staged, &self.kept] {
-            let newest = changes.declared.get(&place).and_then(|rows| rows.last_key_value());
+            let rows = changes.declared.get(&place);
+            let newest = rows.and_then(|rows| rows.range(..=at_seq).next_back());
             if let Some((seq, row)) = newest {
                 return Some((*seq, row.clone()));
             }
         }
-        self.base.declared(scope, key, u64::MAX)
+        self.base.declared(scope, key, at_seq)
+    }
+
+    fn newest_row(&self, scope: &DeclaredScope, key: &ResourceKey) -> Option<(u64, Declared)> {
+        self.declared_at(scope, key, u64::MAX)
     }
 
     /// The entry that spoke of a key last; 0: none.

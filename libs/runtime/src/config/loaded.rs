@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -60,6 +61,21 @@ impl Loaded {
     /// Where a key's value came from; `None` when it is not set.
     pub fn origin(&self, path: &str) -> Option<&Origin> {
         self.values.get(path).map(|effective| &effective.origin)
+    }
+
+    /// The files that values came from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self
+            .values
+            .values()
+            .filter_map(|effective| match &effective.origin {
+                Origin::File { path, .. } => Some(path.to_path_buf()),
+                _ => None,
+            })
+            .collect();
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// The address behind a [`super::KeyKind::Address`] key; `None` when it is not set.

@@ -20,6 +20,7 @@ use prost::Message;
 
 use super::super::core::magnitude::Limits;
 use super::super::fake::{Fake, Steps, Told};
+use super::super::own::OwnFiles;
 use super::super::store::Why;
 use super::super::worker::Patience;
 use super::*;
@@ -83,6 +84,7 @@ impl Site {
         FileSettings {
             mode,
             enforce_keys: vec![self.enforce_keys.parse().unwrap()].into(),
+            own: OwnFiles::new(["/etc/own".into()]),
             limits: Limits { base: 15 * MINUTE, floor: 2 * MINUTE, sensitivity: 2.0 },
             blacklist: vec![self.blacklist.parse().unwrap()],
         }

@@ -103,12 +103,7 @@ mod tests {
     }
 
     fn plan(changes: v1::ChangeSet) -> v1::RollbackPlan {
-        v1::RollbackPlan {
-            node: "a".into(),
-            changes: Some(changes),
-            discard_drift: false,
-            expect_digest: Vec::new(),
-        }
+        v1::RollbackPlan { node: "a".into(), changes: Some(changes), ..v1::RollbackPlan::default() }
     }
 
     #[test]

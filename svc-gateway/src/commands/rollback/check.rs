@@ -59,19 +59,19 @@ impl Packed {
         RollbackPlan {
             node: node.to_string(),
             changes: Some(self.set.clone()),
-            discard_drift: false,
-            expect_digest: Vec::new(),
+            ..RollbackPlan::default()
         }
     }
 }
 
-/// The plan that discards a node's drift: its digest says what goes.
-pub(super) fn discarding_plan(node: &NodeId, drift_digest: &[u8]) -> RollbackPlan {
+/// The plan that discards a node's drift: its digest, and keys where some are named, say what goes.
+pub(super) fn discarding_plan(node: &NodeId, drift_digest: &[u8], keys: &[String]) -> RollbackPlan {
     RollbackPlan {
         node: node.to_string(),
         changes: Some(ChangeSet::default()),
         discard_drift: true,
         expect_digest: drift_digest.to_vec(),
+        keys: keys.to_vec(),
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn check<'a>(
 ) -> Answer<Checked<'a>> {
     let node = target.0;
     if planned.action.discard_drift {
-        let plan = discarding_plan(node, &planned.action.drift_digest);
+        let plan = discarding_plan(node, &planned.action.drift_digest, &planned.action.keys);
         let verdict = match check_plan(&gateway.agents, target, &plan, &[], until).await? {
             // What is not seen on the node cannot be undone there, now or later.
             Verdict::Away(error) => return Err(error),

@@ -30,7 +30,7 @@ pub(super) const ROLL_BACK: Duration = Duration::from_secs(15);
 /// is on the node by then, and here are its digests alone.
 const KEPT_BYTES: usize = 32 * 1024 * 1024;
 
-/// Holders that an error lists; the rest is counted.
+/// Holders, or keys, that an error lists; the rest is counted.
 const HOLDERS_IN_ERROR: usize = 5;
 
 /// All or nothing at the check; after it, each node for itself.
@@ -145,13 +145,23 @@ pub(super) fn deferred(outcome: &NodeRollback) -> Option<v1::Error> {
     if !outcome.holders.is_empty() {
         return Some(holders_error(&node, &outcome.holders, false));
     }
-    let first = outcome.problems.first()?;
-    let more = more(outcome.problems.len().saturating_sub(1));
+    if outcome.problems.is_empty() {
+        return None;
+    }
+    let listed = outcome.problems.iter().take(HOLDERS_IN_ERROR);
+    let listed: Vec<String> =
+        listed.map(|p| format!("{}: {} {}", p.key, p.code, p.reason)).collect();
+    let more = more(outcome.problems.len().saturating_sub(HOLDERS_IN_ERROR));
+    // Keys that nobody has written on this node are no failure of what was done.
+    let denied = ErrorCode::NotAuthorised.as_str();
+    let (code, what) = match outcome.problems.iter().all(|problem| problem.code == denied) {
+        true => (ErrorCode::Partial, "not every key is the node's to write; the others are done"),
+        false => (ErrorCode::RollbackFailed, "not everything could be rolled back"),
+    };
     Some(
-        ErrorCode::RollbackFailed
-            .error("not everything could be rolled back")
-            .because(format!("{}: {} {}{more}", first.key, first.code, first.reason))
-            .next("see `pact diff`; the node is Deferred until it is settled")
+        code.error(what)
+            .because(format!("{}{more}", listed.join("; ")))
+            .next("see with `pact diff` what is left, and why")
             .on(&node),
     )
 }

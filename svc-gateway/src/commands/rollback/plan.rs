@@ -5,6 +5,7 @@
 
 use pact_journal_client::Journal;
 use pact_schemas::convert::Scope;
+use pact_schemas::resource::KeyPatterns;
 use pact_schemas::resource::change_set::{ChangeSetError, MAX_CHANGES, MAX_ENCODED_BYTES};
 use pact_schemas::rpc;
 use pact_schemas::v1::{
@@ -48,6 +49,8 @@ pub(super) struct Planned {
     pub(super) omitted: u32,
     /// Encoded, all of them: at most so many.
     pub(super) size_bytes: usize,
+    /// Planned by the right of a platform admin.
+    by_admin: bool,
 }
 
 impl Planned {
@@ -88,6 +91,7 @@ pub(super) fn discarding(
         plan_sha256: NO_PLAN.to_vec(),
         message: discarding_message(wanted),
         judged,
+        keys: wanted.keys.clone(),
         ..Rollback::default()
     }
 }
@@ -144,10 +148,16 @@ async fn plan_node(
     let drift = drift(&gateway.agents, target, until, room.min(MAX_LISTED_BYTES)).await?;
     was_looked_at(node, drift.scanning, &drift.digest)?;
     let action = discarding(node, wanted, drift.digest, judged);
-    let changes = drift.items.into_iter().filter_map(reversed).collect();
+    let meant = KeyPatterns::parse(&wanted.keys)
+        .map_err(|error| ErrorCode::InvalidArgument.error(error.to_string()))?;
+    let is_meant = |change: &Change| {
+        wanted.keys.is_empty() || change.key.parse().is_ok_and(|key| meant.matches(&key))
+    };
+    let changes = drift.items.into_iter().filter_map(reversed).filter(is_meant).collect();
     let (first, more) = shown_within(changes, room);
     let omitted = drift.omitted_items.saturating_add(more);
-    Ok(Planned { scope: Scope::Node(node.clone()), action, first, omitted, size_bytes: 0 })
+    let (scope, by_admin) = (Scope::Node(node.clone()), wanted.by_admin);
+    Ok(Planned { scope, action, first, omitted, size_bytes: 0, by_admin })
 }
 
 /// By the journal's own plan. What it would refuse is refused here.
@@ -167,8 +177,9 @@ async fn plan_declared(
     };
     let newest: DeclaredReply = journal.read::<rpc::journal::Declared>(&newest).await?;
     let (to_seq, message) = (wanted.to_seq, message(wanted));
-    let action = Rollback { to_seq, base_seq: newest.seq, message, ..action };
-    let page = planned_page(journal, &action, "").await?;
+    let keys = wanted.keys.clone();
+    let action = Rollback { to_seq, base_seq: newest.seq, message, keys, ..action };
+    let page = planned_page(journal, &action, wanted.by_admin, "").await?;
     // A scope that does not change is not in the plan.
     let page = page.unwrap_or_default();
     let changes = page.changes.unwrap_or_default();
@@ -176,7 +187,7 @@ async fn plan_declared(
         if page.omitted_changes == 0 { changes.encoded_len() } else { MAX_ENCODED_BYTES };
     let (first, more) = shown_within(changes.changes, room);
     let omitted = page.omitted_changes.saturating_add(more);
-    Ok(Planned { scope, action, first, omitted, size_bytes })
+    Ok(Planned { scope, action, first, omitted, size_bytes, by_admin: wanted.by_admin })
 }
 
 /// All changes of a plan, in key order. Whoever asks has room for them.
@@ -186,7 +197,9 @@ async fn plan_declared(
 pub(super) async fn whole_plan(journal: &Journal, planned: &Planned) -> Answer<ChangeSet> {
     let (mut whole, mut bytes, mut after) = (Vec::<Change>::new(), 0, String::new());
     loop {
-        let page = planned_page(journal, &planned.action, &after).await?.unwrap_or_default();
+        let page = planned_page(journal, &planned.action, planned.by_admin, &after)
+            .await?
+            .unwrap_or_default();
         let changes = page.changes.unwrap_or_default();
         bytes += changes.encoded_len();
         whole.extend(changes.changes);
@@ -215,10 +228,11 @@ pub(super) async fn whole_plan(journal: &Journal, planned: &Planned) -> Answer<C
 async fn planned_page(
     journal: &Journal,
     action: &Rollback,
+    by_platform_admin: bool,
     after: &str,
 ) -> Answer<Option<PlannedScope>> {
     let act = v1::Action { action: Some(Act::Rollback(action.clone())) };
-    let plan = read::accepted(read::plan(journal, &act, after).await?)?;
+    let plan = read::accepted(read::plan(journal, &act, by_platform_admin, after).await?)?;
     Ok(plan.scopes.into_iter().find(|planned| planned.scope == action.scope))
 }
 

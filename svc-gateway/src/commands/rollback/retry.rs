@@ -106,7 +106,7 @@ async fn discard_again(
         return Ok(settled_rollback(as_it_is(node, now)));
     }
     let judged = one_judged(node, record)?;
-    let plan = discarding_plan(node, first.drift_digest);
+    let plan = discarding_plan(node, first.drift_digest, &wanted.keys);
     let mut action = discarding(node, wanted, first.drift_digest.to_vec(), judged);
     action.plan_sha256 = plan_sha256(&plan);
     // The same request: the journal signs the same grant again, for as long as grants live.

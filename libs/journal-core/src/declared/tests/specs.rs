@@ -65,16 +65,14 @@ fn a_specification_is_merged_key_by_key() {
 fn only_a_platform_admin_makes_vclusters_and_sets_policies() {
     let (mut state, mut commands) = site();
     let action = apply("new", &[("sysctl/a", "1")]);
-    let mut by_ops = commands.make(action.clone());
-    by_ops.acting_role = "pact-ops-new".to_owned();
+    let by_ops = commands.make_as("pact-ops-new", action.clone());
     assert_eq!(refused(&one(&mut state, by_ops)).known_code(), ErrorCode::NotFound);
     let mut with_policy = spec(update("ml", &[("sysctl/a", "1")]), OnConflict::Refuse);
     with_policy.policies = vec![v1::PolicyUpdate {
         vcluster: "ml".to_owned(),
         policy: Some(VclusterPolicy { drift_sensitivity: Some(1.0), ..Default::default() }),
     }];
-    let mut by_ops = commands.make(Action::ApplySpec(with_policy.clone()));
-    by_ops.acting_role = "pact-ops-ml".to_owned();
+    let by_ops = commands.make_as("pact-ops-ml", Action::ApplySpec(with_policy.clone()));
     assert_eq!(refused(&one(&mut state, by_ops)).known_code(), ErrorCode::NotAuthorised);
 
     let seq = done(&mut state, &mut commands, action);
@@ -230,7 +228,7 @@ fn deltas_of_nodes_that_are_gone_are_in_nobodys_way() {
     done(&mut state, &mut commands, Action::RevokeNode(v1::RevokeNode { node: "b".to_owned() }));
     for value in ["2", "1"] {
         let action = apply("ml", &[("sysctl/a", value)]);
-        let planned = crate::plan::plan(&state, &action, commands.now_nanos);
+        let planned = as_admin(&state, &commands, &action);
         assert!(planned.scopes[0].conflicts.is_empty() && planned.scopes[0].absorbed.is_empty());
         done(&mut state, &mut commands, action);
     }

@@ -52,7 +52,7 @@ fn an_admin_decides_a_conflict_by_commit_or_rollback() {
         node: "n1".into(),
         discard_drift: true,
         expect_digest: engine.set.digest().to_vec(),
-        changes: None,
+        ..Default::default()
     };
     engine.rollback(Seq::new(7).unwrap(), &discard).unwrap();
     assert_eq!(site.decisions().last(), Some(&ConflictDecision::Journal));

@@ -195,7 +195,6 @@ fn what_is_let_go_is_not_written_where_the_node_may_not() {
     engine.wake();
     engine.adopt(&second);
     assert_eq!((both(&site), engine.set.len()), ((5, 7), 2), "it shows");
-    // An admin's rollback finds what was there before, under watch or not.
     let change = pact_schemas::resource::Change {
         key: "sysctl/far".parse().unwrap(),
         old: Some(Value::Integer(7)),
@@ -206,7 +205,12 @@ fn what_is_let_go_is_not_written_where_the_node_may_not() {
         changes: Some(pact_schemas::resource::change_set::pack(&[change]).0),
         ..Default::default()
     };
-    engine.rollback(Seq::new(9).unwrap(), &plan).unwrap();
+    let reply = engine.rollback(Seq::new(9).unwrap(), &plan).unwrap();
+    assert_eq!((both(&site), reply.problems.len()), ((5, 7), 1), "nor for an admin");
+    // Where it may, an admin's rollback finds what was there before, under watch or not.
+    site.enforce_keys = "sysctl/far";
+    engine.reload(site.file(Mode::Observe));
+    engine.rollback(Seq::new(10).unwrap(), &plan).unwrap();
     assert_eq!(both(&site), (5, 1));
     // And the node itself, once it may.
     site.enforce_keys = "**";

@@ -14,7 +14,7 @@ fn a_checked_plan_is_reserved_and_then_carried_out() {
         node: "n1".into(),
         discard_drift: true,
         expect_digest: digest.clone(),
-        changes: None,
+        ..Default::default()
     };
     site.node.hold("file//etc/b", true);
     let held = engine.rollback_check(&plan).unwrap();
@@ -71,6 +71,73 @@ fn a_plan_of_changes_touches_only_keys_that_are_as_it_expects() {
     let plan = v1::RollbackPlan { changes: Some(chunked), ..plan };
     let refused = engine.rollback(Seq::new(10).unwrap(), &plan).unwrap_err();
     assert_eq!(refused.known_code(), pact_schemas::ErrorCode::TooLarge);
+}
+
+/// The node's drift, as it is discarded.
+fn discard(engine: &Engine, keys: &[&str]) -> v1::RollbackPlan {
+    v1::RollbackPlan {
+        node: "n1".into(),
+        discard_drift: true,
+        expect_digest: engine.set.digest().to_vec(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        changes: None,
+    }
+}
+
+#[test]
+fn a_rollback_names_what_it_may_not_write_and_leaves_it() {
+    let mut site = Site::new();
+    site.enforce_keys = "/etc/**";
+    for key in ["file//etc/b", "file//etc/own", "sysctl/a"] {
+        site.node.was(key, 1);
+    }
+    let mut engine = site.started(Mode::Observe, &nothing());
+    for key in ["file//etc/b", "file//etc/own", "sysctl/a"] {
+        site.node.set(key, 2);
+    }
+    engine.wake();
+    let shown = engine.diff(&v1::DiffRequest::default()).unwrap();
+    let noted: Vec<_> = shown.items.iter().map(|item| item.not_restorable.as_deref()).collect();
+    let own = Some("not written: the agent's own, which its enrolment and renewal alone write");
+    assert_eq!(noted, [None, own, Some("not written: outside enforce_keys")]);
+    let plan = discard(&engine, &[]);
+    let checked = engine.rollback_check(&plan).unwrap();
+    assert_eq!((checked.keys, checked.problems.len()), (1, 2));
+    let reply = engine.rollback(Seq::new(9).unwrap(), &plan).unwrap();
+    let named: Vec<_> = reply.problems.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!((reply.restored_keys, named), (1, vec!["file//etc/own", "sysctl/a"]));
+    let now = ["file//etc/b", "file//etc/own", "sysctl/a"].map(|key| site.node.get(key));
+    assert_eq!(now, [1, 2, 2]);
+}
+
+#[test]
+fn what_is_declared_of_the_agents_own_is_drift_and_never_written() {
+    let mut site = Site::new();
+    site.node.was("file//etc/own", 1);
+    let declared = site.declares(policy(), &[("file//etc/own", 5), ("file//etc/b", 5)]);
+    let mut engine = site.started(Mode::Enforce, &declared);
+    assert_eq!((site.node.get("file//etc/b"), engine.set.len()), (5, 1));
+    site.hand.advance(15 * MINUTE);
+    engine.wake();
+    assert!(engine.set.get(&"file//etc/own".parse().unwrap()).is_some());
+    assert_eq!(site.converged(), []);
+}
+
+#[test]
+fn keys_that_are_named_are_taken_or_discarded_and_the_rest_stays_drift() {
+    let site = Site::new();
+    let mut engine = site.started(Mode::Observe, &nothing());
+    site.node.set("file//etc/b", 2);
+    site.node.set("sysctl/a", 2);
+    engine.wake();
+    let unknown = engine.rollback_check(&discard(&engine, &["sysctl/nothing"])).unwrap_err();
+    assert_eq!(unknown.known_code(), pact_schemas::ErrorCode::NotFound);
+    let malformed = engine.rollback_check(&discard(&engine, &["["])).unwrap_err();
+    assert_eq!(malformed.known_code(), pact_schemas::ErrorCode::InvalidArgument);
+    let plan = discard(&engine, &["/etc/**"]);
+    let reply = engine.rollback(Seq::new(9).unwrap(), &plan).unwrap();
+    assert_eq!((reply.restored_keys, reply.problems.len()), (1, 0));
+    assert_eq!((site.node.get("file//etc/b"), site.node.get("sysctl/a")), (1, 2));
 }
 
 #[test]

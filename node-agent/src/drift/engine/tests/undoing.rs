@@ -41,8 +41,9 @@ fn an_interrupted_undo_is_not_finished_where_the_node_may_not_write_any_more() {
         (Mode::Enforce, everything, nowhere, Why::Category, 2, 1), // no category is undone at once
         (Mode::Observe, everything, nowhere, Why::Declared, 2, 1),
         (Mode::Enforce, everything, "sysctl/*", Why::Declared, 2, 0),
-        // An admin's rollback asks nobody but the admin.
-        (Mode::Observe, "/etc/**", "sysctl/*", Why::Rollback { seq: 7 }, 1, 0),
+        // An admin's rollback asks neither mode nor blacklist; what the file lets be written bounds it too.
+        (Mode::Observe, everything, "sysctl/*", Why::Rollback { seq: 7 }, 1, 0),
+        (Mode::Enforce, "/etc/**", nowhere, Why::Rollback { seq: 7 }, 2, 1),
     ] {
         let mut site = Site::new();
         drop(site.started(Mode::Enforce, &nothing()));
@@ -137,7 +138,7 @@ fn a_key_of_which_nobody_can_say_who_uses_it_is_not_touched_and_is_told() {
         node: "n1".into(),
         discard_drift: true,
         expect_digest: engine.set.digest().to_vec(),
-        changes: None,
+        ..Default::default()
     };
     let check = engine.rollback_check(&plan).unwrap();
     assert_eq!((check.holders[0].command.as_str(), check.holders[0].pid), ("unknown", 0));

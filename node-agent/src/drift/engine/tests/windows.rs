@@ -239,7 +239,7 @@ fn what_the_agent_may_not_do_it_says_and_leaves() {
         node: "n1".into(),
         discard_drift: true,
         expect_digest: engine.set.digest().to_vec(),
-        changes: None,
+        ..Default::default()
     };
     let reply = engine.rollback(Seq::new(9).unwrap(), &plan).unwrap();
     assert_eq!((reply.restored_keys, reply.problems.len()), (0, 2));
