@@ -143,14 +143,6 @@ pub(crate) const DEVICE_NODE: Kind = shape("a device such as /dev/sda", |text| {
 /// A filter of `ss`.
 pub(crate) const SOCKET_FILTER: Kind =
     shape("a socket filter", |text| made_of(text, ".:/*[]()=<>!&|,_%@-") && !text.starts_with('/'));
-/// A match of `journalctl`.
-pub(crate) const JOURNAL_MATCH: Kind = shape("a match FIELD=value", |text| {
-    let field = |name: &str| {
-        !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-    };
-    text == "+" || text.split_once('=').is_some_and(|(name, _)| field(name))
-});
 /// A boot of `journalctl`: an offset or an id.
 pub(crate) const BOOT: Kind = shape("a boot offset or id", |text| {
     let offset = text.strip_prefix(['+', '-']).unwrap_or(text);

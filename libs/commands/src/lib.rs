@@ -46,6 +46,7 @@ mod parse;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod units;
 mod walk;
 
 pub use changes::changes_state;

@@ -29,6 +29,7 @@ fn refusals_have_their_exit_codes() {
     assert_exit(&exec(Role::Ops, &["cat", ticket.to_str().unwrap()]), 0, "");
     std::fs::set_permissions(&ticket, mode(0o600)).unwrap();
     assert_exit(&exec(Role::Ops, &["cat", ticket.to_str().unwrap()]), 6, "is withheld");
+    assert_exit(&exec(Role::Ops, &["systemctl", "stop", "pact-agent"]), 6, "not whitelisted");
     assert_exit(&exec(Role::Viewer, &["uname"]), 2, "PACT_NOT_AUTHORISED");
     assert_exit(&exec(Role::Nobody, &["uname"]), 2, "PACT_NOT_AUTHORISED");
     assert_exit(&exec(Role::Ops, &["ls", "/no-such-file"]), 12, "2");
