@@ -86,8 +86,10 @@ impl<'a> Walk<'a> {
         if self.kind == FileKind::Missing {
             return Ok(());
         }
-        let above = self.at.split_last().map_or(&[][..], |(_, above)| above);
-        self.pass(format!("/{}", above.join("/")))?;
+        if self.kind == FileKind::Directory {
+            let above = self.at.split_last().map(|(_, above)| above).unwrap_or_default();
+            self.pass(format!("/{}", above.join("/")))?;
+        }
         let is_shared = SHARED_PROC_LINKS.contains(&path.as_str());
         let found = if is_shared { self.disk.behind(&path) } else { self.disk.at(&path) };
         let target = match found {
