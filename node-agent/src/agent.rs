@@ -30,6 +30,7 @@ use crate::exec::{self, Engine, Ledger, Parts};
 use crate::hello::{self, Greeting};
 use crate::owner::Owner;
 use crate::privileges;
+use crate::readers::Readers;
 use crate::reload::{self, Live, Reloader, Source};
 use crate::report::{self, Reporter};
 use crate::rpc;
@@ -55,6 +56,8 @@ const RENEWAL_RETRY: Pause = Pause::new(Duration::from_secs(10), Duration::from_
 struct Opened {
     /// As at the start.
     config: AgentConfig,
+    /// What is shown of the node's files.
+    readers: Arc<Readers>,
     /// What SIGHUP may have changed since.
     live: watch::Receiver<Live>,
     context: Context,
@@ -136,6 +139,7 @@ async fn open(
     context: Context,
 ) -> Result<Opened, AgentError> {
     let (file, secret) = (config.drift_settings(), config.secret());
+    let readers = Arc::new(Readers::new(secret.clone()));
     let config = config.agent;
     let clock = context.clock.clone();
     let state = config.state_dir.clone();
@@ -194,6 +198,7 @@ async fn open(
     };
     Ok(Opened {
         config,
+        readers,
         live,
         context,
         boot,
@@ -361,6 +366,7 @@ impl Opened {
             launcher: self.launcher.clone(),
             uplink: uplink.clone(),
             whitelist: Whitelist::builtin(),
+            readers: Arc::clone(&self.readers),
             live: self.live.clone(),
             sessions: self.sessions.clone(),
         }

@@ -44,6 +44,7 @@ use crate::boot::BootId;
 use crate::drift::Sessions;
 use crate::nonces::NonceError;
 use crate::owner::Owner;
+use crate::readers::Readers;
 use crate::reload::Live;
 use crate::spool::Spool;
 use crate::time::{PlaneClock, PlaneTime};
@@ -79,6 +80,8 @@ pub(crate) struct Parts {
     pub(crate) launcher: Launcher,
     pub(crate) uplink: Uplink,
     pub(crate) whitelist: Whitelist,
+    /// What is shown of the node's files.
+    pub(crate) readers: Arc<Readers>,
     /// The whitelist mode is among it.
     pub(crate) live: watch::Receiver<Live>,
     pub(crate) sessions: Sessions,

@@ -47,6 +47,7 @@ mod privileges;
 mod processes;
 #[allow(dead_code, reason = "some of it serves its tests only")]
 mod provider;
+mod readers;
 mod records;
 mod report;
 mod rpc;

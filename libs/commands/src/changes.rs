@@ -6,7 +6,7 @@ use pact_schemas::Argv;
 
 use crate::commands::builtin;
 use crate::disk::FileKind;
-use crate::files::{FileResolver, TRUSTED_PATH};
+use crate::files::{FileResolver, Reads, TRUSTED_PATH};
 use crate::parse::parse;
 use crate::refusal::FileRefusal;
 use crate::walk::ResolvedFile;
@@ -46,12 +46,12 @@ impl FileResolver for AnyFile {
         Some(given.into())
     }
 
-    fn resolve_file(&self, path: &str) -> Result<ResolvedFile, FileRefusal> {
+    fn resolve_file(&self, path: &str, _: Reads) -> Result<ResolvedFile, FileRefusal> {
         Ok(ResolvedFile { path: path.to_owned(), kind: FileKind::Regular })
     }
 
-    fn resolve_tree(&self, path: &str) -> Result<ResolvedFile, FileRefusal> {
-        self.resolve_file(path)
+    fn resolve_tree(&self, path: &str, reads: Reads) -> Result<ResolvedFile, FileRefusal> {
+        self.resolve_file(path, reads)
     }
 
     fn check_mount_point(&self, _path: &str) -> Result<(), FileRefusal> {

@@ -101,7 +101,7 @@ const DEFAULT_RULES: &[&str] = &[
 ];
 
 /// Entries of `/proc/PID` that show memory or environment, or lead elsewhere.
-const PROCESS_ENTRIES: [&str; 13] = [
+const PROCESS_ENTRIES: [&str; 17] = [
     "auxv",
     "cwd",
     "environ",
@@ -109,10 +109,14 @@ const PROCESS_ENTRIES: [&str; 13] = [
     "fd",
     "fdinfo",
     "map_files",
+    "maps",
     "mem",
     "ns",
+    "numa_maps",
     "pagemap",
     "root",
+    "smaps",
+    "smaps_rollup",
     "stack",
     "syscall",
 ];

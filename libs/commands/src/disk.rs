@@ -28,6 +28,15 @@ pub enum Found {
     Unknown,
 }
 
+/// What an unprivileged user of the node would have to be let do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To go through a directory to what is in it.
+    Pass,
+    /// To read contents, or the names in a directory.
+    Read,
+}
+
 /// A name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -44,6 +53,9 @@ pub trait Disk {
     fn at(&self, path: &str) -> Found;
     /// The same, with a link at the end followed to what it leads to.
     fn behind(&self, path: &str) -> Found;
+    /// Whether an unprivileged user of the node is let do this with what lies there. The way to it
+    /// is not asked about, and a link at the end is not followed.
+    fn lets(&self, path: &str, access: Access) -> bool;
     /// At most `limit` entries of a directory; `None` when any of these cannot be told.
     fn entries(&self, directory: &str, limit: usize) -> Option<Vec<Entry>>;
     /// The kernel's table of mounts, as `/proc/mounts` has it.

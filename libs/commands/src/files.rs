@@ -5,6 +5,9 @@
 //! against the deny rules. `/` is the working directory; whoever runs the command must set exactly
 //! that (`WORKING_DIRECTORY`).
 //!
+//! And nothing is read that an unprivileged user of the node could not read: every directory on the
+//! way must let such a user pass, and what is read at its end must let them read (`Disk::lets`).
+//!
 //! What this cannot do: the file is resolved here and opened later by the command. Somebody who can
 //! change a directory on the way can exchange a link in between, and a hard link or bind mount made
 //! by root carries no trace of the path it stands for. Kernel limits on the running command
@@ -13,7 +16,7 @@
 use std::path::PathBuf;
 
 use crate::deny::{DenyRules, PatternError};
-use crate::disk::{Disk, FileKind};
+use crate::disk::{Access, Disk, FileKind};
 use crate::refusal::FileRefusal;
 use crate::walk::{ResolvedFile, Walk};
 
@@ -27,11 +30,38 @@ const MAX_TREE_ENTRIES: usize = 20_000;
 /// Where the kernel lists what is mounted.
 const MOUNTS: &str = "/proc/mounts";
 /// Mount points without which the node does not run.
-const ESSENTIAL_MOUNTS: [&str; 10] =
-    ["/", "/boot", "/dev", "/etc", "/home", "/proc", "/run", "/sys", "/usr", "/var"];
+const ESSENTIAL_MOUNTS: [&str; 16] = [
+    "/",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/proc",
+    "/run",
+    "/run/pact",
+    "/sys",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/lib/pact",
+    "/var/log",
+    "/var/log/audit",
+    "/var/log/journal",
+];
 /// Trees of mount points that belong to the system.
 const ESSENTIAL_MOUNT_TREES: [&str; 5] =
     ["/dev/", "/proc/", "/sys/", "/run/pact/", "/var/lib/pact/"];
+
+/// What a command reads of a file that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Owner, size and the like, which whoever comes there may see.
+    Nothing,
+    /// The names in a directory.
+    Names,
+    /// Contents, and the names in a directory.
+    Contents,
+}
 
 /// What the list needs to know about the node's files.
 pub trait FileResolver {
@@ -42,16 +72,16 @@ pub trait FileResolver {
     /// Any executable file: by absolute path, or by name in the trusted directories. For modes that
     /// run what is off the list.
     fn locate_program(&self, given: &str) -> Option<PathBuf>;
-    /// The file a path names, seen from `/`, if it may be read.
+    /// The file a path names, seen from `/`, if so much of it may be read.
     ///
     /// # Errors
     /// Says which rule or circumstance forbids it.
-    fn resolve_file(&self, path: &str) -> Result<ResolvedFile, FileRefusal>;
+    fn resolve_file(&self, path: &str, reads: Reads) -> Result<ResolvedFile, FileRefusal>;
     /// The same for a program that descends into directories.
     ///
     /// # Errors
     /// As `resolve_file`, and when anything below may not be read.
-    fn resolve_tree(&self, path: &str) -> Result<ResolvedFile, FileRefusal>;
+    fn resolve_tree(&self, path: &str, reads: Reads) -> Result<ResolvedFile, FileRefusal>;
     /// Whether the path is a mount point that may be taken away. Does not touch the mount, which
     /// may hang.
     ///
@@ -102,7 +132,13 @@ impl<D: Disk> Files<D> {
         (found.kind != FileKind::Missing).then_some(found.path)
     }
 
-    fn walk_tree(&self, top: &str) -> Result<(), FileRefusal> {
+    /// Refuses what no unprivileged user of the node could read.
+    fn readable(&self, path: &str) -> Result<(), FileRefusal> {
+        let withheld = || FileRefusal::Withheld { path: path.into() };
+        self.disk.lets(path, Access::Read).then_some(()).ok_or_else(withheld)
+    }
+
+    fn walk_tree(&self, top: &str, reads: Reads) -> Result<(), FileRefusal> {
         let mut pending = vec![top.to_owned()];
         let mut left = MAX_TREE_ENTRIES;
         while let Some(directory) = pending.pop() {
@@ -118,7 +154,13 @@ impl<D: Disk> Files<D> {
                     let rule = rule.to_owned();
                     return Err(FileRefusal::TreeHolds { path: path.into(), rule });
                 }
+                if entry.is_directory || reads == Reads::Contents {
+                    self.readable(&path)?;
+                }
                 if entry.is_directory {
+                    if !self.disk.lets(&path, Access::Pass) {
+                        return Err(FileRefusal::Withheld { path: path.into() });
+                    }
                     pending.push(path);
                 }
             }
@@ -145,19 +187,28 @@ impl<D: Disk> FileResolver for Files<D> {
         (is_usable && self.disk.is_program(given)).then(|| given.into())
     }
 
-    fn resolve_file(&self, path: &str) -> Result<ResolvedFile, FileRefusal> {
-        Walk::new(&self.disk, Some(&self.deny)).run(path)
+    fn resolve_file(&self, path: &str, reads: Reads) -> Result<ResolvedFile, FileRefusal> {
+        let file = Walk::new(&self.disk, Some(&self.deny)).run(path)?;
+        let is_read = match file.kind {
+            FileKind::Regular => reads == Reads::Contents,
+            FileKind::Directory => reads != Reads::Nothing,
+            FileKind::Device | FileKind::Pipe | FileKind::Socket | FileKind::Missing => false,
+        };
+        if is_read {
+            self.readable(&file.path)?;
+        }
+        Ok(file)
     }
 
-    fn resolve_tree(&self, path: &str) -> Result<ResolvedFile, FileRefusal> {
-        let top = self.resolve_file(path)?;
+    fn resolve_tree(&self, path: &str, reads: Reads) -> Result<ResolvedFile, FileRefusal> {
+        let top = self.resolve_file(path, reads)?;
         if top.kind != FileKind::Directory {
             return Ok(top);
         }
         if let Some((below, rule)) = self.deny.reaches_below(&top.path) {
             return Err(FileRefusal::TreeHolds { path: below, rule: rule.to_owned() });
         }
-        self.walk_tree(&top.path)?;
+        self.walk_tree(&top.path, reads)?;
         Ok(top)
     }
 
@@ -170,11 +221,12 @@ impl<D: Disk> FileResolver for Files<D> {
         if !listed {
             return Err(FileRefusal::NotAMountPoint);
         }
-        if ESSENTIAL_MOUNTS.contains(&path)
-            || ESSENTIAL_MOUNT_TREES.iter().any(|tree| path.starts_with(tree))
-        {
-            return Err(FileRefusal::EssentialMount);
-        }
-        Ok(())
+        if is_essential_mount(path) { Err(FileRefusal::EssentialMount) } else { Ok(()) }
     }
+}
+
+/// Whether the node, or pact on it, stands on what is mounted there.
+pub(crate) fn is_essential_mount(path: &str) -> bool {
+    ESSENTIAL_MOUNTS.contains(&path)
+        || ESSENTIAL_MOUNT_TREES.iter().any(|tree| path.starts_with(tree))
 }

@@ -114,6 +114,8 @@ pub(crate) struct Command {
     /// Options that make the program descend into directories: its file operands are then judged as
     /// trees.
     pub(crate) recursive: &'static [&'static str],
+    /// Options with which the program shows directories themselves, not what is in them.
+    pub(crate) shallow: &'static [&'static str],
     /// First words with a grammar of their own (`nvidia-smi topo`).
     pub(crate) subcommands: Vec<Command>,
 }
@@ -130,6 +132,7 @@ impl Command {
             effect: Effect::Reads,
             takes_bare_numbers: false,
             recursive: &[],
+            shallow: &[],
             subcommands: Vec::new(),
         }
     }
@@ -211,6 +214,12 @@ impl Command {
     /// These options descend into directories.
     pub(crate) fn recursive(mut self, options: &'static [&'static str]) -> Self {
         self.recursive = options;
+        self
+    }
+
+    /// These options show directories themselves.
+    pub(crate) fn shallow(mut self, options: &'static [&'static str]) -> Self {
+        self.shallow = options;
         self
     }
 

@@ -1,7 +1,6 @@
 //! What a single argument may look like.
 //!
-//! Only `Readable`, `NotADirectory`, `Metadata` and `MountPoint` name something in the file tree
-//! and are resolved. No other kind is ever opened by the program it is given to: `TEXT` is used for
+//! Only `Readable` to `MountPoint` name something in the file tree and are resolved. No other kind is ever opened by the program it is given to: `TEXT` is used for
 //! patterns, formats and echoed words only.
 
 /// Most bytes of a shaped word; the longest honest ones are lists of column names.
@@ -22,6 +21,11 @@ pub(crate) enum Kind {
     Readable,
     /// The same, and not a directory, because the program would choose files inside it.
     NotADirectory,
+    /// The same for a program that tells what a file is and does not read devices (`file`).
+    Inspected,
+    /// A file of which the program shows name, owner, size and the like, and of a directory what is
+    /// in it (`ls`).
+    Listed,
     /// A file of which the program shows only name, owner, size and the like; devices too.
     Metadata,
     /// A mount point as the kernel lists it, and not one that the system stands on.
@@ -42,7 +46,12 @@ impl Kind {
                 text.len() <= MAX_WORD_BYTES && text.split(',').all(|word| words.contains(&word))
             }
             Self::Shape { fits, .. } => fits(text),
-            Self::Readable | Self::NotADirectory | Self::Metadata | Self::MountPoint => true,
+            Self::Readable
+            | Self::NotADirectory
+            | Self::Inspected
+            | Self::Listed
+            | Self::Metadata
+            | Self::MountPoint => true,
         }
     }
 
@@ -54,7 +63,11 @@ impl Kind {
             Self::OneOf(words) => format!("one of {}", words.join(" ")),
             Self::ListOf(words) => format!("a comma list of {}", words.join(" ")),
             Self::Shape { says, .. } => (*says).to_owned(),
-            Self::Readable | Self::NotADirectory | Self::Metadata => "a file".to_owned(),
+            Self::Readable
+            | Self::NotADirectory
+            | Self::Inspected
+            | Self::Listed
+            | Self::Metadata => "a file".to_owned(),
             Self::MountPoint => "a mount point".to_owned(),
         }
     }
@@ -130,14 +143,6 @@ pub(crate) const DEVICE_NODE: Kind = shape("a device such as /dev/sda", |text| {
 /// A filter of `ss`.
 pub(crate) const SOCKET_FILTER: Kind =
     shape("a socket filter", |text| made_of(text, ".:/*[]()=<>!&|,_%@-") && !text.starts_with('/'));
-/// A match of `journalctl`.
-pub(crate) const JOURNAL_MATCH: Kind = shape("a match FIELD=value", |text| {
-    let field = |name: &str| {
-        !name.is_empty()
-            && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-    };
-    text == "+" || text.split_once('=').is_some_and(|(name, _)| field(name))
-});
 /// A boot of `journalctl`: an offset or an id.
 pub(crate) const BOOT: Kind = shape("a boot offset or id", |text| {
     let offset = text.strip_prefix(['+', '-']).unwrap_or(text);

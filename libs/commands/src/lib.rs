@@ -14,7 +14,8 @@
 //! Invariants, as absences: nothing here runs anything, reads a clock, looks at the network or
 //! keeps state, and nothing here opens or looks at a file: the agent's [`Disk`] does. There is no
 //! second table of what changes a node. No command of the list can be given another program, a
-//! script, a pager or a file to write. No argument that is opened as a file escapes resolution.
+//! script, a pager or a file to write. No argument that is opened as a file escapes resolution, and
+//! none is read that an unprivileged user of the node could not read.
 //! Abbreviated long options, though programs accept them, do not exist here.
 //!
 //! What the agent owes: run exactly the judged argv with `program`, with `environment` as the
@@ -23,9 +24,10 @@
 //!
 //! What is weaker than it looks: a file is resolved here and opened later, so whoever can exchange
 //! a directory entry on the way can win a race (see `files`); `tail -F` opens names again on
-//! purpose; `systemctl show` and `journalctl -o verbose` print what units and core dumps carry,
-//! environments included, as systemd shows them to every local user. Programs that a site adds are
-//! taken with any arguments: that is what adding them means.
+//! purpose, whatever they are by then; access lists are not looked at, only modes; `systemctl show`
+//! prints what units carry, environments included, as systemd shows them to every local user;
+//! `sysctl -a` shows the few settings that only root reads. Programs that a site adds are taken with
+//! any arguments: that is what adding them means.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
@@ -44,12 +46,13 @@ mod parse;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod units;
 mod walk;
 
 pub use changes::changes_state;
 pub use deny::PatternError;
-pub use disk::{Disk, Entry, FileKind, Found};
-pub use files::{FileResolver, Files, WORKING_DIRECTORY};
+pub use disk::{Access, Disk, Entry, FileKind, Found};
+pub use files::{FileResolver, Files, Reads, WORKING_DIRECTORY};
 pub use list::{AdditionError, Admitted, Verdict, Whitelist};
 pub use mode::{Mode, UnknownMode};
 pub use refusal::{Fault, FileRefusal, Refusal};

@@ -8,7 +8,7 @@ use std::iter::Peekable;
 use std::slice::Iter;
 
 use crate::disk::FileKind;
-use crate::files::FileResolver;
+use crate::files::{FileResolver, Reads};
 use crate::grammar::{Command, Effect, Operands, Opt, Rule, Spelling, Value, Verb};
 use crate::kinds::Kind;
 use crate::refusal::{Fault, FileRefusal, shown};
@@ -55,7 +55,7 @@ pub(crate) fn parse(
         Reader { command, args: args.iter().peekable(), files, parsed: Parsed::default() }
             .read()?;
     let tree = parsed.has(command.recursive);
-    let matcher = Matcher { files, tree };
+    let matcher = Matcher { files, tree, shallow: parsed.has(command.shallow) };
     let verb_changes = matcher.operands(&command.operands, &parsed)?;
     for rule in &command.rules {
         check(*rule, &parsed)?;
@@ -199,7 +199,7 @@ impl Reader<'_> {
             },
         };
         if let Some((kind, value)) = &value {
-            Matcher { files: self.files, tree: false }.one(*kind, value)?;
+            Matcher { files: self.files, tree: false, shallow: false }.one(*kind, value)?;
         }
         self.parsed.options.push((option.key(), value.map(|(_, value)| value)));
         Ok(())
@@ -209,7 +209,10 @@ impl Reader<'_> {
 /// Checks values and operands against their kinds.
 struct Matcher<'a> {
     files: &'a dyn FileResolver,
+    /// The program descends into directories.
     tree: bool,
+    /// The program shows directories themselves, not what is in them.
+    shallow: bool,
 }
 
 impl Matcher<'_> {
@@ -327,7 +330,11 @@ impl Matcher<'_> {
                 return Ok(());
             }
             Kind::MountPoint => self.files.check_mount_point(text).err(),
-            Kind::Readable | Kind::NotADirectory | Kind::Metadata => self.file(kind, text).err(),
+            Kind::Readable
+            | Kind::NotADirectory
+            | Kind::Inspected
+            | Kind::Listed
+            | Kind::Metadata => self.file(kind, text).err(),
         };
         refused.map_or(Ok(()), |reason| Err(Fault::File { argument: shown(text), reason }))
     }
@@ -336,15 +343,21 @@ impl Matcher<'_> {
         if text == "-" {
             return Ok(());
         }
+        let reads = match kind {
+            Kind::Metadata => Reads::Nothing,
+            Kind::Listed if self.shallow => Reads::Nothing,
+            Kind::Listed => Reads::Names,
+            _ => Reads::Contents,
+        };
         let file = if self.tree {
-            self.files.resolve_tree(text)?
+            self.files.resolve_tree(text, reads)?
         } else {
-            self.files.resolve_file(text)?
+            self.files.resolve_file(text, reads)?
         };
         let harmless = HARMLESS_DEVICES.contains(&file.path.as_str());
         match (kind, file.kind) {
             (Kind::NotADirectory, FileKind::Directory) => Err(FileRefusal::Directory),
-            (Kind::Metadata, _)
+            (Kind::Metadata | Kind::Listed | Kind::Inspected, _)
             | (_, FileKind::Regular | FileKind::Directory | FileKind::Missing) => Ok(()),
             (_, FileKind::Device) if harmless => Ok(()),
             (_, FileKind::Device) => Err(FileRefusal::Special { kind: "device" }),

@@ -145,6 +145,15 @@ pub enum FileRefusal {
         /// The rule that denies it.
         rule: String,
     },
+    /// No unprivileged user of the node could read it, or come there.
+    #[error(
+        "{} is withheld: an unprivileged user of the node could not read it, or it is on [agent.observer] secret",
+        path.display()
+    )]
+    Withheld {
+        /// The file or the directory that shuts users out.
+        path: PathBuf,
+    },
     /// `/proc/self` would mean the agent here and the command there.
     #[error(
         "/proc/self names a different process for the command than for this check; give the process id"

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::deny::DenyRules;
-use crate::disk::{Disk, FileKind, Found};
+use crate::disk::{Access, Disk, FileKind, Found};
 use crate::refusal::FileRefusal;
 
 /// As the kernel's own PATH_MAX.
@@ -71,6 +71,7 @@ impl<'a> Walk<'a> {
         if from_shared || self.kind == FileKind::Missing {
             return Err(FileRefusal::Links);
         }
+        self.pass(path)?;
         self.at.pop();
         self.kind = FileKind::Directory;
         Ok(())
@@ -84,6 +85,10 @@ impl<'a> Walk<'a> {
         self.allowed(&path)?;
         if self.kind == FileKind::Missing {
             return Ok(());
+        }
+        if self.kind == FileKind::Directory {
+            let above = self.at.split_last().map(|(_, above)| above).unwrap_or_default();
+            self.pass(format!("/{}", above.join("/")))?;
         }
         let is_shared = SHARED_PROC_LINKS.contains(&path.as_str());
         let found = if is_shared { self.disk.behind(&path) } else { self.disk.at(&path) };
@@ -106,6 +111,14 @@ impl<'a> Walk<'a> {
         self.kind = FileKind::Directory;
         pending.extend(target.rsplit('/').map(str::to_owned));
         Ok(())
+    }
+
+    /// Refuses a step from a directory that not every user of the node may take.
+    fn pass(&self, directory: String) -> Result<(), FileRefusal> {
+        if self.deny.is_none() || self.disk.lets(&directory, Access::Pass) {
+            return Ok(());
+        }
+        Err(FileRefusal::Withheld { path: directory.into() })
     }
 
     fn allowed(&self, path: &str) -> Result<(), FileRefusal> {

@@ -3,13 +3,34 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt as _, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
 
-use pact_commands::{Disk, Entry, FileKind, Found};
+use pact_commands::{Access, Disk, Entry, FileKind, Found};
+use pact_schemas::resource::ResourceKey;
+
+use crate::readers::{Readers, others_pass};
 
 /// The disk of this node.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NodeDisk;
+#[derive(Debug, Clone)]
+pub(super) struct NodeDisk {
+    readers: Arc<Readers>,
+}
+
+impl NodeDisk {
+    /// The disk as these may see it.
+    pub(super) const fn new(readers: Arc<Readers>) -> Self {
+        Self { readers }
+    }
+
+    fn lets_read(&self, path: &str, found: &fs::Metadata) -> bool {
+        // What has no key cannot be told from a secret.
+        let key = || ResourceKey::file(Path::new(path));
+        self.readers.may_read(found.mode(), found.gid())
+            && (found.is_dir() || key().is_ok_and(|key| !self.readers.is_secret(&key)))
+    }
+}
 
 impl Disk for NodeDisk {
     fn at(&self, path: &str) -> Found {
@@ -24,6 +45,15 @@ impl Disk for NodeDisk {
 
     fn behind(&self, path: &str) -> Found {
         told(fs::metadata(path))
+    }
+
+    fn lets(&self, path: &str, access: Access) -> bool {
+        match (fs::symlink_metadata(path), access) {
+            (Ok(found), Access::Pass) => others_pass(found.mode()),
+            (Ok(found), Access::Read) => self.lets_read(path, &found),
+            // What has gone, or has a name that is no text, is not known to be open.
+            (Err(_), _) => false,
+        }
     }
 
     fn entries(&self, directory: &str, limit: usize) -> Option<Vec<Entry>> {
@@ -75,24 +105,34 @@ fn kind_of(file_type: fs::FileType) -> FileKind {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
-    use std::path::Path;
 
-    use pact_commands::{FileRefusal, FileResolver as _, Files, Verdict, Whitelist};
+    use pact_commands::{FileRefusal, FileResolver as _, Files, Reads, Verdict, Whitelist};
     use pact_schemas::Argv;
+    use pact_schemas::resource::KeyPatterns;
 
     use super::*;
 
+    fn disk() -> NodeDisk {
+        NodeDisk::new(Arc::default())
+    }
+
     fn allowed(line: &[&str]) -> bool {
         let argv = Argv::new(line.iter().map(|word| (*word).to_owned()).collect()).unwrap();
-        let files = Files::new(NodeDisk);
+        let files = Files::new(disk());
         matches!(Whitelist::builtin().judge(&argv, &files), Verdict::Allowed { .. })
     }
 
-    /// An empty folder, and its path without links.
+    fn chmod(path: &str, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// An empty folder that every user may enter, and its path without links.
     fn folder() -> (tempfile::TempDir, String) {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = fs::canonicalize(folder.path()).unwrap().to_str().unwrap().to_owned();
         (folder, path)
     }
@@ -110,17 +150,21 @@ mod tests {
         ] {
             symlink(target, at(link)).unwrap();
         }
-        assert_eq!(NodeDisk.at(&at("chain")), Found::Link(Some("good".to_owned())));
-        assert_eq!(NodeDisk.behind(&at("chain")), Found::Kind(FileKind::Regular));
-        let files = Files::new(NodeDisk);
+        assert_eq!(disk().at(&at("chain")), Found::Link(Some("good".to_owned())));
+        assert_eq!(disk().behind(&at("chain")), Found::Kind(FileKind::Regular));
+        let files = Files::new(disk());
         for (given, path) in
             [("hosts", at("hosts")), ("./chain", at("hosts")), ("none/deeper", at("none/deeper"))]
         {
-            assert_eq!(files.resolve_file(&at(given)).unwrap().path, path, "{given}");
+            assert_eq!(
+                files.resolve_file(&at(given), Reads::Contents).unwrap().path,
+                path,
+                "{given}"
+            );
         }
-        assert_eq!(NodeDisk.at(&at("hosts/x")), Found::Kind(FileKind::Missing));
-        assert_eq!(files.resolve_file(&at("loop")), Err(FileRefusal::Links));
-        let secret = files.resolve_file(&at("secret"));
+        assert_eq!(disk().at(&at("hosts/x")), Found::Kind(FileKind::Missing));
+        assert_eq!(files.resolve_file(&at("loop"), Reads::Contents), Err(FileRefusal::Links));
+        let secret = files.resolve_file(&at("secret"), Reads::Contents);
         assert!(matches!(secret, Err(FileRefusal::Denied { .. })), "{secret:?}");
     }
 
@@ -129,9 +173,56 @@ mod tests {
         let (_folder, root) = folder();
         let socket = format!("{root}/socket");
         let _listener = UnixListener::bind(&socket).unwrap();
-        assert_eq!(NodeDisk.at(&socket), Found::Kind(FileKind::Socket));
-        assert_eq!(NodeDisk.at("/dev/null"), Found::Kind(FileKind::Device));
+        assert_eq!(disk().at(&socket), Found::Kind(FileKind::Socket));
+        assert_eq!(disk().at("/dev/null"), Found::Kind(FileKind::Device));
         assert!(!allowed(&["cat", &socket]) && allowed(&["ls", "-l", &socket]));
+    }
+
+    #[test]
+    fn a_command_reads_what_an_unprivileged_user_could() {
+        let (_folder, root) = folder();
+        let at = |name: &str| format!("{root}/{name}");
+        for folder in ["open", "open/shut"] {
+            fs::create_dir(at(folder)).unwrap();
+            chmod(&at(folder), 0o755);
+        }
+        for (name, mode) in [("ticket", 0o600), ("open/notes", 0o644), ("open/shut/notes", 0o644)] {
+            fs::write(at(name), "").unwrap();
+            chmod(&at(name), mode);
+        }
+        symlink("ticket", at("link")).unwrap();
+        let (open, shut) = (at("open"), at("open/shut"));
+        assert!(allowed(&["grep", "-r", "x", &open]), "all of it is open");
+        chmod(&shut, 0o750);
+        assert!(allowed(&["cat", &at("open/notes")]));
+        for file in ["ticket", "link", "open/../ticket", "open/shut/notes"] {
+            assert!(!allowed(&["cat", &at(file)]), "{file}");
+        }
+        assert!(allowed(&["ls", "-l", &at("ticket")]) && allowed(&["ls", "-ld", &shut]));
+        assert!(!allowed(&["ls", &shut]) && !allowed(&["ls", "-R", &open]));
+        assert!(!allowed(&["grep", "-r", "x", &open]));
+        chmod(&shut, 0o751);
+        assert!(allowed(&["cat", &at("open/shut/notes")]), "who may pass may read");
+        assert!(!allowed(&["ls", &shut]));
+        chmod(&shut, 0o755);
+        let nameless = Path::new(&open).join(std::ffi::OsStr::from_bytes(b"\xff"));
+        fs::write(&nameless, "").unwrap();
+        assert!(!allowed(&["grep", "-r", "x", &open]), "what cannot be named cannot be judged");
+    }
+
+    #[test]
+    fn a_secret_of_the_node_is_read_by_nobody() {
+        let (_folder, root) = folder();
+        let at = |name: &str| format!("{root}/{name}");
+        for name in ["secret", "other"] {
+            fs::write(at(name), "").unwrap();
+            chmod(&at(name), 0o644);
+        }
+        let secret = KeyPatterns::parse(&[at("secret")]).unwrap();
+        let disk = NodeDisk::new(Arc::new(Readers::new(secret)));
+        let read = |name: &str| Files::new(disk.clone()).resolve_file(&at(name), Reads::Contents);
+        assert!(matches!(read("secret"), Err(FileRefusal::Withheld { .. })));
+        assert!(read("other").is_ok());
     }
 
     #[test]
@@ -140,12 +231,12 @@ mod tests {
         fs::write(format!("{root}/file"), "").unwrap();
         fs::create_dir(format!("{root}/directory")).unwrap();
         symlink("directory", format!("{root}/link")).unwrap();
-        let mut entries = NodeDisk.entries(&root, 4).unwrap();
+        let mut entries = disk().entries(&root, 4).unwrap();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let told: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.is_directory)).collect();
         assert_eq!(told, [("directory", true), ("file", false), ("link", false)]);
-        assert_eq!(NodeDisk.entries(&root, 2).unwrap().len(), 2);
-        assert_eq!(NodeDisk.entries(&format!("{root}/none"), 2), None);
+        assert_eq!(disk().entries(&root, 2).unwrap().len(), 2);
+        assert_eq!(disk().entries(&format!("{root}/none"), 2), None);
     }
 
     #[test]
@@ -155,9 +246,9 @@ mod tests {
         fs::write(&program, "").unwrap();
         for (mode, is_program) in [(0o755, true), (0o644, false), (0o757, false), (0o500, true)] {
             fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(NodeDisk.is_program(&program), is_program, "{mode:o}");
+            assert_eq!(disk().is_program(&program), is_program, "{mode:o}");
         }
-        assert!(!NodeDisk.is_program(&root));
+        assert!(!disk().is_program(&root));
     }
 
     #[test]
@@ -200,6 +291,6 @@ mod tests {
                 && !allowed(&["grep", "-r", "x", "/etc"])
                 && !allowed(&["grep", "-r", "x", "/proc/1"])
         );
-        assert!(allowed(&["grep", "-r", "x", "/proc/sys/vm"]));
+        assert!(!allowed(&["grep", "-r", "x", "/proc/sys/vm"]), "some of it only root may read");
     }
 }

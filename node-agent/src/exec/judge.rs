@@ -85,7 +85,7 @@ pub(super) async fn judge(engine: &Engine, exec: &GrantedExec) -> Result<Admitte
     let judges = engine.judges.clone();
     let judged = judges.ask(&parts.clock, move || {
         let builtin = &engine.parts.whitelist;
-        let files = Files::new(NodeDisk);
+        let files = Files::new(NodeDisk::new(Arc::clone(&engine.parts.readers)));
         let admitted = if additions.is_empty() {
             builtin.admit(mode, &argv, &files)
         } else {

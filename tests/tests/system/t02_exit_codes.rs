@@ -1,5 +1,6 @@
 //! Every refusal has its exit code, and refusals of known principals are in the log.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
 use pact_tests::site::{Role, Site, VCLUSTER, describe};
@@ -35,6 +36,15 @@ fn refusals_have_their_exit_codes() {
     };
     assert_exit(&exec(Role::Ops, &["perl", "-e", "1"]), 6, "command not whitelisted");
     assert_exit(&exec(Role::Ops, &["cat", "/etc/shadow"]), 6, "command not whitelisted");
+    // Contents that no other user of the node can read are not printed, whatever the agent runs as.
+    let ticket = site.path("ticket");
+    std::fs::write(&ticket, "open\n").unwrap();
+    let mode = std::fs::Permissions::from_mode;
+    std::fs::set_permissions(&ticket, mode(0o644)).unwrap();
+    assert_exit(&exec(Role::Ops, &["cat", ticket.to_str().unwrap()]), 0, "");
+    std::fs::set_permissions(&ticket, mode(0o600)).unwrap();
+    assert_exit(&exec(Role::Ops, &["cat", ticket.to_str().unwrap()]), 6, "is withheld");
+    assert_exit(&exec(Role::Ops, &["systemctl", "stop", "pact-agent"]), 6, "not whitelisted");
     assert_exit(&exec(Role::Viewer, &["uname"]), 2, "PACT_NOT_AUTHORISED");
     assert_exit(&exec(Role::Nobody, &["uname"]), 2, "PACT_NOT_AUTHORISED");
     assert_exit(&exec(Role::Ops, &["ls", "/no-such-file"]), 12, "2");

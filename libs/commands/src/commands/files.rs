@@ -81,12 +81,13 @@ fn ls() -> Command {
         .value("-T --tabsize", NUMBER)
         .value("-w --width", NUMBER)
         .recursive(&["-R"])
+        .shallow(&["-d"])
         .rule(Rule::Excludes(
             &["-R"],
             &["-L", "-H"],
             "links would lead out of the tree that was checked",
         ))
-        .each(Kind::Metadata, 0, MAX_FILES)
+        .each(Kind::Listed, 0, MAX_FILES)
 }
 
 fn stat() -> Command {
@@ -129,7 +130,7 @@ fn file() -> Command {
         .refused("-s --special-files", "reads devices")
         .refused("-S --no-sandbox", "takes the program's own confinement away")
         .refused("-p --preserve-date", "writes access times")
-        .each(Kind::Metadata, 0, MAX_FILES)
+        .each(Kind::Inspected, 0, MAX_FILES)
 }
 
 fn sum(name: &'static str) -> Command {

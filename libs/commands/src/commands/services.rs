@@ -1,28 +1,14 @@
 //! Units and their logs: `systemctl`, `journalctl`.
 
-use crate::grammar::{Command, Operands, changes, none, reads};
-use crate::kinds::{BOOT, JOURNAL_MATCH, Kind, LINES, NUMBER, TEXT, UNIT_PATTERN, WORD};
+use crate::grammar::{Command, Operands, Rule, changes, none, reads};
+use crate::kinds::{BOOT, Kind, LINES, NUMBER, TEXT, UNIT_PATTERN, WORD};
+use crate::parse::Parsed;
+use crate::units;
 
 /// Units of one command line at most.
 const MAX_UNITS: usize = 32;
-/// Units that end the node's work or open a console without login; targets and slices are left out
-/// as a whole.
-const OFF_LIMITS: [&str; 10] = [
-    "debug-shell",
-    "console-shell",
-    "container-shell",
-    "emergency",
-    "rescue",
-    "init.scope",
-    "initrd-",
-    "systemd-exit",
-    "systemd-sulogin",
-    "quotaon-root",
-];
-/// What a unit of systemd itself does when its name holds one of these.
-const ENDINGS: [&str; 8] =
-    ["poweroff", "reboot", "halt", "kexec", "suspend", "hibernate", "hybrid-sleep", "switch-root"];
-const OUTPUT: Kind = Kind::OneOf(&[
+/// Formats of one line for each record.
+const SHORT: [&str; 10] = [
     "short",
     "short-full",
     "short-iso",
@@ -31,15 +17,103 @@ const OUTPUT: Kind = Kind::OneOf(&[
     "short-monotonic",
     "short-delta",
     "short-unix",
-    "verbose",
-    "export",
-    "json",
-    "json-pretty",
-    "json-sse",
-    "json-seq",
     "cat",
     "with-unit",
-]);
+];
+/// Formats that show every field of a record, unless they are told which.
+const WHOLE: [&str; 6] = ["verbose", "export", "json", "json-pretty", "json-sse", "json-seq"];
+/// Fields of the records of core dumps that hold nothing of the process itself.
+const DUMP_FIELDS: [&str; 9] = [
+    "COREDUMP_COMM",
+    "COREDUMP_EXE",
+    "COREDUMP_PID",
+    "COREDUMP_SIGNAL",
+    "COREDUMP_SIGNAL_NAME",
+    "COREDUMP_TIMESTAMP",
+    "COREDUMP_UID",
+    "COREDUMP_GID",
+    "COREDUMP_UNIT",
+];
+/// Fields that are shown by name: what journald, syslog, the kernel and systemd say of a record. What
+/// programs add of their own is theirs, and core dumps carry the environment of a process.
+const FIELDS: [&str; 38] = [
+    "MESSAGE",
+    "MESSAGE_ID",
+    "PRIORITY",
+    "CODE_FILE",
+    "CODE_FUNC",
+    "CODE_LINE",
+    "ERRNO",
+    "EXIT_CODE",
+    "EXIT_STATUS",
+    "INVOCATION_ID",
+    "JOB_ID",
+    "JOB_RESULT",
+    "JOB_TYPE",
+    "SYSLOG_FACILITY",
+    "SYSLOG_IDENTIFIER",
+    "SYSLOG_PID",
+    "SYSLOG_TIMESTAMP",
+    "UNIT",
+    "UNIT_RESULT",
+    "_BOOT_ID",
+    "_CMDLINE",
+    "_COMM",
+    "_EXE",
+    "_GID",
+    "_HOSTNAME",
+    "_KERNEL_DEVICE",
+    "_KERNEL_SUBSYSTEM",
+    "_MACHINE_ID",
+    "_PID",
+    "_SOURCE_REALTIME_TIMESTAMP",
+    "_SYSTEMD_CGROUP",
+    "_SYSTEMD_INVOCATION_ID",
+    "_SYSTEMD_SLICE",
+    "_SYSTEMD_UNIT",
+    "_TRANSPORT",
+    "_UDEV_DEVNODE",
+    "_UDEV_SYSNAME",
+    "_UID",
+];
+const OUTPUT: Kind = Kind::Shape {
+    says: "one of short… cat with-unit verbose export json…",
+    fits: |text| SHORT.contains(&text) || WHOLE.contains(&text),
+};
+const SHORT_OUTPUT: Kind = Kind::OneOf(&SHORT);
+const FIELD: Kind = Kind::Shape { says: SHOWN, fits: is_shown };
+const FIELD_LIST: Kind = Kind::Shape { says: SHOWN, fits: |text| text.split(',').all(is_shown) };
+const SHOWN: &str = "a field of records such as MESSAGE, _PID, _SYSTEMD_UNIT (COREDUMP_ENVIRON and the like are closed)";
+
+fn is_shown(field: &str) -> bool {
+    FIELDS.contains(&field) || DUMP_FIELDS.contains(&field)
+}
+
+/// A match of `journalctl`. What cannot be shown cannot be guessed by matching either.
+const JOURNAL_MATCH: Kind = Kind::Shape {
+    says: "a match FIELD=value of a field that may be shown or is a program's own",
+    fits: |text| {
+        let field = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+                && (!name.starts_with("COREDUMP") || is_shown(name))
+        };
+        text == "+" || text.split_once('=').is_some_and(|(name, _)| field(name))
+    },
+};
+
+/// Why a format that shows whole records is refused, if it is.
+fn whole_records(parsed: &Parsed) -> Option<String> {
+    let is_whole = |(key, value): &(&str, Option<String>)| {
+        *key == "-o" && value.as_deref().is_some_and(|value| WHOLE.contains(&value))
+    };
+    let shows_all = parsed.options.iter().any(is_whole) && !parsed.has(&["--output-fields"]);
+    shows_all.then(|| {
+        "this format shows everything that users' programs and core dumps put into their records; say \
+         which fields with --output-fields=MESSAGE,_PID,…"
+            .to_owned()
+    })
+}
 
 pub(super) fn all() -> Vec<Command> {
     vec![systemctl(), journalctl()]
@@ -83,7 +157,7 @@ fn systemctl() -> Command {
         .value("-p --property", WORD)
         .value("-P", WORD)
         .value("-n --lines", NUMBER)
-        .value("-o --output", OUTPUT)
+        .value("-o --output", SHORT_OUTPUT)
         .value("--timestamp", WORD)
         .value("-s --signal", WORD)
         .value("--kill-whom", Kind::OneOf(&["main", "control", "all"]))
@@ -98,7 +172,7 @@ fn systemctl() -> Command {
 }
 
 fn verbs() -> Vec<crate::grammar::Verb> {
-    let units = || Operands::Each { kind: CHANGEABLE_UNIT, min: 1, max: MAX_UNITS };
+    let units = |kind| Operands::Each { kind, min: 1, max: MAX_UNITS };
     vec![
         reads(&["status"], UNIT_PATTERN, 0, MAX_UNITS),
         reads(&["show"], UNIT_PATTERN, 0, MAX_UNITS),
@@ -114,38 +188,42 @@ fn verbs() -> Vec<crate::grammar::Verb> {
         reads(&["list-automounts"], UNIT_PATTERN, 0, MAX_UNITS),
         reads(&["list-jobs"], UNIT_PATTERN, 0, MAX_UNITS),
         reads(&["list-dependencies"], UNIT_PATTERN, 0, MAX_UNITS),
-        changes(&["start"], units()),
-        changes(&["stop"], units()),
-        changes(&["restart"], units()),
-        changes(&["try-restart"], units()),
-        changes(&["reload"], units()),
-        changes(&["reload-or-restart"], units()),
-        changes(&["try-reload-or-restart"], units()),
-        changes(&["kill"], units()),
-        changes(&["enable"], units()),
-        changes(&["disable"], units()),
-        changes(&["mask"], units()),
-        changes(&["unmask"], units()),
-        changes(
-            &["reset-failed"],
-            Operands::Each { kind: CHANGEABLE_UNIT, min: 0, max: MAX_UNITS },
-        ),
+        changes(&["start"], units(STARTED)),
+        changes(&["stop"], units(STOPPED)),
+        changes(&["restart"], units(RESTARTED)),
+        changes(&["try-restart"], units(RESTARTED)),
+        changes(&["reload"], units(CHANGED)),
+        changes(&["reload-or-restart"], units(RESTARTED)),
+        changes(&["try-reload-or-restart"], units(RESTARTED)),
+        changes(&["kill"], units(STOPPED)),
+        changes(&["enable"], units(STARTED)),
+        changes(&["disable"], units(STOPPED)),
+        changes(&["mask"], units(STOPPED)),
+        changes(&["unmask"], units(STARTED)),
+        changes(&["reset-failed"], Operands::Each { kind: CHANGED, min: 0, max: MAX_UNITS }),
         changes(&["daemon-reload"], none()),
     ]
 }
 
-/// One unit by its exact name: no pattern, no path, nothing that ends the node's work.
-const CHANGEABLE_UNIT: Kind = Kind::Shape {
+const CHANGED: Kind = Kind::Shape {
     says: "the exact name of a unit other than targets, slices and those that stop the node or open a console",
-    fits: |text| {
-        let plain = !text.is_empty()
-            && text.len() <= 255
-            && !text.starts_with(['-', '.'])
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || ":_.@-".contains(c));
-        let whole = [".target", ".slice", ".scope"].iter().any(|suffix| text.ends_with(suffix));
-        let ends = text.starts_with("systemd-") && ENDINGS.iter().any(|word| text.contains(word));
-        plain && !whole && !ends && !OFF_LIMITS.iter().any(|unit| text.starts_with(unit))
-    },
+    fits: units::is_changeable,
+};
+const STARTED: Kind = Kind::Shape {
+    says: "the exact name of a unit that may be started: no target or slice, none that stops the node or opens a console, no \
+           socket that may open a port",
+    fits: units::is_startable,
+};
+const RESTARTED: Kind = Kind::Shape {
+    says: "the exact name of a unit that may be restarted: no target or slice, none that stops the node or opens a console, no \
+           socket that may open a port, no mount point that the system stands on",
+    fits: units::is_restartable,
+};
+const STOPPED: Kind = Kind::Shape {
+    says: "the exact name of a unit that may be stopped: no target or slice, none that stops the node, and none of those \
+           that control it, record what is done on it or keep its time (pact, the bus, audit, journald, chrony; restart and \
+           reload work), no mount point that the system stands on",
+    fits: units::is_stoppable,
 };
 
 fn journalctl() -> Command {
@@ -175,7 +253,6 @@ fn journalctl() -> Command {
         ])
         .flags(&["--list-boots", "--disk-usage", "--header", "--system", "-h --help", "--version"])
         .value("-u --unit", UNIT_PATTERN)
-        .value("--user-unit", UNIT_PATTERN)
         .value("-t --identifier", NAME_WITH_BLANKS)
         .value("-T --exclude-identifier", NAME_WITH_BLANKS)
         .value("-p --priority", WORD)
@@ -185,12 +262,14 @@ fn journalctl() -> Command {
         .value("-U --until", TEXT)
         .value("-c --cursor", TEXT)
         .value("--after-cursor", TEXT)
-        .value("-F --field", WORD)
-        .value("--output-fields", WORD)
+        .value("-F --field", FIELD)
+        .value("--output-fields", FIELD_LIST)
         .value("-o --output", OUTPUT)
         .attached("--case-sensitive", Kind::OneOf(&["true", "false", "yes", "no", "1", "0"]))
         .perhaps("-n --lines", LINES)
         .perhaps("-b --boot", BOOT)
+        .rule(Rule::Check(whole_records))
+        .refused("--user --user-unit", "reads users' own journals")
         .refused("--vacuum-size", DELETES)
         .refused("--vacuum-files", DELETES)
         .refused("--vacuum-time", DELETES)

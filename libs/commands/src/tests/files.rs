@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::argv;
 use super::recorded::{disk, node};
-use crate::{FileKind, FileRefusal, FileResolver as _, Files, Found, Verdict, Whitelist};
+use crate::{FileKind, FileRefusal, FileResolver as _, Files, Found, Reads, Verdict, Whitelist};
 
 #[test]
 fn paths_resolve_to_what_they_name() {
@@ -19,19 +19,31 @@ fn paths_resolve_to_what_they_name() {
         ("/etc/missing/deeper", "/etc/missing/deeper"),
         ("/", "/"),
     ] {
-        assert_eq!(files.resolve_file(given).unwrap().path, path, "{given}");
+        assert_eq!(files.resolve_file(given, Reads::Contents).unwrap().path, path, "{given}");
     }
-    assert_eq!(files.resolve_file("/etc/missing").unwrap().kind, FileKind::Missing);
-    assert_eq!(files.resolve_file("/etc").unwrap().kind, FileKind::Directory);
+    assert_eq!(
+        files.resolve_file("/etc/missing", Reads::Contents).unwrap().kind,
+        FileKind::Missing
+    );
+    assert_eq!(files.resolve_file("/etc", Reads::Contents).unwrap().kind, FileKind::Directory);
 }
 
 #[test]
 fn site_rules_are_added_and_checked() {
     let files = node();
     let files = files.with_denied(&["/srv/clean/**".into(), "**/syslog".into()]).unwrap();
-    assert!(matches!(files.resolve_file("/srv/clean/b"), Err(FileRefusal::Denied { .. })));
-    assert!(matches!(files.resolve_file("/var/log/syslog"), Err(FileRefusal::Denied { .. })));
-    assert!(matches!(files.resolve_tree("/var/log"), Err(FileRefusal::TreeHolds { .. })));
+    assert!(matches!(
+        files.resolve_file("/srv/clean/b", Reads::Contents),
+        Err(FileRefusal::Denied { .. })
+    ));
+    assert!(matches!(
+        files.resolve_file("/var/log/syslog", Reads::Contents),
+        Err(FileRefusal::Denied { .. })
+    ));
+    assert!(matches!(
+        files.resolve_tree("/var/log", Reads::Contents),
+        Err(FileRefusal::TreeHolds { .. })
+    ));
     for bad in ["srv", "/srv/../etc", "", "/", "/a//b", "*/x"] {
         assert!(node().with_denied(&[bad.to_owned()]).is_err(), "{bad}");
     }
@@ -79,9 +91,12 @@ fn what_cannot_be_looked_at_is_not_read() {
     disk.put("/srv/empty", Found::Link(Some(String::new())));
     let files = Files::new(disk);
     let path = "/srv/hidden".into();
-    assert_eq!(files.resolve_file("/srv/hidden/x"), Err(FileRefusal::Unexamined { path }));
+    assert_eq!(
+        files.resolve_file("/srv/hidden/x", Reads::Contents),
+        Err(FileRefusal::Unexamined { path })
+    );
     for link in ["/srv/unreadable", "/srv/empty"] {
-        assert_eq!(files.resolve_file(link), Err(FileRefusal::Links), "{link}");
+        assert_eq!(files.resolve_file(link, Reads::Contents), Err(FileRefusal::Links), "{link}");
     }
 }
 
@@ -91,8 +106,26 @@ fn a_tree_beyond_the_limit_is_refused() {
     for number in 1..=20_000 {
         disk.put(&format!("/srv/big/{number}"), Found::Kind(FileKind::Regular));
     }
-    assert!(Files::new(disk.clone()).resolve_tree("/srv/big").is_ok());
+    assert!(Files::new(disk.clone()).resolve_tree("/srv/big", Reads::Contents).is_ok());
     disk.put("/srv/big/0", Found::Kind(FileKind::Regular));
-    let refused = Files::new(disk).resolve_tree("/srv/big");
+    let refused = Files::new(disk).resolve_tree("/srv/big", Reads::Contents);
     assert_eq!(refused, Err(FileRefusal::TreeTooLarge { limit: 20_000 }));
+}
+
+#[test]
+fn what_shuts_users_out_is_named_and_asked_at_every_step() {
+    let files = node();
+    let refused = |path: &str, reads| files.resolve_file(path, reads).unwrap_err();
+    let withheld = |path: &str| FileRefusal::Withheld { path: path.into() };
+    assert_eq!(refused("/tmp/ticket", Reads::Contents), withheld("/tmp/krb5cc_1000"));
+    assert!(files.resolve_file("/tmp/ticket", Reads::Nothing).is_ok());
+    // Through a shut directory nobody comes, not even to leave it again or to a file that is gone.
+    for path in ["/srv/closed/notes", "/srv/closed/../clean/b", "/tmp/inside", "/srv/closed/none"] {
+        assert_eq!(refused(path, Reads::Nothing), withheld("/srv/closed"), "{path}");
+    }
+    assert_eq!(refused("/srv/closed", Reads::Names), withheld("/srv/closed"));
+    let tree = |path: &str, reads| files.resolve_tree(path, reads);
+    assert_eq!(tree("/srv/shut", Reads::Contents), Err(withheld("/srv/shut/deep/secret")));
+    assert!(tree("/srv/shut", Reads::Names).is_ok(), "names are no contents");
+    assert_eq!(tree("/srv/half", Reads::Names), Err(withheld("/srv/half/closed")));
 }

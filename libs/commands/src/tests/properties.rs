@@ -11,7 +11,9 @@ use super::argv;
 use super::lines::{READING, lines};
 use super::recorded::{Recorded, node};
 use crate::grammar::{Command, Value};
-use crate::{FileRefusal, FileResolver, Files, ResolvedFile, Verdict, Whitelist, changes_state};
+use crate::{
+    FileRefusal, FileResolver, Files, Reads, ResolvedFile, Verdict, Whitelist, changes_state,
+};
 
 const SECRETS: [&str; 6] = [
     "/etc/shadow",
@@ -35,13 +37,13 @@ impl FileResolver for Recording<'_> {
     fn locate_program(&self, given: &str) -> Option<PathBuf> {
         self.files.locate_program(given)
     }
-    fn resolve_file(&self, path: &str) -> Result<ResolvedFile, FileRefusal> {
+    fn resolve_file(&self, path: &str, reads: Reads) -> Result<ResolvedFile, FileRefusal> {
         self.asked.borrow_mut().push(path.to_owned());
-        self.files.resolve_file(path)
+        self.files.resolve_file(path, reads)
     }
-    fn resolve_tree(&self, path: &str) -> Result<ResolvedFile, FileRefusal> {
+    fn resolve_tree(&self, path: &str, reads: Reads) -> Result<ResolvedFile, FileRefusal> {
         self.asked.borrow_mut().push(path.to_owned());
-        self.files.resolve_tree(path)
+        self.files.resolve_tree(path, reads)
     }
     fn check_mount_point(&self, path: &str) -> Result<(), FileRefusal> {
         self.files.check_mount_point(path)

@@ -1,14 +1,16 @@
 //! A small node in memory: all programs of the list, some files to read, and the ways round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Disk, Entry, FileKind, Files, Found, Whitelist};
+use crate::{Access, Disk, Entry, FileKind, Files, Found, Whitelist};
 
 /// A recorded disk: absolute paths without links, and what lies there.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recorded {
     found: BTreeMap<String, Found>,
     programs: Vec<String>,
+    /// What users of the node cannot read, and pass if it is a directory.
+    shut: BTreeSet<String>,
 }
 
 impl Recorded {
@@ -20,6 +22,12 @@ impl Recorded {
         }
         self.found.insert(path.to_owned(), found);
     }
+
+    /// Shuts something that was recorded.
+    pub(super) fn shut(&mut self, path: &str) {
+        assert!(self.found.contains_key(path), "{path}");
+        self.shut.insert(path.to_owned());
+    }
 }
 
 impl Disk for Recorded {
@@ -29,6 +37,10 @@ impl Disk for Recorded {
 
     fn behind(&self, path: &str) -> Found {
         self.at(path)
+    }
+
+    fn lets(&self, path: &str, _: Access) -> bool {
+        !self.shut.contains(path)
     }
 
     fn entries(&self, directory: &str, limit: usize) -> Option<Vec<Entry>> {
@@ -80,6 +92,9 @@ pub(super) fn disk() -> Recorded {
         disk.put(link, Found::Link(Some((*target).to_owned())));
     }
     disk.programs.push("/usr/bin/alias".to_owned());
+    for path in SHUT {
+        disk.shut(path);
+    }
     disk
 }
 
@@ -116,7 +131,15 @@ const FILES: &[&str] = &[
     "/mnt/image/etc/shadow",
     "/sys-marker",
     "/tmp/pattern",
+    "/tmp/krb5cc_1000",
+    "/srv/closed/notes",
+    "/srv/closed/deep/notes",
+    "/srv/half/closed/notes",
+    "/srv/shut/deep/secret",
 ];
+
+const SHUT: &[&str] =
+    &["/tmp/krb5cc_1000", "/srv/closed", "/srv/half/closed", "/srv/shut/deep/secret"];
 
 const LINKS: &[(&str, &str)] = &[
     ("/bin", "usr/bin"),
@@ -131,6 +154,8 @@ const LINKS: &[(&str, &str)] = &[
     ("/tmp/etc", "/etc"),
     ("/tmp/good", "/etc/hosts"),
     ("/tmp/chain", "good"),
+    ("/tmp/ticket", "krb5cc_1000"),
+    ("/tmp/inside", "/srv/closed/notes"),
     ("/dev/fd", "/proc/self/fd"),
     ("/usr/bin/alias", "cat"),
 ];

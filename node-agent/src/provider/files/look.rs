@@ -13,9 +13,8 @@ use rustix::io::Errno;
 
 use super::record::{PERMISSIONS, Print, Record, kind_number, kind_of_stat};
 use crate::provider::secret::NodeKey;
+use crate::readers::Readers;
 
-/// Others may read a file.
-const OTHERS_READ: u32 = 0o004;
 /// Read at once; larger would only take memory.
 const READ_BYTES: usize = 64 * 1024;
 /// Larger files are not hashed: they are known by size and time of change, and shown as withheld.
@@ -61,7 +60,7 @@ pub(super) struct Where<'a> {
 /// Looks at files.
 pub(super) struct Looker {
     key: NodeKey,
-    secret: KeyPatterns,
+    readers: Readers,
     clock: Clock,
     buffer: Vec<u8>,
     /// Digests of large files, by device and print.
@@ -79,13 +78,15 @@ struct Hashed {
 
 impl Looker {
     pub(super) fn new(key: NodeKey, secret: KeyPatterns, clock: Clock) -> Self {
-        Self { key, secret, clock, buffer: vec![0; READ_BYTES], remembered: HashMap::new() }
+        let (readers, buffer) = (Readers::new(secret), vec![0; READ_BYTES]);
+        Self { key, readers, clock, buffer, remembered: HashMap::new() }
     }
 
     /// Whether users of the node cannot read what this is, were it hashed.
     pub(super) fn withholds(&self, at: &Where<'_>, stat: &Stat) -> bool {
-        let is_shut = kind_of_stat(stat) == FileKind::Regular && stat.st_mode & OTHERS_READ == 0;
-        is_shut || !at.is_open || self.secret.matches(at.key)
+        let is_shut = kind_of_stat(stat) == FileKind::Regular
+            && !self.readers.may_read(stat.st_mode, stat.st_gid);
+        is_shut || !at.is_open || self.readers.is_secret(at.key)
     }
 
     /// Looks; `None`: nothing is there any more. `with_contents`: they are wanted as well.

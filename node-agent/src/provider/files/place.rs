@@ -9,9 +9,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::order;
-
-/// Others may enter a folder, or read a file.
-const OTHERS_PASS: u32 = 0o001;
+use crate::readers::others_pass;
 
 /// How a folder on the way is opened: to go on from, not to read.
 const ON_THE_WAY: OFlags =
@@ -66,16 +64,11 @@ pub(super) fn stat(
     }
 }
 
-/// Whether other users may enter the folder.
-pub(super) const fn lets_others_pass(folder: &Stat) -> bool {
-    folder.st_mode & OTHERS_PASS != 0
-}
-
 /// Opens a folder to go on from, and whether every user may come here.
 fn open_folder(path: &[u8]) -> Result<(OwnedFd, bool), Unreached> {
     let failed = |errno: Errno| Unreached::Failed(errno.into());
     let mut folder = rustix::fs::openat(CWD, c"/", ON_THE_WAY, Mode::empty()).map_err(failed)?;
-    let mut is_open = lets_others_pass(&rustix::fs::fstat(&folder).map_err(failed)?);
+    let mut is_open = others_pass(rustix::fs::fstat(&folder).map_err(failed)?.st_mode);
     let mut length = 0;
     for part in path.split(|byte| *byte == b'/') {
         length += part.len() + 1;
@@ -89,7 +82,7 @@ fn open_folder(path: &[u8]) -> Result<(OwnedFd, bool), Unreached> {
             Err(Errno::NOTDIR | Errno::LOOP) => return Err(Unreached::NotFolder(here())),
             Err(errno) => return Err(failed(errno)),
         };
-        is_open &= lets_others_pass(&rustix::fs::fstat(&folder).map_err(failed)?);
+        is_open &= others_pass(rustix::fs::fstat(&folder).map_err(failed)?.st_mode);
     }
     Ok((folder, is_open))
 }

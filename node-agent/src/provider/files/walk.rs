@@ -12,8 +12,9 @@ use rustix::fs::{FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::order;
-use super::place::{self, Place, Unreached, lets_others_pass};
+use super::place::{self, Place, Unreached};
 use crate::provider::ProviderError;
+use crate::readers::others_pass;
 
 /// Folders within folders: each holds a descriptor. Deeper ones are told to be unreadable.
 const MAX_DEPTH: usize = 200;
@@ -156,7 +157,7 @@ fn enter(entry: &Entry<'_>, visitor: &mut dyn Visitor) -> Option<Level> {
     let opened = rustix::fs::openat(entry.folder, entry.name, flags, Mode::empty());
     let listed = opened.and_then(|folder| {
         let stat = rustix::fs::fstat(&folder)?;
-        let is_open = entry.is_open && lets_others_pass(&stat);
+        let is_open = entry.is_open && others_pass(stat.st_mode);
         visitor.entering(entry.path, folder.as_fd());
         let names = list(folder.as_fd())?;
         let (path, device) = (entry.path.to_vec(), stat.st_dev);

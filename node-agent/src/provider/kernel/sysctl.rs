@@ -14,6 +14,7 @@ use super::TREE;
 use crate::provider::ProviderError;
 use crate::provider::abilities::{Abilities, Notice, Stage};
 use crate::provider::table::{Listing, Row, Section, Table};
+use crate::readers::others_read;
 
 /// What parameters can.
 pub(crate) static SYSCTL: Abilities = Abilities {
@@ -203,7 +204,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Row>> {
     let mut raw = Vec::new();
     file.take(MAX_VALUE_BYTES).read_to_end(&mut raw)?;
     let text = fold(&String::from_utf8_lossy(&raw));
-    Ok(Some(Row { text, is_shut: metadata.mode() & 0o004 == 0 }))
+    Ok(Some(Row { text, is_shut: !others_read(metadata.mode()) }))
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -1,0 +1,93 @@
+//! Which units may be switched, and which way.
+//!
+//! Names are judged as they are written, with or without suffix; patterns and paths are no names.
+//! Units that stand for many (targets, slices) or end the node's work are never switched.
+
+use crate::files::is_essential_mount;
+
+/// Longest name of a unit, as systemd has it.
+const MAX_NAME_BYTES: usize = 255;
+/// Units that end the node's work or open a console without login; targets and slices are left out
+/// as a whole.
+const OFF_LIMITS: [&str; 10] = [
+    "debug-shell",
+    "console-shell",
+    "container-shell",
+    "emergency",
+    "rescue",
+    "init.scope",
+    "initrd-",
+    "systemd-exit",
+    "systemd-sulogin",
+    "quotaon-root",
+];
+/// What a unit of systemd itself does when its name holds one of these.
+const ENDINGS: [&str; 8] =
+    ["poweroff", "reboot", "halt", "kexec", "suspend", "hibernate", "hybrid-sleep", "switch-root"];
+/// How the names begin of what controls the node, records what is done on it, and keeps its time,
+/// under all names that distributions give it. Sockets, timers and instances of these count.
+const CONTROLS: [&str; 15] = [
+    "pact-",
+    "pact.",
+    "pact@",
+    "nats",
+    "audit",
+    "systemd-journal",
+    "chrony",
+    "ntp",
+    "openntp",
+    "systemd-timesync",
+    "systemd-time-wait",
+    "dbus-org.freedesktop.timesync",
+    "ptp4l",
+    "phc2sys",
+    "timemaster",
+];
+/// How the names begin of sockets that listen on this node alone.
+const LOCAL_SOCKETS: [&str; 8] =
+    ["dbus", "dm-event", "iscsid", "lvm2-", "multipathd", "syslog", "systemd-", "uuidd"];
+/// Those of systemd that open a port all the same.
+const OPEN_SOCKETS: [&str; 3] =
+    ["systemd-journal-gatewayd", "systemd-journal-remote", "systemd-ssh"];
+
+/// The exact name of a unit: no pattern, no path.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && !name.starts_with(['-', '.'])
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || ":_.@-".contains(c))
+}
+
+/// The exact name of a unit that is a matter of its own and does not end the node's work.
+pub(crate) fn is_changeable(name: &str) -> bool {
+    let whole = [".target", ".slice", ".scope"].iter().any(|suffix| name.ends_with(suffix));
+    let ends = name.starts_with("systemd-") && ENDINGS.iter().any(|word| name.contains(word));
+    is_plain(name) && !whole && !ends && !begins(name, &OFF_LIMITS)
+}
+
+/// The same, and it is no socket that others can reach the node by.
+pub(crate) fn is_startable(name: &str) -> bool {
+    let opens =
+        name.ends_with(".socket") && (!begins(name, &LOCAL_SOCKETS) || begins(name, &OPEN_SOCKETS));
+    is_changeable(name) && !opens
+}
+
+/// The same, and it is no mount point that the system stands on.
+pub(crate) fn is_restartable(name: &str) -> bool {
+    is_startable(name) && !is_essential(name)
+}
+
+/// The exact name of a unit that neither controls the node nor carries it.
+pub(crate) fn is_stoppable(name: &str) -> bool {
+    is_changeable(name) && !is_essential(name) && name != "pact" && !begins(name, &CONTROLS)
+}
+
+/// Whether a unit stands for a mount point of the system, whose name has dashes for slashes.
+fn is_essential(name: &str) -> bool {
+    let mount = name.strip_suffix(".mount").or_else(|| name.strip_suffix(".automount"));
+    mount.is_some_and(|path| is_essential_mount(&format!("/{}", path.replace('-', "/"))))
+}
+
+fn begins(name: &str, starts: &[&str]) -> bool {
+    starts.iter().any(|start| name.starts_with(start))
+}
