@@ -52,7 +52,7 @@ impl Args {
             ttl_seconds: self.ttl.map(Ttl::seconds),
             expect_digest: self.expect.map(|digest| digest.to_vec()).unwrap_or_default(),
         };
-        let reply = gateway::unary(session, |mut client| {
+        let reply = gateway::unary_of(session, &request.targets, |mut client| {
             let request = request.clone();
             async move { client.commit(request).await }
         })

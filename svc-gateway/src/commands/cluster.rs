@@ -5,6 +5,7 @@ use pact_schemas::v1::{
     self, ChangeMembers, MemberAddress, action::Action as Act, change_members::Change,
 };
 
+use super::health::{SCHEDULER, behind_bridge, behind_item};
 use super::node::request_id;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;

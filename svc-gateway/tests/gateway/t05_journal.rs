@@ -2,6 +2,9 @@
 
 use pact_schemas::ErrorCode;
 use pact_schemas::v1::{self, action::Action};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::t03_rights::begin;
 use crate::world::{World, code, request_id};
@@ -56,4 +59,32 @@ async fn t05_without_a_journal_the_exit_code_is_5() {
     assert_eq!(states.len(), 7);
     assert_eq!(states[0], ("pact-journal Raft quorum", v1::HealthState::Down.into()));
     assert_eq!(states[4].1, i32::from(v1::HealthState::Healthy), "{states:?}");
+}
+
+/// `pact` asks this after a second, for people who wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn t05_that_nobody_leads_is_said_to_who_waits_without_a_token() {
+    let world = World::start_with(|s| s.allow_plaintext_loopback = true).await;
+    let endpoint = format!("http://{}", world.address);
+    let channel = tonic::transport::Endpoint::from_shared(endpoint).unwrap().connect().await;
+    let health = HealthClient::new(channel.unwrap());
+    let says = async |wanted: ServingStatus| {
+        let mut health = health.clone();
+        loop {
+            let asked = HealthCheckRequest { service: "pact.v1.Journal".into() };
+            let reply = health.check(asked).await;
+            if reply.is_ok_and(|reply| reply.get_ref().status() == wanted) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    says(ServingStatus::Serving).await;
+    let mut client = world.client().await;
+    world.journal.with(|s| s.leader = None);
+    client.apply(world.by(&["pact-platform-admin"], apply())).await.unwrap_err();
+    says(ServingStatus::NotServing).await;
+    world.journal.with(|s| s.leader = Some(1));
+    client.apply(world.by(&["pact-platform-admin"], apply())).await.unwrap();
+    says(ServingStatus::Serving).await;
 }

@@ -24,7 +24,8 @@ impl Rules for RecordAccess {
                 rule: "must count from 1 and name a target of 4 KiB at most",
             });
         }
-        let message = format!("{} {} times", accessed.operation, accessed.count);
+        let times = if accessed.count == 1 { "time" } else { "times" };
+        let message = format!("{} {} {times}", accessed.operation, accessed.count);
         work.draft(Draft::new(
             EntryKind::Accessed,
             scope,

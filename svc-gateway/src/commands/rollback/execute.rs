@@ -6,8 +6,7 @@ use pact_schemas::convert::Scope;
 use pact_schemas::resource::change_set::MAX_INLINE_BYTES;
 use pact_schemas::rpc;
 use pact_schemas::v1::{
-    self, NodeRollback, Rollback, RollbackReply, RollbackScopeReply, RollbackStart,
-    action::Action as Act,
+    self, NodeRollback, RollbackReply, RollbackScopeReply, RollbackStart, action::Action as Act,
 };
 use pact_schemas::{ErrorCode, NodeId};
 
