@@ -194,5 +194,5 @@ pub fn granted(action: &Action, done: Payload, memory: RequestMemory) -> Option<
 /// moved in between.
 pub(crate) fn without_judgement(action: &v1::Action) -> Option<v1::Action> {
     let asked = rules(action.action.as_ref()?).judged_in(Vec::new())?;
-    Some(v1::Action { action: Some(asked) })
+    Some(v1::Action::from(asked))
 }

@@ -59,7 +59,7 @@ impl Commands {
             acting_role: "pact-platform-admin".to_owned(),
             request_id: None,
             policy_ref: "default@1".to_owned(),
-            action: Some(v1::Action { action: Some(action) }),
+            action: Some(v1::Action::from(action)),
         }
     }
 }
@@ -73,7 +73,12 @@ pub fn register(node: &str, mac: u8) -> Action {
             hardware_ids: Vec::new(),
         }),
         replace: false,
+        judged: Vec::new(),
     })
+}
+
+pub fn revoke(node: &str) -> Action {
+    Action::RevokeNode(v1::RevokeNode { node: node.to_owned(), judged: Vec::new() })
 }
 
 pub fn exec(targets: &str, argv: &[&str]) -> Action {

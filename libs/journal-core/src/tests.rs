@@ -20,6 +20,7 @@ use super::record::{Posting, leaf_hash, sha256};
 use super::requests::{MAX_AHEAD, REMEMBERED_FOR, recall};
 use super::samples::{
     Commands, START_NANOS, assign, committed, ended, exec, judged, policy, refused, register,
+    revoke,
 };
 
 fn code(outcome: &v1::Outcome) -> ErrorCode {

@@ -1572,7 +1572,7 @@ pub struct JudgedScope {
     #[prost(string, tag = "2")]
     pub targets: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegisterNode {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
@@ -1581,6 +1581,9 @@ pub struct RegisterNode {
     /// Replace the identity of a node that exists.
     #[prost(bool, tag = "3")]
     pub replace: bool,
+    /// Of the node as it is before; none for one that does not exist.
+    #[prost(message, repeated, tag = "4")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrolNode {
@@ -1626,10 +1629,12 @@ pub struct AssignNode {
     #[prost(message, repeated, tag = "4")]
     pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RevokeNode {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 /// An event from a node's spool. The node is taken from the bus subject.
 #[derive(Clone, PartialEq, ::prost::Message)]

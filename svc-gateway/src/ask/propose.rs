@@ -32,7 +32,7 @@ impl Proposals {
         id: RequestId,
         act: Act,
     ) -> Answer<(v1::Committed, Option<v1::SignedGrant>)> {
-        let action = v1::Action { action: Some(act) };
+        let action = v1::Action::from(act);
         self.journal.propose_one(self.attest(permit, id, &action)?).await
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn apply(
     let draft = Draft::of(&spec, &request)?;
     contents::store(&gateway.proposals, &permit, id, &draft.blobs).await?;
     let act = Act::ApplySpec(draft.spec.clone());
-    let action = v1::Action { action: Some(act.clone()) };
+    let action = v1::Action::from(act.clone());
     let plan = read::plan(&gateway.journal, &action, "").await?;
     let mut reply = ApplyReply {
         policies: draft.spec.policies.clone(),

@@ -1,5 +1,7 @@
 //! `node enroll|assign|unassign|move|list|inspect`.
 
+use std::collections::BTreeSet;
+
 use pact_schemas::v1::{
     self, AssignMode, AssignOperation, NodeRecord, NodesRequest, action::Action as Act,
 };
@@ -30,11 +32,16 @@ pub(super) async fn enroll_node(
             .error(format!("nothing was given by which {node} is recognised"))
             .next("give --mac, --bmc-serial or --hardware-id"));
     }
-    let permit = gateway.rights.authorise(&caller, Asked::of(operation("node.enroll")?)).await?;
+    // Whose node it is, should it exist: whoever replaces its identity becomes it.
+    let there = targets::named(&gateway.journal, &BTreeSet::from([node.clone()]), false).await?;
+    let there = (!there.is_empty()).then(|| targets::targets_of(there)).transpose()?;
+    let asked = Asked { targets: there.as_ref(), ..Asked::of(operation("node.enroll")?) };
+    let permit = gateway.rights.authorise(&caller, asked).await?;
     let register = v1::RegisterNode {
         node: node.to_string(),
         identity: Some((&identity).into()),
         replace: request.replace,
+        judged: there.map_or(Ok(Vec::new()), |node| node.judged())?,
     };
     let (done, _) =
         gateway.proposals.commit(&permit, request_id, Act::RegisterNode(register)).await?;

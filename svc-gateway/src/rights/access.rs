@@ -209,7 +209,7 @@ impl Task {
 
     fn keep(&mut self, permit: Permit, act: Act, done: Option<oneshot::Sender<()>>) {
         let Ok(id) = self.proposals.own_id() else { return lost("unattested", 1) };
-        let action = v1::Action { action: Some(act) };
+        let action = v1::Action::from(act);
         let bytes = action.encoded_len() + permit.principal.to_wire().encoded_len();
         let record = Record { permit, action, id, is_renewed: false, bytes, done };
         lost("oldest", self.kept.add(record, bytes));

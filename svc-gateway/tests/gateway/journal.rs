@@ -75,7 +75,7 @@ impl State {
         let command = Command {
             version: COMMAND_VERSION,
             time: Some(convert::timestamp(Clock::system().now().unix_nanos())),
-            action: Some(Action { action: Some(action) }),
+            action: Some(Action::from(action)),
             ..command
         };
         match self.journal.apply(&[command]).remove(0).outcome.unwrap() {

@@ -178,7 +178,7 @@ impl Cluster {
 
     pub(crate) fn proposal(&self, operation: &str, action: Action, id: RequestId) -> v1::Proposal {
         let signer = &self.gateway;
-        let action = v1::Action { action: Some(action) }.encode_to_vec();
+        let action = v1::Action::from(action).encode_to_vec();
         let principal = Principal::of_signer(signer);
         let statement = Statement {
             principal: &principal,
@@ -234,7 +234,7 @@ pub(crate) fn register(node: &str, mac: u8) -> Action {
     Action::RegisterNode(v1::RegisterNode {
         node: node.to_owned(),
         identity: Some(identity),
-        replace: false,
+        ..v1::RegisterNode::default()
     })
 }
 

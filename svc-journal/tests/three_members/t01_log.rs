@@ -113,7 +113,7 @@ async fn a_retry_of_an_exec_gets_the_same_grant_which_a_node_believes() {
         matches!(result.outcome.unwrap().outcome, Some(Outcome::Rejected(e)) if e.known_code() == ErrorCode::NotAuthorised)
     );
     let mut altered = cluster.proposal("exec", exec("node-1"), cluster.id());
-    altered.action = v1::Action { action: Some(exec("node-2")) }.encode_to_vec();
+    altered.action = v1::Action::from(exec("node-2")).encode_to_vec();
     let result = cluster.propose(altered).await;
     assert!(
         matches!(result.outcome.unwrap().outcome, Some(Outcome::Rejected(e)) if e.known_code() == ErrorCode::BadSignature)

@@ -268,7 +268,7 @@ async fn ten_thousand_keys_go_through_and_reach_a_node() {
 
 fn encoded(action: Action) -> v1::PlanRequest {
     v1::PlanRequest {
-        action: v1::Action { action: Some(action) }.encode_to_vec(),
+        action: v1::Action::from(action).encode_to_vec(),
         ..v1::PlanRequest::default()
     }
 }

@@ -13,7 +13,7 @@ fn a_retry_gets_the_first_outcome_and_refusals_are_not_remembered() {
     };
     assert_eq!(committed(&one(&mut state, later)), (2, 2, true));
     let mut other = command.clone();
-    other.action = Some(v1::Action { action: Some(exec("a", &["rm"])) });
+    other.action = Some(v1::Action::from(exec("a", &["rm"])));
     assert_eq!(code(&one(&mut state, other)), ErrorCode::Conflict);
     let mut stolen = command;
     stolen.author.as_mut().unwrap().subject = "mallory".to_owned();
