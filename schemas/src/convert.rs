@@ -58,7 +58,7 @@ impl From<WireError> for v1::Error {
 
 impl From<v1::action::Action> for v1::Action {
     fn from(action: v1::action::Action) -> Self {
-        Self { action: Some(action) }
+        Self { action: Some(action), ..Self::default() }
     }
 }
 

@@ -95,12 +95,23 @@ impl Journal {
         self.patiently(patience, || self.bus.call::<R>(&(), request, attempt)).await
     }
 
-    /// What became of a request; `None`: nothing was committed under this id so far.
+    /// What became of a request of `asker` for what has this digest (see `Action.asked_sha256`); `None`: nothing was committed
+    /// under this id so far.
     ///
     /// # Errors
-    /// `PACT_REQUEST_ID_REFUSED` for an id that is longer ago than the journal remembers ids; else as [`Journal::read`].
-    pub async fn recall(&self, id: RequestId) -> Result<Option<Recalled>, v1::Error> {
-        let mut request = v1::RecallRequest { request_id: id.to_string(), after: 0 };
+    /// `PACT_CONFLICT` when it is the id of another request; `PACT_REQUEST_ID_REFUSED` for an id that is longer ago than the journal remembers ids; else as [`Journal::read`].
+    pub async fn recall(
+        &self,
+        id: RequestId,
+        asker: v1::Principal,
+        asked: Digest,
+    ) -> Result<Option<Recalled>, v1::Error> {
+        let mut request = v1::RecallRequest {
+            request_id: id.to_string(),
+            after: 0,
+            asker: Some(asker),
+            asked_sha256: asked.to_vec(),
+        };
         let mut entries = Vec::new();
         loop {
             let reply = self.read::<Recall>(&request).await?;

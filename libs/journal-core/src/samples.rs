@@ -45,6 +45,13 @@ impl Commands {
         command
     }
 
+    /// An action that a gateway made of what somebody asked for.
+    pub fn asked(&mut self, what: &str, action: Action) -> Command {
+        let mut command = self.make(action);
+        command.action.as_mut().unwrap().asked_sha256 = sha256(&[what.as_bytes()]).to_vec();
+        command
+    }
+
     pub fn bare(&mut self, action: Action) -> Command {
         self.now_nanos += 1_000_000;
         Command {

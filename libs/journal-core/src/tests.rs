@@ -17,7 +17,7 @@ use prost::Message as _;
 
 use super::memory::Memory;
 use super::record::{Posting, leaf_hash, sha256};
-use super::requests::{MAX_AHEAD, REMEMBERED_FOR, recall};
+use super::requests::{MAX_AHEAD, REMEMBERED_FOR, digest, recall};
 use super::samples::{
     Commands, START_NANOS, assign, committed, ended, exec, judged, policy, refused, register,
     revoke,

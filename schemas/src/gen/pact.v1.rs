@@ -1492,6 +1492,10 @@ pub struct Command {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Action {
+    /// SHA-256 of what a client asked a gateway for, by which a retry is the same request, whatever action has become of it by
+    /// then. Empty where nobody asked: the action itself is compared.
+    #[prost(bytes = "vec", tag = "21")]
+    pub asked_sha256: ::prost::alloc::vec::Vec<u8>,
     #[prost(
         oneof = "action::Action",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
@@ -2476,6 +2480,11 @@ pub struct RecallRequest {
     /// Page: entries with seq > after.
     #[prost(uint64, tag = "2")]
     pub after: u64,
+    /// Who asks, and for what, as in the proposal (see `Action`): another's request is not told, but refused as a conflict.
+    #[prost(message, optional, tag = "3")]
+    pub asker: ::core::option::Option<Principal>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub asked_sha256: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RecallReply {

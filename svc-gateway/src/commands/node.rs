@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use pact_schemas::v1::{
     self, AssignMode, AssignOperation, NodeRecord, NodesRequest, action::Action as Act,
 };
-use pact_schemas::{
-    ErrorCode, HardwareIdentity, NodeId, NodeState, RequestId, VclusterId, convert,
-};
+use pact_schemas::{ErrorCode, HardwareIdentity, NodeId, NodeState, VclusterId, convert};
 
 use super::status::node_status;
+use crate::ask::request::RequestKey;
 use crate::context::Gateway;
 use crate::door::tokens::{Caller, is_ops_anywhere, sight};
 use crate::error::{Answer, bad_request};
@@ -21,7 +20,7 @@ pub(super) async fn enroll_node(
     caller: Caller,
     request: v1::EnrollNodeRequest,
 ) -> Answer<v1::EnrollNodeReply> {
-    let request_id = request_id(&request.request_id)?;
+    let key = RequestKey::of("node.enroll", &request.request_id, &request)?;
     let node: NodeId = convert::id(&request.node, "EnrollNodeRequest.node").map_err(bad_request)?;
     let identity = convert::required(request.identity.as_ref(), "EnrollNodeRequest.identity")
         .map_err(bad_request)?;
@@ -43,8 +42,7 @@ pub(super) async fn enroll_node(
         replace: request.replace,
         judged: there.map_or(Ok(Vec::new()), |node| node.judged())?,
     };
-    let (done, _) =
-        gateway.proposals.commit(&permit, request_id, Act::RegisterNode(register)).await?;
+    let (done, _) = gateway.proposals.commit(&permit, key, Act::RegisterNode(register)).await?;
     Ok(v1::EnrollNodeReply { seq: done.first_seq })
 }
 
@@ -53,7 +51,7 @@ pub(super) async fn assign_node(
     caller: Caller,
     request: v1::AssignNodeRequest,
 ) -> Answer<v1::AssignNodeReply> {
-    let request_id = request_id(&request.request_id)?;
+    let key = RequestKey::of("node.assign", &request.request_id, &request)?;
     let wanted: AssignOperation =
         convert::enumeration(request.operation, "AssignNodeRequest.operation")
             .map_err(bad_request)?;
@@ -81,7 +79,7 @@ pub(super) async fn assign_node(
         mode: mode.into(),
         judged: targets.judged()?,
     };
-    let (done, _) = gateway.proposals.commit(&permit, request_id, Act::AssignNode(assign)).await?;
+    let (done, _) = gateway.proposals.commit(&permit, key, Act::AssignNode(assign)).await?;
     Ok(v1::AssignNodeReply {
         first_seq: done.first_seq,
         last_seq: done.last_seq,
@@ -124,9 +122,4 @@ pub(super) async fn inspect_node(
         (_, Some(error)) => Err(error),
         (None, None) => Err(ErrorCode::Internal.error("a node has no status")),
     }
-}
-
-/// The client's id of a request.
-pub(super) fn request_id(text: &str) -> Answer<RequestId> {
-    convert::id(text, "request_id").map_err(bad_request)
 }

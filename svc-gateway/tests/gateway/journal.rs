@@ -10,7 +10,7 @@ use pact_journal_core::apply::COMMAND_VERSION;
 use pact_journal_core::memory::Memory;
 use pact_journal_core::plan::plan;
 use pact_journal_core::record::RequestMemory;
-use pact_journal_core::requests::recall;
+use pact_journal_core::requests;
 use pact_journal_core::view::StateView as _;
 use pact_runtime::Clock;
 use pact_schemas::resource::ResourceKey;
@@ -63,19 +63,15 @@ impl State {
             acting_role: "pact-platform-admin".into(),
             ..Command::default()
         };
-        let committed = self.apply(command, action);
+        let committed = self.apply(command, action.into());
         committed.unwrap_or_else(|refusal| panic!("{refusal}")).last_seq
     }
 
-    fn apply(
-        &mut self,
-        command: Command,
-        action: action::Action,
-    ) -> Result<v1::Committed, v1::Error> {
+    fn apply(&mut self, command: Command, action: Action) -> Result<v1::Committed, v1::Error> {
         let command = Command {
             version: COMMAND_VERSION,
             time: Some(convert::timestamp(Clock::system().now().unix_nanos())),
-            action: Some(Action::from(action)),
+            action: Some(action),
             ..command
         };
         match self.journal.apply(&[command]).remove(0).outcome.unwrap() {
@@ -149,7 +145,7 @@ impl Journal {
                 async move { reply }
             })
             .on(rpc::journal::Recall, move |(), _, request: v1::RecallRequest| {
-                let reply = recall.recall(&request.request_id);
+                let reply = recall.recall(&request);
                 async move { reply }
             })
             .on(rpc::journal::Declared, move |(), _, request: v1::DeclaredRequest| {
@@ -240,10 +236,12 @@ impl Journal {
         self.with(|s| plan(&s.journal, action, now).page(after.as_ref(), PAGE_BYTES))
     }
 
-    fn recall(&self, id: &str) -> Result<v1::RecallReply, v1::Error> {
-        let id: RequestId = id.parse().unwrap();
+    fn recall(&self, request: &v1::RecallRequest) -> Result<v1::RecallReply, v1::Error> {
+        let id: RequestId = request.request_id.parse().unwrap();
+        let asked = Action { action: None, asked_sha256: request.asked_sha256.clone() };
+        let digest = requests::digest(request.asker.as_ref().unwrap(), &asked)?;
         let remembered = self.with(|s| {
-            let memory = recall(&s.journal, id)?;
+            let memory = requests::recall(&s.journal, id, digest)?;
             let own = |memory: &RequestMemory| {
                 let made = (memory.first_seq.max(1)..=memory.last_seq)
                     .filter_map(|seq| s.journal.entry(seq));
@@ -323,7 +321,8 @@ impl Journal {
         let now = Clock::system().now();
         let attestation =
             Attestation::verify(&signed, &self.verifier, &proposal.action, now).unwrap();
-        let act = Action::decode(proposal.action.as_slice()).unwrap().action.unwrap();
+        let action = Action::decode(proposal.action.as_slice()).unwrap();
+        let act = action.action.clone().unwrap();
         // Grants of these tests hold what an agent compares.
         let granted = match &act {
             action::Action::ExecRequest(_) => Some(b"for the agents".to_vec()),
@@ -333,7 +332,7 @@ impl Journal {
         };
         let grant =
             granted.map(|payload| v1::SignedGrant { payload, ..v1::SignedGrant::default() });
-        let outcome = match self.with(|s| decide(s, attestation, act)) {
+        let outcome = match self.with(|s| decide(s, attestation, action)) {
             Ok(committed) => outcome::Outcome::Committed(committed),
             Err(error) => outcome::Outcome::Rejected(error),
         };
@@ -348,9 +347,9 @@ fn record(entry: &v1::Entry) -> v1::EntryRecord {
 fn decide(
     state: &mut State,
     attestation: Attestation,
-    act: action::Action,
+    action: Action,
 ) -> Result<v1::Committed, v1::Error> {
-    let operation = attestation.operation().name;
+    let (operation, act) = (attestation.operation().name, action.action.clone().unwrap());
     assert!(origin(&act).is_gateway_for(operation), "{act:?} as {operation}");
     let id = attestation.request_id().to_string();
     if matches!(act, action::Action::RecordDenied(_) | action::Action::RecordAccess(_)) {
@@ -363,7 +362,7 @@ fn decide(
         policy_ref: attestation.policy_ref().to_owned(),
         ..Command::default()
     };
-    let committed = state.apply(command, act.clone())?;
+    let committed = state.apply(command, action)?;
     if !committed.repeated_request {
         state.proposed.push((attestation, act));
     } else if state.has_expired_grants {

@@ -1,13 +1,15 @@
 //! What is acknowledged is there, once, on every member.
 
-use pact_identity::{DegradedGrants, Grant, Verifier};
+use pact_identity::{DegradedGrants, Grant, Principal, Verifier};
 use pact_runtime::Supervisor;
-use pact_schemas::v1::{self, outcome::Outcome};
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::v1::{self, action::Action, outcome::Outcome};
+use pact_schemas::{ErrorCode, NodeId, RequestId};
 use pact_svc_journal::{Member, MemberConfig, handlers};
 use prost::Message as _;
 
-use super::cluster::{Cluster, all_entries, capability, committed, exec, register, report_chunk};
+use super::cluster::{
+    Cluster, all_entries, asked, capability, committed, exec, register, report_chunk,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_through_every_member_and_survive_each() {
@@ -87,17 +89,29 @@ async fn a_retry_of_an_exec_gets_the_same_grant_which_a_node_believes() {
     let grant = first.grant.clone().unwrap();
     assert_eq!(grant.payload, again.grant.unwrap().payload);
 
-    // Any member says what became of it, by its id alone.
+    // Any member says what became of it, to whoever asked for it.
+    let recall = |id: RequestId, action: &Action| v1::RecallRequest {
+        request_id: id.to_string(),
+        after: 0,
+        asker: Some(Principal::of_signer(&cluster.gateway).to_wire()),
+        asked_sha256: asked(action).to_vec(),
+    };
+    let wanted = exec("node-1");
     for running in cluster.running.values() {
-        let request = v1::RecallRequest { request_id: id.to_string(), after: 0 };
-        let reply = handlers::recall(&running.context, request).await.unwrap();
+        let reply = handlers::recall(&running.context, recall(id, &wanted)).await.unwrap();
         assert_eq!(reply.committed.unwrap().first_seq, committed(&first).first_seq);
         let entry = v1::Entry::decode(reply.entries[0].entry.as_slice()).unwrap();
         assert_eq!((entry.request_id, reply.entries.len()), (Some(id.to_string()), 1));
     }
-    let unknown = v1::RecallRequest { request_id: cluster.id().to_string(), after: 0 };
-    let reply = handlers::recall(&cluster.running[&1].context, unknown).await.unwrap();
+    let context = &cluster.running[&1].context;
+    let reply = handlers::recall(context, recall(cluster.id(), &wanted)).await.unwrap();
     assert_eq!(reply, v1::RecallReply::default());
+    let other = handlers::recall(context, recall(id, &exec("node-2"))).await.unwrap_err();
+    assert_eq!(other.known_code(), ErrorCode::Conflict);
+    let mallory = v1::Principal { subject: "mallory".into(), ..v1::Principal::default() };
+    let stolen = v1::RecallRequest { asker: Some(mallory), ..recall(id, &wanted) };
+    let stolen = handlers::recall(context, stolen).await.unwrap_err();
+    assert_eq!(stolen.known_code(), ErrorCode::Conflict);
 
     let verifier = Verifier::from_pem(cluster.root.certificate_pem()).unwrap();
     let issued = v1::GrantPayload::decode(grant.payload.as_slice()).unwrap().issued.unwrap();

@@ -162,26 +162,24 @@ fn an_identity_is_replaced_by_who_was_judged_where_the_node_is() {
     let new = judged(register("e", 9), &[(None, "e")]);
     assert_eq!(code(&state.apply(&[commands.make(new)])[0]), ErrorCode::Malformed);
     // A retry is judged with the node that the first attempt has made.
-    let first = commands.make(register("e", 9));
-    let made = committed(&state.apply(std::slice::from_ref(&first))[0]);
+    let mut command = commands.asked("enroll e", register("e", 9));
+    let made = committed(&state.apply(std::slice::from_ref(&command))[0]);
     let again = judged(register("e", 9), &[(None, "e")]);
-    let again = v1::Command { action: Some(v1::Action::from(again)), ..first };
-    assert_eq!(committed(&state.apply(&[again])[0]), (made.0, made.1, true));
+    command.action.as_mut().unwrap().action = Some(again);
+    assert_eq!(committed(&state.apply(&[command])[0]), (made.0, made.1, true));
     committed(&one(&mut state, commands.make(replace("a", 10))));
 }
 
 #[test]
 fn a_retry_after_a_move_is_the_same_request() {
     let (mut state, mut commands) = site();
-    let command = state.judging(commands.make(assign("a", Some("hpc"), AssignMode::Move)));
+    let asked = commands.asked("move a", assign("a", Some("hpc"), AssignMode::Move));
+    let mut command = state.judging(asked);
     let first = committed(&state.apply(std::slice::from_ref(&command))[0]);
     // The answer was lost: it is asked again, and judged where the node is now.
     let action = judged(assign("a", Some("hpc"), AssignMode::Move), &[(Some("hpc"), "a")]);
-    let retry = v1::Command { action: Some(v1::Action::from(action)), ..command };
-    assert_eq!(committed(&state.apply(std::slice::from_ref(&retry))[0]), (first.0, first.1, true));
-    let other = judged(assign("a", Some("ml"), AssignMode::Move), &[(Some("hpc"), "a")]);
-    let other = v1::Command { action: Some(v1::Action::from(other)), ..retry };
-    assert!(refused(&state.apply(&[other])[0]).message.contains("another request"));
+    command.action.as_mut().unwrap().action = Some(action);
+    assert_eq!(committed(&state.apply(&[command])[0]), (first.0, first.1, true));
 }
 
 #[test]
