@@ -30,6 +30,7 @@ mod checks;
 pub mod declared;
 mod hardware;
 pub mod members;
+mod placement;
 pub mod plan;
 mod planned;
 mod policy;

@@ -1,6 +1,7 @@
 //! Rules of the journal, one by one.
 
 mod actions;
+mod audience;
 mod events;
 mod exec;
 mod judged;

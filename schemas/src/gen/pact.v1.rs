@@ -527,6 +527,20 @@ pub struct NodeRecord {
     /// Globs over resource keys, added to the vCluster's.
     #[prost(string, repeated, tag = "20")]
     pub blacklist: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where it was before, oldest first; at most the last 8 places.
+    #[prost(message, repeated, tag = "21")]
+    pub former_places: ::prost::alloc::vec::Vec<FormerPlace>,
+}
+/// A vCluster that a node has left; absent: it was in none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FormerPlace {
+    #[prost(string, optional, tag = "1")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    /// The entry by which it left, and its time.
+    #[prost(uint64, tag = "2")]
+    pub until_seq: u64,
+    #[prost(message, optional, tag = "3")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LiveBusUser {
@@ -1737,6 +1751,8 @@ pub struct RecordDenied {
     pub scope: ::core::option::Option<Scope>,
     #[prost(message, optional, tag = "2")]
     pub denied: ::core::option::Option<Denied>,
+    #[prost(message, optional, tag = "3")]
+    pub audience: ::core::option::Option<Audience>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordAccess {
@@ -1744,6 +1760,14 @@ pub struct RecordAccess {
     pub scope: ::core::option::Option<Scope>,
     #[prost(message, optional, tag = "2")]
     pub accessed: ::core::option::Option<Accessed>,
+    #[prost(message, optional, tag = "3")]
+    pub audience: ::core::option::Option<Audience>,
+}
+/// Who may see an entry of which no single scope holds what it is about: members of these vClusters, and platform admins.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Audience {
+    #[prost(string, repeated, tag = "1")]
+    pub vclusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetPolicy {
@@ -2456,12 +2480,15 @@ pub struct EntryRecord {
     pub hash: ::prost::alloc::vec::Vec<u8>,
 }
 /// `entry`
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EntryRequest {
     #[prost(uint64, tag = "1")]
     pub seq: u64,
     #[prost(bool, tag = "2")]
     pub stale: bool,
+    /// As in EntriesRequest, for the entry and for each of its outcomes. An entry that is not seen is not found.
+    #[prost(message, optional, tag = "3")]
+    pub visible: ::core::option::Option<VclusterFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EntryReply {

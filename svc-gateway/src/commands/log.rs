@@ -1,7 +1,5 @@
 //! `log`, `log show`: entries, as far as the caller may see them.
 
-use std::collections::BTreeSet;
-
 use pact_journal_client::Journal;
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::rpc;
@@ -17,7 +15,6 @@ use crate::context::Gateway;
 use crate::door::tokens::{Caller, Sight, sight};
 use crate::error::{Answer, bad_reply};
 use crate::rights::authorise::{Asked, operation};
-use crate::rights::targets;
 
 /// Most entries of one `log` (gateway.proto).
 const MAX_ENTRIES: u32 = 10_000;
@@ -109,53 +106,15 @@ pub(super) async fn visible_entry(
     if seq == 0 {
         return Err(ErrorCode::InvalidArgument.error("sequence numbers start at 1"));
     }
-    if !is_visible(journal, sight, seq).await? {
-        return Err(no_entry(seq));
-    }
-    let request = EntryRequest { seq, stale: false };
-    let reply: EntryReply = journal.read::<rpc::journal::Entry>(&request).await?;
+    let request = EntryRequest { seq, stale: false, visible: sight.filter() };
+    let reply = journal.read::<rpc::journal::Entry>(&request).await;
+    let reply: EntryReply = reply.map_err(|error| match error.known_code() {
+        ErrorCode::NotFound => no_entry(seq),
+        _ => error,
+    })?;
     let entry = reply.entry.ok_or_else(|| no_entry(seq))?;
-    let outcomes = visible_outcomes(journal, sight, reply.outcomes).await?;
+    let outcomes = reply.outcomes;
     Ok(v1::ShowEntryReply { entry: Some(entry), outcomes, change_chunks: Vec::new() })
-}
-
-/// Asks the journal with the caller's filter: which vCluster an entry belonged to is the journal's to know.
-async fn is_visible(journal: &Journal, sight: &Sight, seq: u64) -> Answer<bool> {
-    if *sight == Sight::All {
-        return Ok(true);
-    }
-    let request =
-        EntriesRequest { after: seq - 1, visible: sight.filter(), ..EntriesRequest::default() };
-    let reply: EntriesReply = journal.read::<rpc::journal::Entries>(&request).await?;
-    match reply.entries.first() {
-        Some(record) => Ok(decode(record)?.seq == seq),
-        None => Ok(false),
-    }
-}
-
-/// Outcomes on nodes that the caller sees.
-async fn visible_outcomes(
-    journal: &Journal,
-    sight: &Sight,
-    outcomes: Vec<EntryRecord>,
-) -> Answer<Vec<EntryRecord>> {
-    if *sight == Sight::All || outcomes.is_empty() {
-        return Ok(outcomes);
-    }
-    let mut nodes = BTreeSet::new();
-    for outcome in &outcomes {
-        nodes.extend(node_of(&decode(outcome)?));
-    }
-    let records = targets::named(journal, &nodes, false).await?;
-    let mut visible = Vec::new();
-    for outcome in outcomes {
-        let node = node_of(&decode(&outcome)?);
-        let record = node.and_then(|node| records.get(&node).cloned());
-        if record.is_some_and(|record| sight.sees(record.vcluster.as_deref())) {
-            visible.push(outcome);
-        }
-    }
-    Ok(visible)
 }
 
 /// The node of an entry, where it has one.

@@ -22,6 +22,7 @@ use pact_schemas::{ErrorCode, MemberId, RequestId, convert};
 use prost::Message as _;
 
 use crate::declared;
+use crate::world::request_id;
 
 /// As in journal_rpc.proto.
 const MAX_REQUEST_BYTES: usize = 512 * 1024;
@@ -61,6 +62,7 @@ impl State {
         let command = Command {
             author: Some(author),
             acting_role: "pact-platform-admin".into(),
+            request_id: by_node.is_none().then(request_id),
             ..Command::default()
         };
         let committed = self.apply(command, action.into());
@@ -141,7 +143,7 @@ impl Journal {
                 async move { Ok(reply) }
             })
             .on(rpc::journal::Entry, move |(), _, request: v1::EntryRequest| {
-                let reply = entry.entry(request.seq);
+                let reply = entry.entry(&request);
                 async move { reply }
             })
             .on(rpc::journal::Recall, move |(), _, request: v1::RecallRequest| {
@@ -224,10 +226,21 @@ impl Journal {
         }
     }
 
-    fn entry(&self, seq: u64) -> Result<v1::EntryReply, v1::Error> {
-        let found = self.with(|s| s.journal.entry(seq));
-        let entry = found.ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
-        Ok(v1::EntryReply { entry: Some(record(&entry)), outcomes: Vec::new() })
+    fn entry(&self, request: &v1::EntryRequest) -> Result<v1::EntryReply, v1::Error> {
+        let seen = |seq: u64| {
+            let stored = self.with(|s| s.journal.entries.get(seq as usize - 1).cloned())?;
+            let is_seen = request.visible.as_ref().is_none_or(|filter| {
+                stored.global || stored.vclusters.iter().any(|v| filter.vclusters.contains(v))
+            });
+            is_seen.then(|| v1::EntryRecord { entry: stored.entry.into(), hash: vec![0; 32] })
+        };
+        let found = seen(request.seq).ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
+        let outcomes: Vec<u64> = self.with(|s| {
+            let of_it = s.journal.outcomes.iter().filter(|((parent, _), _)| *parent == request.seq);
+            of_it.map(|(_, seq)| *seq).collect()
+        });
+        let outcomes = outcomes.into_iter().filter_map(seen).collect();
+        Ok(v1::EntryReply { entry: Some(found), outcomes })
     }
 
     fn plan(&self, action: &action::Action, after: &str) -> Result<v1::PlanReply, v1::Error> {

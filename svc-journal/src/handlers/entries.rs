@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use pact_journal_core::record::{Posting, StoredEntry};
 use pact_schemas::convert::{Scope, id};
-use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord, EntryReply, EntryRequest};
+use pact_schemas::v1::{
+    self, EntriesReply, EntriesRequest, EntryRecord, EntryReply, EntryRequest, VclusterFilter,
+};
 use pact_schemas::{ErrorCode, VclusterId};
 
 use super::{MAX_REPLY_BYTES, reading};
@@ -28,13 +30,35 @@ const MAX_OUTCOMES: usize = 4_096;
 /// What a record costs beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 16;
 
+/// What a caller may see: all, or entries of these vClusters and of the whole site.
+#[derive(Debug, Clone)]
+struct Visible(Option<BTreeSet<VclusterId>>);
+
+impl Visible {
+    fn read(filter: Option<&VclusterFilter>) -> Result<Self, v1::Error> {
+        let Some(filter) = filter else { return Ok(Self(None)) };
+        if filter.vclusters.len() > MAX_VISIBLE {
+            return Err(ErrorCode::TooLarge.error("a filter may name 1,024 vClusters"));
+        }
+        let names = filter.vclusters.iter().map(|name| id(name, "VclusterFilter.vclusters"));
+        Ok(Self(Some(names.collect::<Result<_, _>>()?)))
+    }
+
+    /// As of the entry's time: what it concerns was written down with it.
+    fn shows(&self, entry: &StoredEntry) -> bool {
+        let Some(visible) = &self.0 else { return true };
+        entry.global
+            || entry.vclusters.iter().any(|name| visible.iter().any(|v| v.as_str() == name))
+    }
+}
+
 /// A checked request.
 #[derive(Debug, Clone)]
 struct Reading {
     after: u64,
     scope: Option<Posting>,
     last: Option<usize>,
-    visible: Option<BTreeSet<VclusterId>>,
+    visible: Visible,
 }
 
 impl TryFrom<&EntriesRequest> for Reading {
@@ -51,17 +75,7 @@ impl TryFrom<&EntriesRequest> for Reading {
                 Scope::Vcluster(vcluster) => Posting::Vcluster(vcluster),
                 Scope::Global => Posting::Global,
             });
-        let visible = match &request.visible {
-            Some(filter) if filter.vclusters.len() > MAX_VISIBLE => {
-                return Err(ErrorCode::TooLarge.error("a filter may name 1,024 vClusters"));
-            }
-            Some(filter) => {
-                let names =
-                    filter.vclusters.iter().map(|name| id(name, "VclusterFilter.vclusters"));
-                Some(names.collect::<Result<BTreeSet<VclusterId>, _>>()?)
-            }
-            None => None,
-        };
+        let visible = Visible::read(request.visible.as_ref())?;
         let last = request.last.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
         Ok(Self { after: request.after, scope, last, visible })
     }
@@ -70,19 +84,13 @@ impl TryFrom<&EntriesRequest> for Reading {
 impl Reading {
     /// The indexes that hold what is asked for; `None`: everything is.
     fn postings(&self) -> Option<Vec<Posting>> {
-        match (&self.scope, &self.visible) {
+        match (&self.scope, &self.visible.0) {
             (Some(scope), _) => Some(vec![scope.clone()]),
             (None, Some(visible)) => Some(
                 visible.iter().cloned().map(Posting::Vcluster).chain([Posting::Global]).collect(),
             ),
             (None, None) => None,
         }
-    }
-
-    fn shows(&self, entry: &StoredEntry) -> bool {
-        let Some(visible) = &self.visible else { return true };
-        entry.global
-            || entry.vclusters.iter().any(|name| visible.iter().any(|v| v.as_str() == name))
     }
 }
 
@@ -165,7 +173,7 @@ fn following(state: &Arc<StateDb>, reading: &Reading) -> EntriesReply {
     let mut reader = EntryReader::new(state);
     let mut looked_at = reading.after;
     for seq in candidates.into_iter().take(MAX_CANDIDATES) {
-        if let Some(entry) = reader.get(seq).filter(|entry| reading.shows(entry))
+        if let Some(entry) = reader.get(seq).filter(|entry| reading.visible.shows(entry))
             && !take(seq, entry)
         {
             return reply;
@@ -184,7 +192,7 @@ fn newest(state: &Arc<StateDb>, reading: &Reading, last: usize) -> EntriesReply 
     let candidates: BTreeSet<u64> = match reading.postings() {
         None => (head_seq.saturating_sub(last as u64) + 1..=head_seq).collect(),
         Some(postings) => {
-            let limit = if reading.scope.is_some() && reading.visible.is_some() {
+            let limit = if reading.scope.is_some() && reading.visible.0.is_some() {
                 MAX_CANDIDATES
             } else {
                 last
@@ -199,7 +207,8 @@ fn newest(state: &Arc<StateDb>, reading: &Reading, last: usize) -> EntriesReply 
     let mut reader = EntryReader::new(state);
     let (mut bytes, mut found) = (0, Vec::new());
     for seq in candidates.into_iter().rev().filter(|seq| *seq > reading.after) {
-        let Some(entry) = reader.get(seq).filter(|entry| reading.shows(entry)) else { continue };
+        let entry = reader.get(seq).filter(|entry| reading.visible.shows(entry));
+        let Some(entry) = entry else { continue };
         bytes += cost(&entry);
         if found.len() >= last || (bytes > MAX_REPLY_BYTES && !found.is_empty()) {
             break;
@@ -213,18 +222,21 @@ fn newest(state: &Arc<StateDb>, reading: &Reading, last: usize) -> EntriesReply 
 /// One entry with its outcomes.
 ///
 /// # Errors
-/// `PACT_NOT_FOUND`; `PACT_NO_LEADER` unless the caller takes what is here.
+/// `PACT_NOT_FOUND`, also for an entry that the caller may not see; `PACT_NO_LEADER` unless the caller takes what is here.
 pub async fn entry(context: &Context, request: EntryRequest) -> Result<EntryReply, v1::Error> {
+    let visible = Visible::read(request.visible.as_ref())?;
     context.current(request.stale).await?;
     let state = context.member().state();
     reading(move || {
         let mut reader = EntryReader::new(&state);
         let missing = || ErrorCode::NotFound.error(format!("there is no entry {}", request.seq));
-        let entry = reader.get(request.seq).ok_or_else(missing)?;
+        let entry = reader.get(request.seq).filter(|entry| visible.shows(entry));
+        let entry = entry.ok_or_else(missing)?;
         let mut bytes = cost(&entry);
         let mut outcomes = Vec::new();
         for seq in query::outcomes(&state, request.seq, MAX_OUTCOMES) {
-            let Some(outcome) = reader.get(seq) else { continue };
+            let outcome = reader.get(seq).filter(|outcome| visible.shows(outcome));
+            let Some(outcome) = outcome else { continue };
             bytes += cost(&outcome);
             if bytes > MAX_REPLY_BYTES && !outcomes.is_empty() {
                 break;

@@ -10,7 +10,7 @@ use super::node_assign::move_count;
 use super::{Asked, Origin, Rules, Terms};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
-use crate::{bus_users, hardware, rights};
+use crate::{bus_users, hardware, placement, rights};
 
 impl Rules for RevokeNode {
     fn origin(&self) -> Origin {
@@ -45,9 +45,8 @@ fn revoke(work: &mut Working<'_>, revoke: &RevokeNode, time_nanos: i64) -> Resul
         state: NodeState::Revoked.into(),
         state_seq: seq,
         state_since: Some(convert::timestamp(time_nanos)),
-        vcluster: None,
         delta_seq: work.arrive(&node, None, seq),
-        ..record
+        ..placement::moved(record, None, seq, time_nanos)
     };
     work.staged.nodes.insert(node.clone(), record);
     let mut draft = Draft::new(

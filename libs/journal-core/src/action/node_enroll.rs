@@ -74,9 +74,7 @@ fn register(
             state_since: time,
             registered_seq: seq,
             state_seq: seq,
-            // What was handed out before the revocation stays refused until it expires.
-            live_bus_users: existing.map(|record| record.live_bus_users).unwrap_or_default(),
-            ..NodeRecord::default()
+            ..existing.map(outlasting).unwrap_or_default()
         },
     };
     work.staged.nodes.insert(node.clone(), record);
@@ -90,4 +88,10 @@ fn register(
         }),
     ));
     Ok(())
+}
+
+/// What a revocation does not end: bus users that are refused until they expire, and whose the node was.
+fn outlasting(record: NodeRecord) -> NodeRecord {
+    let NodeRecord { live_bus_users, former_places, .. } = record;
+    NodeRecord { live_bus_users, former_places, ..NodeRecord::default() }
 }

@@ -26,12 +26,10 @@ impl Rules for RecordAccess {
         }
         let times = if accessed.count == 1 { "time" } else { "times" };
         let message = format!("{} {} {times}", accessed.operation, accessed.count);
-        work.draft(Draft::new(
-            EntryKind::Accessed,
-            scope,
-            message,
-            entry::Payload::Accessed(accessed.clone()),
-        ));
+        let payload = entry::Payload::Accessed(accessed.clone());
+        let mut draft = Draft::new(EntryKind::Accessed, scope, message, payload);
+        draft.confine(self.audience.as_ref())?;
+        work.draft(draft);
         Ok(Terms::NONE)
     }
 }
