@@ -344,9 +344,9 @@ mod tests {
             .iter()
             .filter_map(|o| if let Typed(rpc) = o.rpc { Some(rpc.to_owned()) } else { None })
             .collect();
-        // Two methods are not operations of their own: the carrier of what is not
-        // built yet, and the second half of `log show`.
-        listed.extend(["Invoke".to_owned(), "ReadOutput".to_owned()]);
+        // Three methods are not operations of their own: the carrier of what is not
+        // built yet, the second half of `log show`, and what a shell asks while somebody types.
+        listed.extend(["Invoke", "ReadOutput", "Complete"].map(str::to_owned));
         assert_eq!(offered, listed);
     }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use pact_schemas::error_code::ErrorCode;
 use pact_schemas::v1;
 
+use super::entry_filter::Filter;
 use crate::entry::VerifiedEntry;
 use crate::failure::Failure;
 use crate::gateway::{self, Waiting, failure_of, is_connection_loss};
-use crate::output::{Format, Line, StreamWriter};
+use crate::output::{self, Format, Line, StreamWriter};
 use crate::session::{Exit, Session};
 use crate::view;
 
@@ -28,28 +29,43 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    filter: Filter,
+}
 
 impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let scope = session
             .vcluster()
             .map(|name| v1::Scope { scope: Some(v1::scope::Scope::Vcluster(name)) });
-        tokio::select! {
-            // Both may be dropped at any point: lines are written whole, the stream has no end.
-            result = follow(session, scope) => result,
-            _interrupt = tokio::signal::ctrl_c() => Ok(Exit::SUCCESS),
-        }
+        let filter = Some(self.filter.to_wire(&session.clock)?);
+        show_and_follow(session, &[], v1::WatchRequest { scope, after: None, filter }).await
+    }
+}
+
+/// These entries, then those that come.
+pub(super) async fn show_and_follow(
+    session: &Session,
+    entries: &[VerifiedEntry],
+    request: v1::WatchRequest,
+) -> Result<Exit, Failure> {
+    let lines = entries.iter().map(|entry| shown(session, entry));
+    output::write_out(&lines.collect::<Result<String, _>>()?)?;
+    tokio::select! {
+        // Both may be dropped at any point: lines are written whole, the stream has no end.
+        result = follow(session, request) => result,
+        _interrupt = tokio::signal::ctrl_c() => Ok(Exit::SUCCESS),
     }
 }
 
 /// Follows the stream; when the connection breaks or its gateway stops, goes on after the last entry that was shown, at
 /// the next endpoint that accepts.
-async fn follow(session: &Session, scope: Option<v1::Scope>) -> Result<Exit, Failure> {
-    let mut seen = Seen::default();
+async fn follow(session: &Session, wanted: v1::WatchRequest) -> Result<Exit, Failure> {
+    let mut seen = Seen { after: wanted.after, is_open: false };
     let mut lost_since = None;
     loop {
-        let request = v1::WatchRequest { scope: scope.clone(), after: seen.after };
+        let request = v1::WatchRequest { after: seen.after, ..wanted.clone() };
         seen.is_open = false;
         let failure = match stream(session, request, &mut seen).await {
             Ok(Ended::ByGateway) => return Ok(Exit::SUCCESS),
@@ -76,7 +92,6 @@ async fn follow(session: &Session, scope: Option<v1::Scope>) -> Result<Exit, Fai
 }
 
 /// How far the stream is known.
-#[derive(Default)]
 struct Seen {
     /// The last entry that was shown.
     after: Option<u64>,

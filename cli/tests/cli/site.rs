@@ -152,7 +152,7 @@ impl Pact for Gateway {
         if request.count == 999 {
             entries[1].entry[9] ^= 1;
         }
-        Ok(Response::new(v1::LogReply { entries }))
+        Ok(Response::new(v1::LogReply { entries, ..v1::LogReply::default() }))
     }
 
     async fn show_entry(
@@ -261,6 +261,15 @@ impl Pact for Gateway {
             data::node("node-043", v1::NodeState::Registered),
         ];
         Ok(Response::new(v1::ListNodesReply { nodes }))
+    }
+
+    async fn complete(&self, request: Request<v1::CompleteRequest>) -> Reply<v1::CompleteReply> {
+        let names = match request.into_inner().name() {
+            v1::CompletedName::Node => vec!["node-042".to_owned(), "node-043".to_owned()],
+            v1::CompletedName::Vcluster => vec![data::group().vcluster],
+            v1::CompletedName::Unspecified => Vec::new(),
+        };
+        Ok(Response::new(v1::CompleteReply { names }))
     }
 
     async fn inspect_node(

@@ -1,5 +1,7 @@
 //! `log`, `log show`: entries, as far as the caller may see them.
 
+use std::time::Duration;
+
 use pact_journal_client::Journal;
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::rpc;
@@ -25,6 +27,9 @@ const DEFAULT_ENTRIES: u32 = 20;
 /// What one answer carries: well under the 4 MiB that gRPC clients take.
 const MAX_REPLY_BYTES: usize = 3 * 1024 * 1024;
 
+/// How long older entries are looked for: few of many may be wanted.
+const SEARCH: Duration = Duration::from_secs(8);
+
 /// Changes that `log show` carries beside its entries: ten thousand of ordinary size, and with them still under 4 MiB.
 const MAX_SHOWN_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
 
@@ -45,30 +50,33 @@ pub(super) async fn log(
     };
     let first = EntriesRequest {
         scope: request.scope,
-        last: Some(wanted),
         visible: sight(&caller.principal).filter(),
+        filter: Some(request.filter.unwrap_or_default()),
         ..EntriesRequest::default()
     };
-    let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&first).await?;
-    let mut entries = reply.entries;
-    let (mut after, head) = (reply.next_after, reply.head_seq);
-    // A page is cut at half a megabyte; what is left follows it.
-    while entries.len() < wanted as usize
-        && after < head
-        && size(&entries) < MAX_REPLY_BYTES
-        && !entries.is_empty()
-    {
-        let next = EntriesRequest { after, last: None, ..first.clone() };
-        let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&next).await?;
-        if reply.next_after <= after {
-            break;
+    let until = gateway.clock.monotonic() + SEARCH;
+    let mut log = v1::LogReply::default();
+    let mut before = 0;
+    loop {
+        // Never none: the loop ends with as many as are wanted.
+        let last = Some(wanted.saturating_sub(u32::try_from(log.entries.len()).unwrap_or(wanted)));
+        let older = EntriesRequest { last, before, ..first.clone() };
+        let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&older).await?;
+        if before == 0 {
+            log.head_seq = reply.head_seq;
         }
-        after = reply.next_after;
-        entries.extend(reply.entries);
+        log.entries.splice(0..0, reply.entries);
+        if log.entries.len() >= wanted as usize || reply.looked_from <= 1 {
+            return Ok(log);
+        }
+        let is_stuck = before != 0 && reply.looked_from >= before;
+        let is_late = gateway.clock.monotonic() >= until;
+        if is_stuck || is_late || size(&log.entries) >= MAX_REPLY_BYTES {
+            log.is_cut = true;
+            return Ok(log);
+        }
+        before = reply.looked_from;
     }
-    // Entries that came meanwhile are newer than what was asked for.
-    entries.truncate(wanted as usize);
-    Ok(v1::LogReply { entries })
 }
 
 pub(super) async fn show_entry(

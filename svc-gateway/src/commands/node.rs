@@ -101,12 +101,21 @@ pub(super) async fn list_nodes(
         unassigned: request.unassigned,
         ..NodesRequest::default()
     };
+    Ok(v1::ListNodesReply { nodes: visible_nodes(gateway, &caller, request).await? })
+}
+
+/// The nodes of a request that the caller may see.
+pub(super) async fn visible_nodes(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: NodesRequest,
+) -> Answer<Vec<NodeRecord>> {
     let records = targets::pages(&gateway.journal, request).await?;
     let (sight, ops) = (sight(&caller.principal), is_ops_anywhere(&caller.principal));
     let seen = |record: &NodeRecord| {
         sight.sees(record.vcluster.as_deref()) || (ops && record.vcluster.is_none())
     };
-    Ok(v1::ListNodesReply { nodes: records.into_values().filter(seen).collect() })
+    Ok(records.into_values().filter(seen).collect())
 }
 
 pub(super) async fn inspect_node(

@@ -28,10 +28,12 @@ use tonic_health::server::HealthReporter;
 use crate::ask::nodes::Agents;
 use crate::ask::plans::Plans;
 use crate::ask::propose::Proposals;
+use crate::commands::complete::PER_MINUTE;
 use crate::config::{Config, KeyFiles, OidcSettings, SCHEMA, Settings};
 use crate::context::{Gateway, PATIENCE};
 use crate::door::enrollment::Door;
 use crate::door::listener::{self, Acceptor, Socket};
+use crate::door::rate::Rates;
 use crate::door::tokens::Tokens;
 use crate::error::StartError;
 use crate::rights::access::{Inbox, Records};
@@ -116,6 +118,7 @@ pub async fn serve(
         ),
         tokens,
         exec: settings.exec,
+        completions: Arc::new(Mutex::new(Rates::new(PER_MINUTE))),
         plans: Plans::new(clock.clone()),
     };
     watch_reloads(&context.supervisor, context.reload.clone(), verifier, policy);

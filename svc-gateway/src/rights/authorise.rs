@@ -163,6 +163,13 @@ impl Rights {
         Err(refusal)
     }
 
+    /// Whether the policy allows it. Nothing is recorded: it is for what makes no entry.
+    pub(crate) async fn allows(&self, caller: &Caller, asked: &Asked<'_>) -> Answer<bool> {
+        let settings = self.settings(asked).await?;
+        let question = self.question(&caller.principal, asked, &settings)?;
+        Ok(matches!(self.policy.decide(&question).await, Decision::Allow { .. }))
+    }
+
     /// Looks a scope up and asks whether the caller may read it.
     pub(crate) async fn authorise_scope(
         &self,

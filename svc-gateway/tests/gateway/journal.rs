@@ -13,6 +13,7 @@ use pact_journal_core::record::RequestMemory;
 use pact_journal_core::requests;
 use pact_journal_core::view::StateView as _;
 use pact_runtime::Clock;
+use pact_schemas::history::Wanted;
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::rpc;
 use pact_schemas::v1::{
@@ -215,6 +216,10 @@ impl Journal {
         };
         let mut entries = self.with(|s| s.journal.decoded());
         entries.retain(|entry| wanted(&entry));
+        if let Some(filter) = &request.filter {
+            let filter = Wanted::try_from(filter.clone()).unwrap();
+            entries.retain(|entry| filter.takes(entry));
+        }
         if let Some(last) = request.last {
             entries.drain(..entries.len().saturating_sub(last as usize));
         }
@@ -223,6 +228,7 @@ impl Journal {
             entries: entries.iter().map(record).collect(),
             head_seq,
             next_after: head_seq,
+            looked_from: 0,
         }
     }
 

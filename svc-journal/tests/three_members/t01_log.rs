@@ -183,3 +183,74 @@ async fn another_members_folder_is_refused_and_left_alone() {
     assert!(matches!(error, pact_svc_journal::StartError::Identity(_)), "{error}");
     assert_eq!(std::fs::read(cluster.data_dir(1).join("IDENTITY")).unwrap(), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_of_what_is_wanted_come_in_pages() {
+    let cluster = Box::pin(Cluster::start()).await;
+    let scope = Some(v1::Scope { scope: Some(v1::scope::Scope::Node("node-1".to_owned())) });
+    let reading = Action::RecordAccess(v1::RecordAccess {
+        scope: scope.clone(),
+        accessed: Some(v1::Accessed {
+            operation: "status".to_owned(),
+            count: 1,
+            minute: Some(pact_schemas::convert::timestamp(1)),
+            ..v1::Accessed::default()
+        }),
+        audience: None,
+    });
+    let mut seqs = Vec::new();
+    for (operation, action) in [
+        ("node.enroll", register("node-1", 1)),
+        ("status", reading.clone()),
+        ("exec", exec("node-1")),
+        ("status", reading.clone()),
+        ("status", reading),
+    ] {
+        let done = cluster.propose(cluster.proposal(operation, action, cluster.id())).await;
+        seqs.push(committed(&done).first_seq);
+    }
+    let leader = cluster.leader().await;
+    let newest = async |request: v1::EntriesRequest| {
+        let context = &cluster.running[&leader].context;
+        let reply = handlers::entries(context, request).await.unwrap();
+        let seq =
+            |record: &v1::EntryRecord| v1::Entry::decode(record.entry.as_slice()).unwrap().seq;
+        (reply.entries.iter().map(seq).collect::<Vec<_>>(), reply.looked_from)
+    };
+    let ml = v1::VclusterFilter { vclusters: vec!["ml".to_owned()] };
+    for scope in [scope, None] {
+        let changes = v1::EntriesRequest {
+            scope,
+            last: Some(1),
+            filter: Some(v1::EntryFilter::default()),
+            ..v1::EntriesRequest::default()
+        };
+        let (found, looked_from) = newest(changes.clone()).await;
+        assert_eq!(found, [seqs[2]]);
+        let older = v1::EntriesRequest { before: looked_from, ..changes.clone() };
+        assert_eq!(newest(older).await.0, [seqs[0]]);
+        let two = v1::EntriesRequest { last: Some(2), ..changes.clone() };
+        assert_eq!(newest(two).await.0, [seqs[0], seqs[2]]);
+        let unfiltered = v1::EntriesRequest { filter: None, ..changes.clone() };
+        assert_eq!(newest(unfiltered).await.0, [seqs[4]]);
+        let seen = v1::EntriesRequest { visible: Some(ml.clone()), ..changes };
+        assert!(newest(seen).await.0.iter().all(|seq| !seqs.contains(seq)));
+    }
+    // In the future there is nothing, and nothing older is looked for.
+    let since = Some(pact_schemas::convert::timestamp(4_000_000_000_000_000_000));
+    let future = v1::EntriesRequest {
+        last: Some(9),
+        filter: Some(v1::EntryFilter { since, ..v1::EntryFilter::default() }),
+        ..v1::EntriesRequest::default()
+    };
+    assert_eq!(newest(future).await, (Vec::new(), 0));
+    let odd = v1::EntriesRequest {
+        filter: Some(v1::EntryFilter { kinds: vec![9_999], ..v1::EntryFilter::default() }),
+        ..v1::EntriesRequest::default()
+    };
+    let context = &cluster.running[&leader].context;
+    assert_eq!(
+        handlers::entries(context, odd).await.unwrap_err().known_code(),
+        ErrorCode::Malformed
+    );
+}
