@@ -18,6 +18,7 @@ mod diag;
 mod diff;
 mod emergency;
 mod enroll;
+mod entry_filter;
 mod exec;
 mod extend;
 mod group;

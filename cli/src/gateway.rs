@@ -2,6 +2,7 @@
 
 mod connect;
 mod plain;
+mod progress;
 mod status;
 
 use std::future::Future;
@@ -16,6 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 pub(crate) use connect::{connect, connect_within};
+pub(crate) use progress::Waiting;
 pub(crate) use status::{failure_of, is_connection_loss};
 
 use crate::failure::Failure;
@@ -63,23 +65,42 @@ pub(crate) async fn pause_before(session: &Session, attempt: u32) {
     }
 }
 
-/// One call with one answer, within `timeout_seconds`.
-///
-/// `call` is made again when the connection is lost on the way: reads change nothing, and writes carry
-/// the same request id each time, so that the journal carries them out once.
+/// As [`unary_of`], where no node has a part in it.
 pub(crate) async fn unary<T, F, Fut>(session: &Session, call: F) -> Result<T, Failure>
 where
     F: Fn(Client) -> Fut,
     Fut: Future<Output = Result<Response<T>, Status>>,
 {
+    unary_of(session, "the journal", call).await
+}
+
+/// One call with one answer, within `timeout_seconds`, which waits for `whom`.
+///
+/// `call` is made again when the connection is lost on the way: reads change nothing, and writes carry
+/// the same request id each time, so that the journal carries them out once.
+pub(crate) async fn unary_of<T, F, Fut>(
+    session: &Session,
+    whom: &str,
+    call: F,
+) -> Result<T, Failure>
+where
+    F: Fn(Client) -> Fut,
+    Fut: Future<Output = Result<Response<T>, Status>>,
+{
     let limit = session.settings.timeout;
-    session.clock.timeout(limit, attempts(session, call)).await.unwrap_or_else(|_late| {
+    let waiting = Waiting::new(session, whom);
+    let answer = session.clock.timeout(limit, attempts(session, &waiting, call));
+    waiting.during(answer).await.unwrap_or_else(|_late| {
         Err(Failure::new(ErrorCode::Timeout, format!("no answer within {} s", limit.as_secs()))
             .next("try again, or raise timeout_seconds in cli.toml"))
     })
 }
 
-async fn attempts<T, F, Fut>(session: &Session, call: F) -> Result<T, Failure>
+async fn attempts<T, F, Fut>(
+    session: &Session,
+    waiting: &Waiting<'_>,
+    call: F,
+) -> Result<T, Failure>
 where
     F: Fn(Client) -> Fut,
     Fut: Future<Output = Result<Response<T>, Status>>,
@@ -87,7 +108,7 @@ where
     let mut attempt = 1;
     loop {
         pause_before(session, attempt).await;
-        let client = connect(session).await?;
+        let client = connect(session, waiting).await?;
         match call(client).await {
             Ok(reply) => return Ok(reply.into_inner()),
             Err(status) if is_connection_loss(&status) && attempt < MAX_ATTEMPTS => {

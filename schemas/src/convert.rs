@@ -56,6 +56,12 @@ impl From<WireError> for v1::Error {
     }
 }
 
+impl From<v1::action::Action> for v1::Action {
+    fn from(action: v1::action::Action) -> Self {
+        Self { action: Some(action), ..Self::default() }
+    }
+}
+
 /// A field that must be set.
 ///
 /// # Errors

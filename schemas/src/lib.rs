@@ -17,6 +17,7 @@
 //! - [`ttl`], [`minutes`], [`message`], [`digest`], [`hardware`], [`node_state`], [`mode`]: one newtype each, with its limit.
 //!   Edges take these and know no limit themselves.
 //! - [`nodeset`]: `node[001-128]` expressions, parsed and folded.
+//! - [`history`]: which entries are wanted: what changed, or all that was recorded.
 //! - [`judged`]: in which vCluster the right to act on nodes was judged.
 //! - [`resource`]: keys, values, changes: what is declared and what is found.
 //! - [`spec`]: the TOML specification that `pact apply` takes.
@@ -36,6 +37,7 @@ pub mod convert;
 pub mod digest;
 pub mod error_code;
 pub mod hardware;
+pub mod history;
 pub mod id;
 pub mod judged;
 pub mod message;

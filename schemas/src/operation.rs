@@ -90,6 +90,8 @@ pub enum ScopeRule {
     Vcluster,
     /// In any vCluster at all.
     AnyVcluster,
+    /// In the vCluster of every target node; of a node that is in none, or not there yet, in any vCluster at all.
+    Present,
     /// Of the target vCluster and of the nodes' present ones (assign, move).
     Assignment,
     /// No scope: the role must be global.
@@ -163,6 +165,7 @@ impl ScopeRule {
             Self::Targets => "targets",
             Self::Vcluster => "vcluster",
             Self::AnyVcluster => "any-vcluster",
+            Self::Present => "present",
             Self::Assignment => "assignment",
             Self::Site => "site",
         }
@@ -187,7 +190,7 @@ use Effect::{Reads, Writes};
 use EntryKind as K;
 use Least::{Anyone, Nobody, Ops, PlatformAdmin, Regulated, Viewer};
 use Rpc::{Invoke, Local, Typed};
-use ScopeRule::{AnyVcluster, Assignment, Site, Targets, Vcluster};
+use ScopeRule::{AnyVcluster, Assignment, Present, Site, Targets, Vcluster};
 
 const fn op(
     name: &'static str,
@@ -253,14 +256,14 @@ pub const OPERATIONS: &[Operation] = &[
     op("approve.accept", &["approve", "accept"], Invoke, Owner::Approval, "approve_accept", (Regulated, AnyVcluster), Writes, &[K::ApprovalDecided, K::ApprovalExecuted]),
     op("approve.deny", &["approve", "deny"], Invoke, Owner::Approval, "approve_deny", (Anyone, Site), Writes, &[K::ApprovalDecided]),
 
-    op("node.enroll", &["node", "enroll"], Typed("EnrollNode"), Owner::Journal, "propose", (Ops, AnyVcluster), Writes, &[K::NodeRegistered]),
-    op("node.import", &["node", "import"], Local, Owner::Cli, "propose", (Ops, AnyVcluster), Writes, &[K::NodeRegistered]),
-    op("node.decommission", &["node", "decommission"], Invoke, Owner::Enroll, "decommission", (Ops, AnyVcluster), Writes, &[K::NodeRevoked]),
+    op("node.enroll", &["node", "enroll"], Typed("EnrollNode"), Owner::Journal, "propose", (Ops, Present), Writes, &[K::NodeRegistered]),
+    op("node.import", &["node", "import"], Local, Owner::Cli, "propose", (Ops, Present), Writes, &[K::NodeRegistered]),
+    op("node.decommission", &["node", "decommission"], Invoke, Owner::Enroll, "decommission", (Ops, Present), Writes, &[K::NodeRevoked]),
     op("node.assign", &["node", "assign"], Typed("AssignNode"), Owner::Journal, "propose", (Ops, Assignment), Writes, &[K::NodeAssigned]),
     op("node.unassign", &["node", "unassign"], Typed("AssignNode"), Owner::Journal, "propose", (Ops, Assignment), Writes, &[K::NodeUnassigned]),
     op("node.move", &["node", "move"], Typed("AssignNode"), Owner::Journal, "propose", (Ops, Assignment), Writes, &[K::NodeMoved]),
     op("node.list", &["node", "list"], Typed("ListNodes"), Owner::Journal, "nodes", (Viewer, AnyVcluster), Reads, &[]),
-    op("node.inspect", &["node", "inspect"], Typed("InspectNode"), Owner::Journal, "nodes", (Ops, AnyVcluster), Reads, &[]),
+    op("node.inspect", &["node", "inspect"], Typed("InspectNode"), Owner::Journal, "nodes", (Ops, Present), Reads, &[]),
 
     lattice("drain", &["drain"], "drain", (Ops, Targets), Writes),
     lattice("undrain", &["undrain"], "undrain", (Ops, Targets), Writes),
@@ -341,9 +344,9 @@ mod tests {
             .iter()
             .filter_map(|o| if let Typed(rpc) = o.rpc { Some(rpc.to_owned()) } else { None })
             .collect();
-        // Two methods are not operations of their own: the carrier of what is not
-        // built yet, and the second half of `log show`.
-        listed.extend(["Invoke".to_owned(), "ReadOutput".to_owned()]);
+        // Three methods are not operations of their own: the carrier of what is not
+        // built yet, the second half of `log show`, and what a shell asks while somebody types.
+        listed.extend(["Invoke", "ReadOutput", "Complete"].map(str::to_owned));
         assert_eq!(offered, listed);
     }
 

@@ -73,7 +73,7 @@ impl Journal {
         let operation = Operation::find(OPERATION).ok_or_else(|| unsigned(OPERATION.to_owned()))?;
         let request_id = RequestId::new(self.clock.new_uuid_v7())
             .map_err(|error| unsigned(error.to_string()))?;
-        let action = v1::Action { action: Some(action) }.encode_to_vec();
+        let action = v1::Action::from(action).encode_to_vec();
         let principal = Principal::of_signer(&self.signer);
         let statement = Statement {
             principal: &principal,

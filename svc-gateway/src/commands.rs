@@ -5,6 +5,7 @@ mod blacklist;
 mod cap;
 mod cluster;
 mod commit;
+pub(crate) mod complete;
 mod diff;
 mod exec;
 mod extend;
@@ -123,6 +124,7 @@ api! {
         cluster::cluster_add(v1::ClusterAddRequest) -> v1::ClusterChangeReply;
         cluster::cluster_remove(v1::ClusterRemoveRequest) -> v1::ClusterChangeReply;
         health::health(v1::HealthRequest) -> v1::HealthReply;
+        complete::complete(v1::CompleteRequest) -> v1::CompleteReply;
         invoke::invoke(v1::InvokeRequest) -> v1::InvokeReply;
     }
 }

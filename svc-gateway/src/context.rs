@@ -1,15 +1,18 @@
 //! What every command is given.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pact_bus::Bus;
 use pact_journal_client::{Journal, Patience};
 use pact_runtime::Clock;
+use tokio::sync::Mutex;
 
 use crate::ask::nodes::Agents;
 use crate::ask::plans::Plans;
 use crate::ask::propose::Proposals;
 use crate::config::ExecSettings;
+use crate::door::rate::Rates;
 use crate::door::tokens::Tokens;
 use crate::rights::authorise::Rights;
 use crate::stream::Streams;
@@ -36,4 +39,6 @@ pub(crate) struct Gateway {
     pub(crate) plans: Plans,
     pub(crate) streams: Streams,
     pub(crate) exec: ExecSettings,
+    /// Of completions, by issuer and subject.
+    pub(crate) completions: Arc<Mutex<Rates<(String, String)>>>,
 }

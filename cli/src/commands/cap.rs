@@ -34,7 +34,7 @@ impl Args {
             None => acting_node(session, self.node.node.as_deref()).await?,
         };
         let request = v1::CapabilityRequest { targets: targets.set, exclude: targets.exclude };
-        let reply = gateway::unary(session, |mut client| {
+        let reply = gateway::unary_of(session, &request.targets, |mut client| {
             let request = request.clone();
             async move { client.capability(request).await }
         })

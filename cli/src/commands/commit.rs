@@ -59,7 +59,7 @@ impl Args {
             expect_digest: self.expect.map(|digest| digest.to_vec()).unwrap_or_default(),
             keys: self.key.keys,
         };
-        let reply = gateway::unary(session, |mut client| {
+        let reply = gateway::unary_of(session, &request.targets, |mut client| {
             let request = request.clone();
             async move { client.commit(request).await }
         })

@@ -54,7 +54,7 @@ impl Args {
             committed: self.committed,
             at_seq: self.at,
         };
-        let reply = gateway::unary(session, |mut client| {
+        let reply = gateway::unary_of(session, &request.targets, |mut client| {
             let request = request.clone();
             async move { client.diff(request).await }
         })

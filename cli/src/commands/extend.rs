@@ -36,7 +36,7 @@ impl Args {
             exclude: targets.exclude,
             minutes: self.minutes,
         };
-        let reply = gateway::unary(session, |mut client| {
+        let reply = gateway::unary_of(session, &request.targets, |mut client| {
             let request = request.clone();
             async move { client.extend(request).await }
         })

@@ -4,6 +4,8 @@ mod show;
 
 use pact_schemas::{NodeId, VclusterId, v1};
 
+use super::entry_filter::Filter;
+use super::watch;
 use crate::entry::VerifiedEntry;
 use crate::failure::Failure;
 use crate::gateway;
@@ -21,6 +23,9 @@ Examples:
   pact log --scope node:node-042       Filter by node
   pact log --scope vc:ml-training      Filter by vCluster
   pact log --scope global              Global entries only
+  pact log --kind Commit,Rollback      Entries of some kinds
+  pact log --by alice --since 2h       What somebody changed lately
+  pact log -f                          And whatever comes then
   pact log show 42                     One entry, with recorded output";
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +38,11 @@ pub(crate) struct Args {
     /// node:<id>, vc:<name> or global (default: the default vCluster, or all that you may see)
     #[arg(long, value_name = "FILTER", value_parser = parse_scope)]
     scope: Option<v1::Scope>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Go on with entries as they are committed
+    #[arg(short = 'f', long)]
+    follow: bool,
     /// The log as it was after this entry
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]
     at: Option<u64>,
@@ -60,13 +70,25 @@ impl Args {
         }
         let default =
             || session.vcluster().map(|v| v1::Scope { scope: Some(v1::scope::Scope::Vcluster(v)) });
-        let request = v1::LogRequest { count: self.count, scope: self.scope.or_else(default) };
+        let filter = Some(self.filter.to_wire(&session.clock)?);
+        let scope = self.scope.or_else(default);
+        let request = v1::LogRequest { count: self.count, scope, filter };
         let reply = gateway::unary(session, |mut client| {
             let request = request.clone();
             async move { client.log(request).await }
         })
         .await?;
         let entries = VerifiedEntry::all(&reply.entries)?;
+        if reply.is_cut {
+            session
+                .screen
+                .warn("older entries are left out: they are too many, or take too long to find");
+        }
+        if self.follow {
+            let v1::LogRequest { scope, filter, .. } = request;
+            let watch = v1::WatchRequest { scope, after: Some(reply.head_seq), filter };
+            return watch::show_and_follow(session, &entries, watch).await;
+        }
         match session.format() {
             Format::Json => {
                 let items = entries.iter().map(view::entry::as_json).collect::<Result<_, _>>()?;

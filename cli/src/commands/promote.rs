@@ -102,7 +102,7 @@ async fn send(
     session: &Session,
     request: &v1::PromoteRequest,
 ) -> Result<v1::PromoteReply, Failure> {
-    gateway::unary(session, |mut client| {
+    gateway::unary_of(session, &request.node, |mut client| {
         let request = request.clone();
         async move { client.promote(request).await }
     })

@@ -96,7 +96,9 @@ async fn send(
     session: &Session,
     request: &v1::RollbackScopeRequest,
 ) -> Result<v1::RollbackScopeReply, Failure> {
-    gateway::unary(session, |mut client| {
+    let named = request.targets.as_str();
+    let whom = if named.is_empty() { "the journal" } else { named };
+    gateway::unary_of(session, whom, |mut client| {
         let request = request.clone();
         async move { client.rollback(request).await }
     })

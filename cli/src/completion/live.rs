@@ -1,13 +1,14 @@
 //! Names that only the gateway has.
 //!
-//! Asked as `pact node list` and `pact group list` are, and so recorded: one entry for each principal and minute, however
-//! often Tab is pressed. Whatever goes wrong, there are no names, and nothing is said.
+//! Asked by a call of its own, of which no entry is made, however often Tab is pressed. Whatever goes wrong, there are no
+//! names, and nothing is said.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
 
 use pact_runtime::Clock;
-use pact_schemas::{NodeId, VclusterId, v1};
+use pact_schemas::v1::{self, CompletedName};
+use pact_schemas::{NodeId, VclusterId};
 
 use super::BUDGET;
 use crate::gateway;
@@ -79,28 +80,21 @@ fn names(
 async fn asked(session: &Session, wanted: Wanted) -> Option<Vec<String>> {
     let client = gateway::connect_within(session, BUDGET).await?;
     let mut client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
-    Some(match wanted {
-        Wanted::Nodes => {
-            let vcluster = session.vcluster_flag();
-            let request = v1::ListNodesRequest { vcluster, ..Default::default() };
-            nodes_in(client.list_nodes(request).await.ok()?.into_inner())
-        }
-        Wanted::Vclusters => {
-            let request = v1::ListGroupsRequest {};
-            vclusters_in(client.list_groups(request).await.ok()?.into_inner())
-        }
-    })
+    let (name, vcluster) = match wanted {
+        Wanted::Nodes => (CompletedName::Node, session.vcluster_flag()),
+        Wanted::Vclusters => (CompletedName::Vcluster, None),
+    };
+    let request = v1::CompleteRequest { name: name.into(), vcluster };
+    let reply = client.complete(request).await.ok()?.into_inner();
+    Some(reply.names.into_iter().filter(|given| is_valid(wanted, given)).collect())
 }
 
 /// Only valid ids: they hold nothing that means something to a shell or a terminal.
-fn nodes_in(reply: v1::ListNodesReply) -> Vec<String> {
-    let names = reply.nodes.into_iter().map(|record| record.node);
-    names.filter(|name| NodeId::new(name).is_ok()).collect()
-}
-
-fn vclusters_in(reply: v1::ListGroupsReply) -> Vec<String> {
-    let names = reply.groups.into_iter().map(|record| record.vcluster);
-    names.filter(|name| VclusterId::new(name).is_ok()).collect()
+fn is_valid(wanted: Wanted, name: &str) -> bool {
+    match wanted {
+        Wanted::Nodes => NodeId::new(name).is_ok(),
+        Wanted::Vclusters => VclusterId::new(name).is_ok(),
+    }
 }
 
 #[cfg(test)]
@@ -121,12 +115,9 @@ mod tests {
             "",
             "node-2",
         ];
-        let node = |name: &str| v1::NodeRecord { node: name.to_owned(), ..Default::default() };
-        let reply = v1::ListNodesReply { nodes: odd.map(node).to_vec() };
-        assert_eq!(nodes_in(reply), ["node-1", "node-2"]);
-        let group =
-            |name: &str| v1::VclusterRecord { vcluster: name.to_owned(), ..Default::default() };
-        let reply = v1::ListGroupsReply { groups: odd.map(group).to_vec() };
-        assert_eq!(vclusters_in(reply), ["node-1", "node-2"]);
+        for wanted in [Wanted::Nodes, Wanted::Vclusters] {
+            let left: Vec<&str> = odd.into_iter().filter(|name| is_valid(wanted, name)).collect();
+            assert_eq!(left, ["node-1", "node-2"]);
+        }
     }
 }

@@ -8,7 +8,7 @@ use pact_runtime::causes::chain;
 use pact_schemas::error_code::ErrorCode;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 
-use super::{Bearer, Client, client, plain};
+use super::{Bearer, Client, Waiting, client, plain};
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -27,11 +27,15 @@ const MAX_CA_BYTES: u64 = 1024 * 1024;
 const BYTE_ORDER_MARKS: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
 
 /// Connects to the first endpoint that accepts, with the token.
-pub(crate) async fn connect(session: &Session) -> Result<Client, Failure> {
+pub(crate) async fn connect(session: &Session, waiting: &Waiting<'_>) -> Result<Client, Failure> {
+    waiting.on(None);
     let mut failures = Vec::new();
     for endpoint in &session.settings.endpoints {
-        match client_of(session, endpoint).await {
-            Ok(client) => return Ok(client),
+        match connected(session, endpoint).await {
+            Ok((channel, bearer)) => {
+                waiting.on(Some(channel.clone()));
+                return Ok(client(channel, bearer));
+            }
             Err(failure) => {
                 tracing::debug!(%endpoint, "cannot connect");
                 failures.push(failure);
@@ -41,10 +45,10 @@ pub(crate) async fn connect(session: &Session) -> Result<Client, Failure> {
     Err(unconnected(session, failures))
 }
 
-async fn client_of(session: &Session, endpoint: &Endpoint) -> Result<Client, Failure> {
+async fn connected(session: &Session, endpoint: &Endpoint) -> Result<(Channel, Bearer), Failure> {
     // Before connecting: a missing token is reported whether or not anything listens.
     let bearer = bearer(session, endpoint)?;
-    Ok(client(channel(session, endpoint).await?, bearer))
+    Ok((channel(session, endpoint).await?, bearer))
 }
 
 /// Of the failures at each endpoint the one to report.

@@ -110,6 +110,11 @@ impl Screen {
         self.stdout_is_terminal && !self.is_wide
     }
 
+    /// Whether somebody sees what is waited for.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.stderr_is_terminal && !self.is_silent && self.format == Format::Text
+    }
+
     /// Whether this stream is a terminal.
     pub(crate) const fn is_terminal(&self, is_stderr: bool) -> bool {
         if is_stderr { self.stderr_is_terminal } else { self.stdout_is_terminal }

@@ -107,3 +107,13 @@ fn a_port_that_speaks_the_other_protocol_is_named_and_gets_no_token() {
     let run = home.run(&["cluster", "--tls-ca", &ca]).exits(1);
     assert!(run.stderr.contains("byte order mark"), "{}", run.stderr);
 }
+
+#[test]
+fn watch_goes_on_after_its_last_entry_when_its_gateway_stops() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    let whole = home.run(&["watch"]).exits(0).stdout;
+    let run = home.run(&["watch", "--vcluster", "stops"]).exits(0);
+    assert_eq!(run.stdout, whole, "nothing twice and nothing left out");
+    assert_eq!(run.stderr, "warning: the connection was lost; connecting again\n");
+}

@@ -152,7 +152,7 @@ impl Pact for Gateway {
         if request.count == 999 {
             entries[1].entry[9] ^= 1;
         }
-        Ok(Response::new(v1::LogReply { entries }))
+        Ok(Response::new(v1::LogReply { entries, ..v1::LogReply::default() }))
     }
 
     async fn show_entry(
@@ -193,8 +193,16 @@ impl Pact for Gateway {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Reply<Self::WatchStream> {
         authenticate(&request)?;
-        let entries: Vec<_> = data::entries().iter().map(|e| Ok(data::record(e))).collect();
-        Ok(Response::new(Box::pin(tokio_stream::iter(entries))))
+        let request = request.into_inner();
+        let after = request.after.unwrap_or(0);
+        let entries = data::entries().into_iter().filter(|entry| entry.seq > after);
+        let mut items: Vec<_> = entries.map(|entry| Ok(data::record(&entry))).collect();
+        let stops = Some(v1::scope::Scope::Vcluster("stops".to_owned()));
+        if request.scope.and_then(|scope| scope.scope) == stops && after == 0 {
+            items.truncate(1);
+            items.push(Err(ErrorCode::Unreachable.error("the gateway is stopping").into_status()));
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(items))))
     }
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Reply<v1::StatusReply> {
@@ -255,6 +263,15 @@ impl Pact for Gateway {
         Ok(Response::new(v1::ListNodesReply { nodes }))
     }
 
+    async fn complete(&self, request: Request<v1::CompleteRequest>) -> Reply<v1::CompleteReply> {
+        let names = match request.into_inner().name() {
+            v1::CompletedName::Node => vec!["node-042".to_owned(), "node-043".to_owned()],
+            v1::CompletedName::Vcluster => vec![data::group().vcluster],
+            v1::CompletedName::Unspecified => Vec::new(),
+        };
+        Ok(Response::new(v1::CompleteReply { names }))
+    }
+
     async fn inspect_node(
         &self,
         request: Request<v1::InspectNodeRequest>,
@@ -308,6 +325,9 @@ impl Pact for Gateway {
 
     async fn diff(&self, request: Request<v1::DiffNodesRequest>) -> Reply<v1::DiffNodesReply> {
         let request = request.into_inner();
+        if request.targets == "late" {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        }
         Ok(Response::new(drift::diff(&request)))
     }
 

@@ -157,3 +157,14 @@ fn conflicts_of_a_promotion_are_asked_key_by_key() {
     assert_eq!(decided.key, "sysctl/vm.swappiness");
     assert_eq!(decided.choice(), pact_schemas::v1::ConflictChoice::KeepLocal);
 }
+
+#[test]
+fn who_waits_is_told_for_what_on_a_terminal_alone() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint).with("NO_COLOR", "1");
+    let shown = on_terminal(&home, "diff late", "", "");
+    assert!(shown.text.starts_with("waiting for late\r\n"), "{}", shown.text);
+    assert_eq!(shown.text.matches("waiting").count(), 1, "{}", shown.text);
+    let run = home.run(&["diff", "late"]).exits(0);
+    assert!(!(run.stdout + &run.stderr).contains("waiting"));
+}

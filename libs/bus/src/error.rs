@@ -133,7 +133,8 @@ pub enum BusError {
     },
 }
 
-/// Why a request has no answer, or which error is the answer.
+/// Why a request has no answer, or which error is the answer. Its text is for users, so it names no subject; see
+/// [`CallError::subject`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -141,13 +142,13 @@ pub enum CallError {
     #[error("{}: {}", .0.code, .0.message)]
     Service(v1::Error),
     /// Nobody listens on this subject; nothing was done.
-    #[error("nobody answers on {subject}")]
+    #[error("nobody answers")]
     NoResponders {
         /// The subject.
         subject: String,
     },
     /// No answer in time; the request may have been carried out.
-    #[error("no answer on {subject} within {} ms", after.as_millis())]
+    #[error("no answer within {} ms", after.as_millis())]
     Timeout {
         /// The subject.
         subject: String,
@@ -158,13 +159,13 @@ pub enum CallError {
     #[error("not connected to the bus")]
     Disconnected,
     /// Whoever was asked has left the bus since, and nobody else listens; the request may have been carried out.
-    #[error("nobody is on {subject} any more")]
+    #[error("whoever was asked has left the bus")]
     Gone {
         /// The subject.
         subject: String,
     },
     /// The connection broke while the answer was awaited; the request may have been carried out.
-    #[error("the connection to the bus broke while waiting for {subject}")]
+    #[error("the connection to the bus broke while the answer was awaited")]
     Interrupted {
         /// The subject.
         subject: String,
@@ -176,7 +177,7 @@ pub enum CallError {
         limit: usize,
     },
     /// The request is larger than the bus carries; nothing was sent.
-    #[error("a request of {bytes} bytes on {subject} is over the limit of {limit}")]
+    #[error("a request of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
         /// The subject.
         subject: String,
@@ -186,7 +187,7 @@ pub enum CallError {
         limit: usize,
     },
     /// The answer does not decode or is not whole.
-    #[error("the answer on {subject} is malformed: {what}")]
+    #[error("the answer is malformed: {what}")]
     Malformed {
         /// The subject.
         subject: String,
@@ -199,6 +200,20 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Where the question was sent, for logs.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::NoResponders { subject }
+            | Self::Timeout { subject, .. }
+            | Self::Gone { subject }
+            | Self::Interrupted { subject }
+            | Self::TooLarge { subject, .. }
+            | Self::Malformed { subject, .. } => Some(subject),
+            Self::Service(_) | Self::Disconnected | Self::TooMany { .. } => None,
+        }
+    }
+
     /// Whether it is certain that nothing was carried out.
     #[must_use]
     pub fn nothing_done(&self) -> bool {
@@ -254,6 +269,10 @@ mod tests {
         ];
         for (error, code, nothing_done) in cases {
             assert_eq!(error.nothing_done(), nothing_done, "{error}");
+            assert!(
+                !error.to_string().contains("pact.v1"),
+                "{error}: a subject says nothing to users"
+            );
             assert_eq!(v1::Error::from(error).known_code(), code);
         }
     }

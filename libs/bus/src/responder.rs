@@ -165,7 +165,7 @@ where
         }
         Err(error) => {
             let refusal = ErrorCode::Malformed
-                .error(format!("the body of {} does not decode", context.subject))
+                .error("the body of the request does not decode")
                 .because(error.to_string());
             Box::pin(std::future::ready(Err(refusal)))
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pact_bus::{Bus, CallError};
 use pact_runtime::Clock;
+use pact_schemas::cluster_state::GroupState;
 use pact_schemas::rpc::ServiceRpc;
 use pact_schemas::rpc::journal::{Cluster, Recall};
 use pact_schemas::rpc::member::Propose;
@@ -94,12 +95,23 @@ impl Journal {
         self.patiently(patience, || self.bus.call::<R>(&(), request, attempt)).await
     }
 
-    /// What became of a request; `None`: nothing was committed under this id so far.
+    /// What became of a request of `asker` for what has this digest (see `Action.asked_sha256`); `None`: nothing was committed
+    /// under this id so far.
     ///
     /// # Errors
-    /// `PACT_REQUEST_ID_REFUSED` for an id that is longer ago than the journal remembers ids; else as [`Journal::read`].
-    pub async fn recall(&self, id: RequestId) -> Result<Option<Recalled>, v1::Error> {
-        let mut request = v1::RecallRequest { request_id: id.to_string(), after: 0 };
+    /// `PACT_CONFLICT` when it is the id of another request; `PACT_REQUEST_ID_REFUSED` for an id that is longer ago than the journal remembers ids; else as [`Journal::read`].
+    pub async fn recall(
+        &self,
+        id: RequestId,
+        asker: v1::Principal,
+        asked: Digest,
+    ) -> Result<Option<Recalled>, v1::Error> {
+        let mut request = v1::RecallRequest {
+            request_id: id.to_string(),
+            after: 0,
+            asker: Some(asker),
+            asked_sha256: asked.to_vec(),
+        };
         let mut entries = Vec::new();
         loop {
             let reply = self.read::<Recall>(&request).await?;
@@ -133,10 +145,16 @@ impl Journal {
         let mut hints_followed = 0_u32;
         loop {
             let verdict = match self.attempt(&request).await {
-                Ok(results) => return Ok(results),
+                Ok(results) => {
+                    self.leader.missing(false);
+                    return Ok(results);
+                }
                 Err(verdict) => verdict,
             };
-            let error = self.unless_over(verdict, started, self.patience.propose)?;
+            let error = match self.unless_over(verdict, started, self.patience.propose) {
+                Ok(error) => error,
+                Err(error) => return Err(self.explained(error).await),
+            };
             metrics::counter!("pact_journal_proposal_retries_total").increment(1);
             // A hint is followed at once.
             let has_hint = error.known_code() == ErrorCode::NotLeader && error.leader.is_some();
@@ -171,12 +189,39 @@ impl Journal {
         let started = self.clock.monotonic();
         loop {
             let error = match ask().await {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.leader.missing(false);
+                    return Ok(reply);
+                }
                 Err(error) => error,
             };
-            self.unless_over(judge(error), started, patience)?;
+            if let Err(error) = self.unless_over(judge(error), started, patience) {
+                return Err(self.explained(error).await);
+            }
             self.clock.sleep(PAUSE).await;
         }
+    }
+
+    /// Whether nothing can be decided at this moment because none leads, as far as anybody has tried.
+    #[must_use]
+    pub fn is_leaderless(&self) -> bool {
+        self.leader.is_missing()
+    }
+
+    /// Silence is said to be that, unless a member knows that too few of them are left to decide: one that waits for the
+    /// others, or that leads nobody any more, does not answer in time.
+    async fn explained(&self, error: v1::Error) -> v1::Error {
+        if error.known_code() != ErrorCode::Timeout {
+            return error;
+        }
+        let request = v1::ClusterRequest {};
+        let asked = self.bus.call_any::<Cluster>(&(), &request, ASK_AGAIN, 2 * ASK_AGAIN).await;
+        let knows = asked.is_ok_and(|reply| {
+            let state = GroupState::of(&reply);
+            !reply.members.is_empty()
+                && matches!(state, GroupState::NoLeader | GroupState::NoQuorum)
+        });
+        if knows { no_leader() } else { error }
     }
 
     /// What the last attempt said, where another one is worth making.
@@ -187,6 +232,10 @@ impl Journal {
         patience: Duration,
     ) -> Result<v1::Error, v1::Error> {
         let waited = self.clock.monotonic().saturating_sub(started);
+        if let Verdict::Again(error) = &verdict {
+            let code = error.known_code();
+            self.leader.missing(matches!(code, ErrorCode::NoLeader | ErrorCode::NotLeader));
+        }
         match verdict {
             Verdict::Final(error) => Err(error),
             Verdict::Nobody(error) if waited >= self.patience.nobody => Err(error),

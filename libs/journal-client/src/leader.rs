@@ -1,5 +1,6 @@
 //! Who leads, as far as is known.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pact_runtime::Clock;
@@ -10,6 +11,7 @@ use pact_schemas::{MemberId, v1};
 pub(crate) struct Leader {
     clock: Clock,
     state: Arc<Mutex<State>>,
+    is_missing: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -27,7 +29,7 @@ struct Search {
 
 impl Leader {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, state: Arc::default() }
+        Self { clock, state: Arc::default(), is_missing: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -37,6 +39,16 @@ impl Leader {
 
     pub(crate) fn known(&self) -> Option<MemberId> {
         self.lock().known
+    }
+
+    /// Whether members said last that none leads, or could not do without one.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.is_missing.load(Ordering::Relaxed)
+    }
+
+    /// A member did what needs a leader, or said that there is none.
+    pub(crate) fn missing(&self, is_missing: bool) {
+        self.is_missing.store(is_missing, Ordering::Relaxed);
     }
 
     /// Somebody is about to ask who leads.

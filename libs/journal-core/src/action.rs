@@ -32,7 +32,7 @@ mod tick;
 
 use pact_schemas::v1::action::Action;
 use pact_schemas::v1::entry::Payload;
-use pact_schemas::v1::{self, Command, JudgedScope, grant_payload};
+use pact_schemas::v1::{Command, JudgedScope, grant_payload};
 
 use crate::planned::Planned;
 use crate::record::RequestMemory;
@@ -197,11 +197,4 @@ pub fn is_granted(action: &Action) -> bool {
 pub fn granted(action: &Action, done: Payload, memory: RequestMemory) -> Option<Granted> {
     let RequestMemory { exec_whitelist, require_strict, .. } = memory;
     rules(action).granted(done, Terms { exec_whitelist, require_strict })
-}
-
-/// The action without what was judged: a retry asks for the same thing, though a node may have been
-/// moved in between.
-pub(crate) fn without_judgement(action: &v1::Action) -> Option<v1::Action> {
-    let asked = rules(action.action.as_ref()?).judged_in(Vec::new())?;
-    Some(v1::Action { action: Some(asked) })
 }

@@ -4,7 +4,7 @@ use pact_schemas::v1::action::Action;
 use pact_schemas::v1::{self, Command, Committed, Outcome, outcome};
 use pact_schemas::{RequestId, convert};
 
-use crate::action::{Asked, Terms, rules, without_judgement};
+use crate::action::{Asked, Terms, rules};
 use crate::record::{Head, RequestMemory};
 use crate::refusal::Refusal;
 use crate::requests::{self, Admission};
@@ -63,7 +63,7 @@ fn apply_command(work: &mut Working<'_>, command: &Command) -> Result<Outcome, U
     if command.version != COMMAND_VERSION {
         return Err(Unreadable::Version { version: command.version });
     }
-    let Some(v1::Action { action: Some(action) }) = &command.action else {
+    let Some(v1::Action { action: Some(action), .. }) = &command.action else {
         return Err(Unreadable::Action);
     };
     let result = execute(work, command, action);
@@ -130,7 +130,5 @@ fn admit(
     time_nanos: i64,
 ) -> Result<Option<Admission>, Refusal> {
     let Some(id) = &command.request_id else { return Ok(None) };
-    let asked = command.action.as_ref().and_then(without_judgement);
-    let digest = requests::digest(command, asked);
-    requests::admit(work, id, digest, time_nanos).map(Some)
+    requests::admit(work, id, command, time_nanos).map(Some)
 }

@@ -11,7 +11,7 @@
 //!   is stored.
 //! - [`requests`]: exactly once. [`members`]: what can be said of the members of the journal.
 //! - `working` is the state as the next command sees it, `rights` what the journal itself asks of
-//!   rights, `refusal` why a command changes nothing; `checks`, `policy`, `hardware`,
+//!   rights, `placement` whose a node was, `refusal` why a command changes nothing; `checks`, `policy`, `hardware`,
 //!   `bus_users`, `planned` are what several actions share.
 //! - [`memory`], [`samples`]: a state in maps, and commands for it, for tests.
 //!
@@ -30,6 +30,7 @@ mod checks;
 pub mod declared;
 mod hardware;
 pub mod members;
+mod placement;
 pub mod plan;
 mod planned;
 mod policy;

@@ -117,6 +117,11 @@ impl Memory {
 
     fn judged_now(&self, action: &Action) -> Option<Action> {
         let targets = match action {
+            Action::RegisterNode(v1::RegisterNode { node, .. })
+            | Action::RevokeNode(v1::RevokeNode { node, .. }) => {
+                let is_there = |node: &NodeId| self.nodes.contains_key(node);
+                NodeId::new(node).ok().filter(is_there)?.to_string()
+            }
             Action::ExecRequest(exec) => exec.targets.clone(),
             Action::AssignNode(assign) => assign.targets.clone(),
             Action::ExtendWindow(extend) => extend.targets.clone(),

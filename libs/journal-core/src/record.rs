@@ -42,7 +42,7 @@ pub struct StoredBatch {
 /// What is remembered of a principal's command.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RequestMemory {
-    /// SHA-256 over author and action: a retry must be the same request.
+    /// SHA-256 over author and what was asked for: a retry must be the same request.
     #[prost(bytes = "vec", tag = "1")]
     pub digest: Vec<u8>,
     /// First entry it made; 0 for none.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pact_schemas::v1::{self, Command};
+use pact_schemas::convert::WireError;
+use pact_schemas::v1::{self, Command, Principal};
 use pact_schemas::{RequestId, convert};
 use prost::Message as _;
 
@@ -39,18 +40,18 @@ fn now_milliseconds(time_nanos: i64) -> u64 {
     u64::try_from(time_nanos / 1_000_000).unwrap_or(0)
 }
 
-/// Checks the id of a command, of which `digest` says who asks for what.
+/// Checks the id of a command.
 pub(crate) fn admit(
     work: &Working<'_>,
     id: &str,
-    digest: [u8; 32],
+    command: &Command,
     time_nanos: i64,
 ) -> Result<Admission, Refusal> {
     let id: RequestId = convert::id(id, "Command.request_id")?;
+    let author = convert::required(command.author.as_ref(), "Command.author")?;
+    let digest = digest_of(author, convert::required(command.action.as_ref(), "Command.action")?)?;
     if let Some(memory) = work.request(&id) {
-        if memory.digest != digest {
-            return Err(Refusal::RequestIdReused { id });
-        }
+        let memory = same(memory, id, digest)?;
         return Ok(Admission::Repeated(v1::Committed {
             first_seq: memory.first_seq,
             last_seq: memory.last_seq,
@@ -70,13 +71,24 @@ pub(crate) fn admit(
 /// What is remembered of a request; `None`: nothing was committed under this id.
 ///
 /// # Errors
-/// For an id that may have been forgotten.
-pub fn recall(view: &dyn StateView, id: RequestId) -> Result<Option<RequestMemory>, v1::Error> {
-    let memory = view.request(&id);
-    if memory.is_none() {
-        not_forgotten(view.horizon(), id, now_milliseconds(view.head().time_nanos))?;
+/// For an id that may have been forgotten, and for another's request: one with another digest.
+pub fn recall(
+    view: &dyn StateView,
+    id: RequestId,
+    digest: [u8; 32],
+) -> Result<Option<RequestMemory>, v1::Error> {
+    match view.request(&id) {
+        Some(memory) => Ok(Some(same(memory, id, digest)?)),
+        None => {
+            not_forgotten(view.horizon(), id, now_milliseconds(view.head().time_nanos))?;
+            Ok(None)
+        }
     }
-    Ok(memory)
+}
+
+/// The memory, if it is of the same request.
+fn same(memory: RequestMemory, id: RequestId, digest: [u8; 32]) -> Result<RequestMemory, Refusal> {
+    if memory.digest == digest { Ok(memory) } else { Err(Refusal::RequestIdReused { id }) }
 }
 
 /// Whether an id that is not remembered was never committed: an older one may be forgotten.
@@ -89,15 +101,30 @@ fn not_forgotten(horizon: RequestHorizon, id: RequestId, now: u64) -> Result<(),
     Ok(())
 }
 
-/// Who asks for what, without the time at which it arrived. `asked` is the command's action without
-/// where the right to ask was judged, if that was.
-pub(crate) fn digest(command: &Command, asked: Option<v1::Action>) -> [u8; 32] {
-    let author = command.author.as_ref();
-    let subject = author.map_or("", |a| a.subject.as_str());
-    let issuer = author.map_or("", |a| a.issuer.as_str());
-    let asked = asked.as_ref().or(command.action.as_ref());
-    let action = asked.map(v1::Action::encode_to_vec).unwrap_or_default();
-    sha256(&[issuer.as_bytes(), &[0], subject.as_bytes(), &[0], &action])
+/// Who asks for what, without the time at which it arrived. Where somebody asked a gateway, that
+/// counts which was asked for: by the time of a retry a node may have been moved or a commit window
+/// closed, so that the gateway makes another action of the same request.
+///
+/// # Errors
+/// For an `asked_sha256` that is no digest.
+pub fn digest(author: &Principal, action: &v1::Action) -> Result<[u8; 32], v1::Error> {
+    Ok(digest_of(author, action)?)
+}
+
+fn digest_of(author: &Principal, action: &v1::Action) -> Result<[u8; 32], WireError> {
+    let asked = match action.asked_sha256.len() {
+        0 => action.encode_to_vec(),
+        32 => action.asked_sha256.clone(),
+        _ => {
+            return Err(WireError::Bounds {
+                field: "Action.asked_sha256",
+                rule: "must have 32 bytes, or none",
+            });
+        }
+    };
+    let is_asked = u8::from(!action.asked_sha256.is_empty());
+    let Principal { issuer, subject, .. } = author;
+    Ok(sha256(&[issuer.as_bytes(), &[0], subject.as_bytes(), &[is_asked], &asked]))
 }
 
 /// Remembers the outcome of an accepted command.

@@ -156,11 +156,11 @@ pub(crate) fn node_still_there(
     still_there(&Places::from([(node.clone(), vcluster_of(record)?)]), judged)
 }
 
-/// An action on a vCluster is judged there: it names no nodes.
+/// An action on a vCluster is judged there, one on a node that is not there nowhere.
 pub(crate) fn nothing_judged(judged: &[JudgedScope]) -> Result<(), Refusal> {
     if judged.is_empty() {
         return Ok(());
     }
-    let (field, rule) = ("Action.judged", "is for the scope of a node only");
+    let (field, rule) = ("Action.judged", "is for nodes that exist only");
     Err(Refusal::Wire(WireError::Bounds { field, rule }))
 }

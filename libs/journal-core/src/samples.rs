@@ -53,6 +53,13 @@ impl Commands {
         command
     }
 
+    /// An action that a gateway made of what somebody asked for.
+    pub fn asked(&mut self, what: &str, action: Action) -> Command {
+        let mut command = self.make(action);
+        command.action.as_mut().unwrap().asked_sha256 = sha256(&[what.as_bytes()]).to_vec();
+        command
+    }
+
     pub fn bare(&mut self, action: Action) -> Command {
         self.now_nanos += 1_000_000;
         Command {
@@ -67,7 +74,7 @@ impl Commands {
             acting_role: "pact-platform-admin".to_owned(),
             request_id: None,
             policy_ref: "default@1".to_owned(),
-            action: Some(v1::Action { action: Some(action) }),
+            action: Some(v1::Action::from(action)),
         }
     }
 }
@@ -81,7 +88,12 @@ pub fn register(node: &str, mac: u8) -> Action {
             hardware_ids: Vec::new(),
         }),
         replace: false,
+        judged: Vec::new(),
     })
+}
+
+pub fn revoke(node: &str) -> Action {
+    Action::RevokeNode(v1::RevokeNode { node: node.to_owned(), judged: Vec::new() })
 }
 
 pub fn exec(targets: &str, argv: &[&str]) -> Action {

@@ -1,6 +1,7 @@
 //! Rules of the journal, one by one.
 
 mod actions;
+mod audience;
 mod events;
 mod exec;
 mod judged;
@@ -17,9 +18,10 @@ use prost::Message as _;
 
 use super::memory::Memory;
 use super::record::{Posting, leaf_hash, sha256};
-use super::requests::{MAX_AHEAD, REMEMBERED_FOR, recall};
+use super::requests::{MAX_AHEAD, REMEMBERED_FOR, digest, recall};
 use super::samples::{
     Commands, START_NANOS, assign, committed, ended, exec, judged, policy, refused, register,
+    revoke,
 };
 
 fn code(outcome: &v1::Outcome) -> ErrorCode {

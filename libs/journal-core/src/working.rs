@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{
-    self, Command, Entry, EntryKind, MembershipChanged, NodeRecord, VclusterRecord,
+    self, Audience, Command, Entry, EntryKind, MembershipChanged, NodeRecord, VclusterRecord,
 };
 use pact_schemas::{NodeId, NodeSet, NodeState, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
@@ -27,6 +27,9 @@ const ENTRY_VERSION: u32 = 1;
 /// by reading on.
 const MAX_INDEXED_NODES: usize = 1_000;
 
+/// vClusters to which an entry is confined.
+const MAX_AUDIENCE: usize = 1_024;
+
 /// An entry before it has a sequence, a hash and its author.
 pub(crate) struct Draft {
     pub(crate) kind: EntryKind,
@@ -36,8 +39,9 @@ pub(crate) struct Draft {
     pub(crate) payload: v1::entry::Payload,
     /// vClusters beside the scope's own whose members may see it.
     pub(crate) vclusters: BTreeSet<VclusterId>,
-    /// Only those: it tells of a vCluster that the node may have left.
-    pub(crate) is_of_another_time: bool,
+    /// Only those, whatever the scope: it tells of a vCluster that the node may have left, or of
+    /// nodes that no single scope holds.
+    pub(crate) is_confined: bool,
     /// Nodes beside the scope's own that it concerns.
     pub(crate) nodes: Vec<NodeId>,
     /// Changed keys, in order; see [`Working::attach`].
@@ -61,7 +65,7 @@ impl Draft {
             message,
             payload,
             vclusters: BTreeSet::new(),
-            is_of_another_time: false,
+            is_confined: false,
             nodes: Vec::new(),
             changes: v1::ChangeSet::default(),
             ttl_seconds: None,
@@ -79,9 +83,24 @@ impl Draft {
         let scope = scope_of(targets, &vclusters);
         Self {
             vclusters: vclusters.into_iter().flatten().collect(),
+            is_confined: true,
             nodes: targets.iter().cloned().collect(),
             ..Self::new(kind, scope, message, payload)
         }
+    }
+}
+
+impl Draft {
+    /// Shows it to these alone, where it says whom it concerns.
+    pub(crate) fn confine(&mut self, audience: Option<&Audience>) -> Result<(), Refusal> {
+        let Some(Audience { vclusters }) = audience else { return Ok(()) };
+        if vclusters.len() > MAX_AUDIENCE {
+            return Err(Refusal::Argument { field: "Audience", rule: "may name 1,024 vClusters" });
+        }
+        let names = vclusters.iter().map(|name| convert::id(name, "Audience.vclusters"));
+        self.vclusters = names.collect::<Result<_, _>>()?;
+        self.is_confined = true;
+        Ok(())
     }
 }
 
@@ -138,6 +157,14 @@ impl<'v> Working<'v> {
         let seq = self.next_seq();
         self.drafts.push(draft);
         seq
+    }
+
+    /// What is staged tells of a time when its node was in this vCluster, or in none.
+    pub(crate) fn tell_of(&mut self, vcluster: Option<&VclusterId>) {
+        for draft in self.drafts.iter_mut().filter(|draft| !draft.is_confined) {
+            draft.vclusters = vcluster.into_iter().cloned().collect();
+            draft.is_confined = true;
+        }
     }
 
     /// Drops what the refused command staged.
@@ -221,13 +248,13 @@ impl<'v> Working<'v> {
     /// vClusters whose members may see the entry, and whether everybody may.
     fn audience(&self, draft: &Draft) -> (Vec<String>, bool) {
         let vclusters = self.vclusters_of(draft).iter().map(VclusterId::to_string).collect();
-        (vclusters, draft.scope == Scope::Global)
+        (vclusters, draft.scope == Scope::Global && !draft.is_confined)
     }
 
     fn vclusters_of(&self, draft: &Draft) -> BTreeSet<VclusterId> {
         let mut vclusters = draft.vclusters.clone();
         match &draft.scope {
-            Scope::Node(_) if draft.is_of_another_time => {}
+            _ if draft.is_confined => {}
             // A record that cannot be read was refused before it came here; it shows nothing to anybody.
             Scope::Node(node) => {
                 let of = self.node(node).map(|record| convert::vcluster_of(&record));

@@ -74,8 +74,20 @@ needed contains v if {
 	some v in input.target_vclusters
 }
 
+# A node that is in a vCluster is that vCluster's.
+needed contains v if {
+	operation.scope == "present"
+	some v in input.target_vclusters
+}
+
 # In any vCluster; the answer is filtered to what the caller may see.
 anywhere if operation.scope == "any-vcluster"
+
+# A node that is in none, or that is not there yet, is nobody's.
+anywhere if {
+	operation.scope == "present"
+	count(input.target_vclusters) == 0
+}
 
 anywhere if {
 	unnamed

@@ -55,7 +55,7 @@ impl Told {
             version: COMMAND_VERSION,
             time: Some(convert::timestamp(Clock::system().now().unix_nanos())),
             author: Some(author),
-            action: Some(v1::Action { action: Some(action) }),
+            action: Some(v1::Action::from(action)),
             ..v1::Command::default()
         };
         match self.journal.apply(&[command]).remove(0).outcome.unwrap() {

@@ -527,6 +527,20 @@ pub struct NodeRecord {
     /// Globs over resource keys, added to the vCluster's.
     #[prost(string, repeated, tag = "20")]
     pub blacklist: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where it was before, oldest first; at most the last 8 places.
+    #[prost(message, repeated, tag = "21")]
+    pub former_places: ::prost::alloc::vec::Vec<FormerPlace>,
+}
+/// A vCluster that a node has left; absent: it was in none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FormerPlace {
+    #[prost(string, optional, tag = "1")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+    /// The entry by which it left, and its time.
+    #[prost(uint64, tag = "2")]
+    pub until_seq: u64,
+    #[prost(message, optional, tag = "3")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LiveBusUser {
@@ -1160,6 +1174,22 @@ pub struct MergeConflict {
     #[prost(enumeration = "ConflictDecision", tag = "2")]
     pub decision: i32,
 }
+/// Which entries are wanted; all conditions hold.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryFilter {
+    /// Of these kinds; none: what changed (see `all`).
+    #[prost(enumeration = "EntryKind", repeated, tag = "1")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// Without kinds: also readings (ACCESSED) and what time alone brings (NODE_RENEWED).
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    /// Subject of the author; empty: anybody's.
+    #[prost(string, tag = "3")]
+    pub by: ::prost::alloc::string::String,
+    /// Not older than this.
+    #[prost(message, optional, tag = "4")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum EntryKind {
@@ -1495,6 +1525,10 @@ pub struct Command {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Action {
+    /// SHA-256 of what a client asked a gateway for, by which a retry is the same request, whatever action has become of it by
+    /// then. Empty where nobody asked: the action itself is compared.
+    #[prost(bytes = "vec", tag = "21")]
+    pub asked_sha256: ::prost::alloc::vec::Vec<u8>,
     #[prost(
         oneof = "action::Action",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
@@ -1575,7 +1609,7 @@ pub struct JudgedScope {
     #[prost(string, tag = "2")]
     pub targets: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegisterNode {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
@@ -1584,6 +1618,9 @@ pub struct RegisterNode {
     /// Replace the identity of a node that exists.
     #[prost(bool, tag = "3")]
     pub replace: bool,
+    /// Of the node as it is before; none for one that does not exist.
+    #[prost(message, repeated, tag = "4")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrolNode {
@@ -1629,10 +1666,12 @@ pub struct AssignNode {
     #[prost(message, repeated, tag = "4")]
     pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RevokeNode {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 /// An event from a node's spool. The node is taken from the bus subject.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1731,6 +1770,8 @@ pub struct RecordDenied {
     pub scope: ::core::option::Option<Scope>,
     #[prost(message, optional, tag = "2")]
     pub denied: ::core::option::Option<Denied>,
+    #[prost(message, optional, tag = "3")]
+    pub audience: ::core::option::Option<Audience>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordAccess {
@@ -1738,6 +1779,14 @@ pub struct RecordAccess {
     pub scope: ::core::option::Option<Scope>,
     #[prost(message, optional, tag = "2")]
     pub accessed: ::core::option::Option<Accessed>,
+    #[prost(message, optional, tag = "3")]
+    pub audience: ::core::option::Option<Audience>,
+}
+/// Who may see an entry of which no single scope holds what it is about: members of these vClusters, and platform admins.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Audience {
+    #[prost(string, repeated, tag = "1")]
+    pub vclusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetPolicy {
@@ -2426,6 +2475,12 @@ pub struct EntriesRequest {
     /// Entries that a caller may see: all, or those of these vClusters.
     #[prost(message, optional, tag = "6")]
     pub visible: ::core::option::Option<VclusterFilter>,
+    /// Absent: whatever they are.
+    #[prost(message, optional, tag = "7")]
+    pub filter: ::core::option::Option<EntryFilter>,
+    /// With `last`: entries with seq \< before; 0: up to the end.
+    #[prost(uint64, tag = "8")]
+    pub before: u64,
 }
 /// Entries of these vClusters, of their nodes, and (always) global ones.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2443,6 +2498,9 @@ pub struct EntriesReply {
     /// Sequence up to which entries were looked at; pass as `after` next time.
     #[prost(uint64, tag = "3")]
     pub next_after: u64,
+    /// With `last`: sequence from which on entries were looked at; pass as `before` for older ones. At most 1: there are none.
+    #[prost(uint64, tag = "4")]
+    pub looked_from: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EntryRecord {
@@ -2453,12 +2511,15 @@ pub struct EntryRecord {
     pub hash: ::prost::alloc::vec::Vec<u8>,
 }
 /// `entry`
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EntryRequest {
     #[prost(uint64, tag = "1")]
     pub seq: u64,
     #[prost(bool, tag = "2")]
     pub stale: bool,
+    /// As in EntriesRequest, for the entry and for each of its outcomes. An entry that is not seen is not found.
+    #[prost(message, optional, tag = "3")]
+    pub visible: ::core::option::Option<VclusterFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EntryReply {
@@ -2477,6 +2538,11 @@ pub struct RecallRequest {
     /// Page: entries with seq > after.
     #[prost(uint64, tag = "2")]
     pub after: u64,
+    /// Who asks, and for what, as in the proposal (see `Action`): another's request is not told, but refused as a conflict.
+    #[prost(message, optional, tag = "3")]
+    pub asker: ::core::option::Option<Principal>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub asked_sha256: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RecallReply {
@@ -3970,11 +4036,19 @@ pub struct LogRequest {
     pub count: u32,
     #[prost(message, optional, tag = "2")]
     pub scope: ::core::option::Option<Scope>,
+    #[prost(message, optional, tag = "3")]
+    pub filter: ::core::option::Option<EntryFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogReply {
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<EntryRecord>,
+    /// Older entries were asked for, and are not in here: the answer would be too large, or it took too long to find them.
+    #[prost(bool, tag = "2")]
+    pub is_cut: bool,
+    /// Up to this sequence entries were looked at: where to go on with `Watch`.
+    #[prost(uint64, tag = "3")]
+    pub head_seq: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ShowEntryRequest {
@@ -4014,6 +4088,8 @@ pub struct WatchRequest {
     /// Start after this sequence; absent: from now on.
     #[prost(uint64, optional, tag = "2")]
     pub after: ::core::option::Option<u64>,
+    #[prost(message, optional, tag = "3")]
+    pub filter: ::core::option::Option<EntryFilter>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {
@@ -4618,6 +4694,20 @@ pub struct Argument {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InvokeReply {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompleteRequest {
+    #[prost(enumeration = "CompletedName", tag = "1")]
+    pub name: i32,
+    /// Of nodes: those of this vCluster.
+    #[prost(string, optional, tag = "2")]
+    pub vcluster: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompleteReply {
+    /// Those that the caller may see, ascending, at most 100,000.
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum AssignOperation {
@@ -4715,6 +4805,35 @@ impl HealthState {
             "HEALTH_STATE_DOWN" => Some(Self::Down),
             "HEALTH_STATE_NOT_CONFIGURED" => Some(Self::NotConfigured),
             "HEALTH_STATE_UNIMPLEMENTED" => Some(Self::Unimplemented),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CompletedName {
+    Unspecified = 0,
+    Node = 1,
+    Vcluster = 2,
+}
+impl CompletedName {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COMPLETED_NAME_UNSPECIFIED",
+            Self::Node => "COMPLETED_NAME_NODE",
+            Self::Vcluster => "COMPLETED_NAME_VCLUSTER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COMPLETED_NAME_UNSPECIFIED" => Some(Self::Unspecified),
+            "COMPLETED_NAME_NODE" => Some(Self::Node),
+            "COMPLETED_NAME_VCLUSTER" => Some(Self::Vcluster),
             _ => None,
         }
     }
@@ -5375,6 +5494,25 @@ pub mod pact_client {
             req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Health"));
             self.inner.unary(req, path, codec).await
         }
+        /// Names for the completion of a command line: no entry is made of it, so it tells nothing else and is limited in rate.
+        pub async fn complete(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CompleteRequest>,
+        ) -> std::result::Result<tonic::Response<super::CompleteReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/pact.v1.Pact/Complete");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("pact.v1.Pact", "Complete"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Operations without a typed call of their own yet: authenticated, authorised,
         /// recorded and passed to the service that owns them.
         pub async fn invoke(
@@ -5569,6 +5707,11 @@ pub mod pact_server {
             &self,
             request: tonic::Request<super::HealthRequest>,
         ) -> std::result::Result<tonic::Response<super::HealthReply>, tonic::Status>;
+        /// Names for the completion of a command line: no entry is made of it, so it tells nothing else and is limited in rate.
+        async fn complete(
+            &self,
+            request: tonic::Request<super::CompleteRequest>,
+        ) -> std::result::Result<tonic::Response<super::CompleteReply>, tonic::Status>;
         /// Operations without a typed call of their own yet: authenticated, authorised,
         /// recorded and passed to the service that owns them.
         async fn invoke(
@@ -6860,6 +7003,49 @@ pub mod pact_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = HealthSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/pact.v1.Pact/Complete" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompleteSvc<T: Pact>(pub Arc<T>);
+                    impl<T: Pact> tonic::server::UnaryService<super::CompleteRequest>
+                    for CompleteSvc<T> {
+                        type Response = super::CompleteReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CompleteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pact>::complete(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompleteSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -38,12 +38,15 @@ impl Ledger {
         self.carry_out(Action::RegisterNode(v1::RegisterNode {
             node: node.to_owned(),
             identity: Some(v1::HardwareIdentity { macs: vec![mac_of(node)], ..Default::default() }),
-            replace: false,
+            ..Default::default()
         }));
     }
 
     pub(crate) fn revoke(&mut self, node: &str) {
-        self.carry_out(Action::RevokeNode(v1::RevokeNode { node: node.to_owned() }));
+        self.carry_out(Action::RevokeNode(v1::RevokeNode {
+            node: node.to_owned(),
+            ..Default::default()
+        }));
     }
 
     /// What a gateway has proposed.
@@ -64,9 +67,10 @@ impl Ledger {
         let command = v1::Command {
             version: COMMAND_VERSION,
             time: Some(convert::timestamp(Clock::system().now().unix_nanos())),
-            action: Some(v1::Action { action: Some(action.clone()) }),
+            action: Some(v1::Action::from(action.clone())),
             ..command
         };
+        let command = self.journal.judging(command);
         match self.journal.apply(&[command]).remove(0).outcome.unwrap() {
             v1::outcome::Outcome::Committed(committed) => {
                 self.actions.push((signer, action));

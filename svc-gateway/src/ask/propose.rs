@@ -9,6 +9,7 @@ use pact_schemas::v1::{self, action::Action as Act};
 use pact_schemas::{ErrorCode, RequestId};
 use prost::Message as _;
 
+use super::request::RequestKey;
 use crate::error::{Answer, bad_reply};
 use crate::rights::permit::Permit;
 
@@ -29,11 +30,11 @@ impl Proposals {
     pub(crate) async fn commit(
         &self,
         permit: &Permit,
-        id: RequestId,
+        key: RequestKey,
         act: Act,
     ) -> Answer<(v1::Committed, Option<v1::SignedGrant>)> {
-        let action = v1::Action { action: Some(act) };
-        self.journal.propose_one(self.attest(permit, id, &action)?).await
+        let action = v1::Action { asked_sha256: key.asked.to_vec(), ..v1::Action::from(act) };
+        self.journal.propose_one(self.attest(permit, key.id, &action)?).await
     }
 
     /// Sends these together; each has a result of its own.

@@ -17,15 +17,14 @@ use pact_schemas::v1::{
     self, AppliedOverlay, ApplyReply, EntryKind, PlannedScope, action::Action as Act,
     entry::Payload,
 };
-use pact_schemas::{ErrorCode, NodeSet, RequestId, VclusterId};
+use pact_schemas::{ErrorCode, NodeSet, VclusterId};
 
 use self::draft::Draft;
-use super::node::request_id;
 use super::settle::{by_presence, settle_all};
 use crate::ask::changes::{self, shown};
 use crate::ask::nodes::{Until, parted};
 use crate::ask::read;
-use crate::ask::request::entries_of;
+use crate::ask::request::{RequestKey, entries_of};
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply};
@@ -41,21 +40,21 @@ pub(super) async fn apply(
     caller: Caller,
     request: v1::ApplyRequest,
 ) -> Answer<ApplyReply> {
-    let id = request_id(&request.request_id)?;
+    let key = RequestKey::of("apply", &request.request_id, &request)?;
     refuse_unbuilt(&request)?;
     let spec = Spec::parse(&file_name(&request.file_name), &request.spec)?;
     let permit = authorise_spec(&gateway.rights, &caller, &spec).await?;
     let until = Until::new(&gateway.clock);
     if !request.dry_run
-        && let Some(mut reply) = applied_before(&gateway.journal, &spec, id).await?
+        && let Some(mut reply) = applied_before(&gateway.journal, &permit, key).await?
     {
         settle_overlays(gateway, &mut reply, request.no_wait, &until).await?;
         return Ok(reply);
     }
     let draft = Draft::of(&spec, &request)?;
-    contents::store(&gateway.proposals, &permit, id, &draft.blobs).await?;
+    contents::store(&gateway.proposals, &permit, key.id, &draft.blobs).await?;
     let act = Act::ApplySpec(draft.spec.clone());
-    let action = v1::Action { action: Some(act.clone()) };
+    let action = v1::Action::from(act.clone());
     let plan =
         read::plan(&gateway.journal, &action, is_platform_admin(&caller.principal), "").await?;
     let mut reply = ApplyReply {
@@ -71,8 +70,12 @@ pub(super) async fn apply(
     if request.dry_run || is_nothing(&gateway.journal, &reply).await? {
         return Ok(reply);
     }
-    let (done, _) = gateway.proposals.commit(&permit, id, act).await?;
+    let (done, _) = gateway.proposals.commit(&permit, key, act).await?;
     (reply.first_seq, reply.last_seq) = (done.first_seq, done.last_seq);
+    if done.repeated_request {
+        // Another attempt of the same request came first.
+        reply = applied_before(&gateway.journal, &permit, key).await?.unwrap_or(reply);
+    }
     settle_overlays(gateway, &mut reply, request.no_wait, &until).await?;
     Ok(reply)
 }
@@ -190,17 +193,14 @@ async fn settle_overlays(
 /// What a retry is told: the entries of the first attempt, which was all or nothing.
 async fn applied_before(
     journal: &Journal,
-    spec: &Spec,
-    id: RequestId,
+    permit: &Permit,
+    key: RequestKey,
 ) -> Answer<Option<ApplyReply>> {
     let mut reply = ApplyReply::default();
-    for entry in entries_of(journal, id).await? {
+    for entry in entries_of(journal, permit, key).await? {
         let scope = entry.scope.as_ref().map(Scope::try_from).transpose();
         let scope = scope.map_err(|error| bad_reply("pact-journal", error))?;
         let Some(Scope::Vcluster(vcluster)) = scope else { continue };
-        if !spec.vclusters.contains_key(&vcluster) {
-            continue; // of another request, whatever its id
-        }
         reply.last_seq = entry.seq;
         reply.first_seq = if reply.first_seq == 0 { entry.seq } else { reply.first_seq };
         match (entry.kind(), entry.payload) {

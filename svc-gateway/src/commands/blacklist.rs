@@ -6,8 +6,8 @@ use pact_schemas::resource::KeyPattern;
 use pact_schemas::v1::{self, ChangeBlacklist, NodeRecord, action::Action as Act};
 use pact_schemas::{ErrorCode, VclusterId};
 
-use super::node::request_id;
 use crate::ask::read;
+use crate::ask::request::RequestKey;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_reply, bad_request};
@@ -53,7 +53,7 @@ async fn change_blacklist(
     name: &'static str,
     request: v1::BlacklistChangeRequest,
 ) -> Answer<v1::BlacklistChangeReply> {
-    let id = request_id(&request.request_id)?;
+    let key = RequestKey::of(name, &request.request_id, &request)?;
     let pattern = KeyPattern::new(&request.pattern).map_err(|error| {
         ErrorCode::InvalidArgument
             .error(error.to_string())
@@ -69,7 +69,7 @@ async fn change_blacklist(
         Place::Vcluster(_) => Vec::new(),
     };
     let change = ChangeBlacklist { scope: request.scope.clone(), add, remove, judged };
-    let (done, _) = gateway.proposals.commit(&permit, id, Act::ChangeBlacklist(change)).await?;
+    let (done, _) = gateway.proposals.commit(&permit, key, Act::ChangeBlacklist(change)).await?;
     // As it is now: the record is read again.
     let now = patterns(&gateway.journal, place_of(&gateway.journal, request.scope.as_ref()).await?)
         .await?;

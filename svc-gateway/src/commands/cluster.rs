@@ -5,7 +5,8 @@ use pact_schemas::v1::{
     self, ChangeMembers, MemberAddress, action::Action as Act, change_members::Change,
 };
 
-use super::node::request_id;
+use super::health::{SCHEDULER, behind_bridge, behind_item};
+use crate::ask::request::RequestKey;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::Answer;
@@ -28,9 +29,10 @@ pub(super) async fn cluster_add(
     caller: Caller,
     request: v1::ClusterAddRequest,
 ) -> Answer<v1::ClusterChangeReply> {
-    let v1::ClusterAddRequest { request_id, member, address } = request;
+    let key = RequestKey::of("cluster.add", &request.request_id, &request)?;
+    let v1::ClusterAddRequest { member, address, .. } = request;
     let new = MemberAddress { id: member, address, ..MemberAddress::default() };
-    change_members(gateway, caller, "cluster.add", &request_id, Change::Add(new)).await
+    change_members(gateway, caller, "cluster.add", key, Change::Add(new)).await
 }
 
 pub(super) async fn cluster_remove(
@@ -38,20 +40,19 @@ pub(super) async fn cluster_remove(
     caller: Caller,
     request: v1::ClusterRemoveRequest,
 ) -> Answer<v1::ClusterChangeReply> {
-    let v1::ClusterRemoveRequest { request_id, member } = request;
-    change_members(gateway, caller, "cluster.remove", &request_id, Change::Remove(member)).await
+    let key = RequestKey::of("cluster.remove", &request.request_id, &request)?;
+    change_members(gateway, caller, "cluster.remove", key, Change::Remove(request.member)).await
 }
 
 async fn change_members(
     gateway: &Gateway,
     caller: Caller,
     name: &str,
-    id: &str,
+    key: RequestKey,
     change: Change,
 ) -> Answer<v1::ClusterChangeReply> {
-    let id = request_id(id)?;
     let permit = gateway.rights.authorise(&caller, Asked::of(operation(name)?)).await?;
     let change = ChangeMembers { change: Some(change) };
-    let (done, _) = gateway.proposals.commit(&permit, id, Act::ChangeMembers(change)).await?;
+    let (done, _) = gateway.proposals.commit(&permit, key, Act::ChangeMembers(change)).await?;
     Ok(v1::ClusterChangeReply { seq: done.first_seq })
 }

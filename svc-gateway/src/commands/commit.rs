@@ -15,15 +15,14 @@ use pact_schemas::v1::{
     self, CaptureReply, CaptureRequest, CommitDelta, NodeCommit, NodeRecord, NodeSettled,
     action::Action as Act,
 };
-use pact_schemas::{Digest, ErrorCode, Message, NodeId, RequestId, Ttl, VclusterId};
+use pact_schemas::{Digest, ErrorCode, Message, NodeId, Ttl, VclusterId};
 
 use super::diff::drift_summary;
-use super::node::request_id;
 use super::settle::settle;
 use crate::ask::changes::{self, shown};
 use crate::ask::fanout;
 use crate::ask::nodes::{Until, parted};
-use crate::ask::request::{entry_of, for_node};
+use crate::ask::request::{RequestKey, entry_of};
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
@@ -36,7 +35,7 @@ const CAPTURE: Duration = Duration::from_secs(15);
 
 /// A whole and bounded request.
 struct Wanted {
-    id: RequestId,
+    key: RequestKey,
     targets: String,
     vcluster: Option<VclusterId>,
     message: Message,
@@ -66,7 +65,7 @@ impl Wanted {
             ),
         };
         Ok(Self {
-            id: request_id(&request.request_id)?,
+            key: RequestKey::of("commit", &request.request_id, request)?,
             targets: request.targets.clone(),
             vcluster: vcluster.transpose().map_err(bad_request)?,
             message,
@@ -126,9 +125,8 @@ async fn commit_node(
     until: &Until,
 ) -> Answer<(NodeCommit, Vec<v1::Error>)> {
     let (node, _) = target;
-    let id = for_node(wanted.id, &wanted.targets, node)?;
-    let scope = Scope::Node(node.clone());
-    if let Some(entry) = entry_of(&gateway.journal, &scope, id).await.map_err(|e| e.on(node))? {
+    let key = wanted.key.for_node(&wanted.targets, node)?;
+    if let Some(entry) = first_attempt(gateway, permit, node, key).await? {
         return Ok(committed_before(gateway, entry, target, until).await);
     }
     let drift = drift_summary(&gateway.agents, target, until).await?;
@@ -156,19 +154,29 @@ async fn commit_node(
     let request = CaptureRequest { expect_digest: drift.digest, keys: wanted.keys.clone() };
     let captured: CaptureReply =
         gateway.agents.ask::<rpc::node::Capture>(target, &request, (until, CAPTURE)).await?;
-    let done = commit_captured(gateway, permit, wanted, id, captured, target, until).await?;
-    Ok((done, Vec::new()))
+    commit_captured(gateway, permit, wanted, key, captured, target, until).await
+}
+
+/// The entry that this request made of the node already.
+async fn first_attempt(
+    gateway: &Gateway,
+    permit: &Permit,
+    node: &NodeId,
+    key: RequestKey,
+) -> Answer<Option<v1::Entry>> {
+    let scope = Scope::Node(node.clone());
+    entry_of(&gateway.journal, permit, &scope, key).await.map_err(|e| e.on(node))
 }
 
 async fn commit_captured(
     gateway: &Gateway,
     permit: &Permit,
     wanted: &Wanted,
-    id: RequestId,
+    key: RequestKey,
     captured: CaptureReply,
     target: (&NodeId, &NodeRecord),
     until: &Until,
-) -> Answer<NodeCommit> {
+) -> Answer<(NodeCommit, Vec<v1::Error>)> {
     let (node, record) = target;
     let delta = CommitDelta {
         node: node.to_string(),
@@ -181,15 +189,21 @@ async fn commit_captured(
     };
     let (done, _) = gateway
         .proposals
-        .commit(permit, id, Act::CommitDelta(delta))
+        .commit(permit, key, Act::CommitDelta(delta))
         .await
         .map_err(|e| e.on(node))?;
+    // Another attempt of the same request came first: what it captured counts.
+    if done.repeated_request
+        && let Some(entry) = first_attempt(gateway, permit, node, key).await?
+    {
+        return Ok(committed_before(gateway, entry, target, until).await);
+    }
     // It is committed, whatever becomes of showing it.
     let changes = changes::all(&gateway.journal, captured.changes.unwrap_or_default())
         .await
         .unwrap_or_default();
     let (changes, omitted_changes) = shown(changes);
-    Ok(NodeCommit {
+    let committed = NodeCommit {
         node: node.to_string(),
         seq: done.first_seq,
         changes,
@@ -197,7 +211,8 @@ async fn commit_captured(
         not_restorable: captured.not_restorable,
         drift_digest: captured.digest,
         settled: settle(&gateway.agents, target, done.first_seq, until).await.ok(),
-    })
+    };
+    Ok((committed, Vec::new()))
 }
 
 /// What a retry is told: the entry of the first attempt, and how the node is now; and why it is not told the one or the other.

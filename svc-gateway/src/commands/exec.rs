@@ -92,7 +92,7 @@ async fn commit_exec(
     // From before the grant was made; agents refuse one that is older than that by their own clock.
     let asked_until = gateway.clock.monotonic() + grant::MAX_LIFETIME - GRANT_RESERVE;
     let act = Act::ExecRequest(request);
-    let (committed, grant) = gateway.proposals.commit(&permit, begin.request_id, act).await?;
+    let (committed, grant) = gateway.proposals.commit(&permit, begin.key, act).await?;
     let command = Command { grant: granted(grant, "exec")? };
     Ok(Committed { seq: committed.first_seq, command, asked_until, targets })
 }

@@ -20,16 +20,23 @@ pub(super) async fn list_groups(
     _: v1::ListGroupsRequest,
 ) -> Answer<v1::ListGroupsReply> {
     gateway.rights.authorise(&caller, Asked::of(operation("group.list")?)).await?;
-    let sight = sight(&caller.principal);
-    let all = read::vclusters(&gateway.journal, Vec::new()).await?;
-    let groups = all.into_iter().filter(|record| sight.sees(Some(&record.vcluster)));
-    let reply = v1::ListGroupsReply { groups: groups.collect() };
+    let reply = v1::ListGroupsReply { groups: visible_groups(gateway, &caller).await? };
     if reply.encoded_len() > MAX_REPLY_BYTES {
         return Err(ErrorCode::TooLarge
             .error("the vClusters have more policy than one answer carries")
             .next("look at them one by one with `pact group show`"));
     }
     Ok(reply)
+}
+
+/// The vClusters that the caller may see.
+pub(super) async fn visible_groups(
+    gateway: &Gateway,
+    caller: &Caller,
+) -> Answer<Vec<v1::VclusterRecord>> {
+    let sight = sight(&caller.principal);
+    let all = read::vclusters(&gateway.journal, Vec::new()).await?;
+    Ok(all.into_iter().filter(|record| sight.sees(Some(&record.vcluster))).collect())
 }
 
 pub(super) async fn show_group(

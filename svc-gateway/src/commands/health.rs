@@ -1,5 +1,6 @@
 //! `health`: what pact consists of, and what is configured behind it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pact_bus::Bus;
@@ -126,15 +127,18 @@ async fn agent_health(gateway: &Gateway) -> HealthItem {
         _ => HealthState::Degraded,
     };
     let expected = active + inactive;
-    let mut detail =
-        format!("{answering} of {expected} enrolled nodes active, {registered} registered");
-    if !silent.is_empty() {
-        let named: Vec<&str> = silent.iter().take(NAMED).map(String::as_str).collect();
-        let more = silent.len().saturating_sub(NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        detail.push_str(&format!("; silent: {}{more}", named.join(", ")));
+    let all = format!("{answering} of {expected} enrolled nodes active, {registered} registered");
+    item(name, state, format!("{all}{}", named(&silent)))
+}
+
+/// Who is silent, behind all others.
+fn named(silent: &BTreeSet<String>) -> String {
+    let first: Vec<&str> = silent.iter().take(NAMED).map(String::as_str).collect();
+    match silent.len().saturating_sub(NAMED) {
+        _ if first.is_empty() => String::new(),
+        0 => format!("; silent: {}", first.join(", ")),
+        more => format!("; silent: {} and {more} more", first.join(", ")),
     }
-    item(name, state, detail)
 }
 
 /// What the bridge says about the systems behind it.

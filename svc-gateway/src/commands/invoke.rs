@@ -7,8 +7,8 @@ use pact_schemas::operation::{Effect, Operation, Owner, Rpc};
 use pact_schemas::v1::{InvokeReply, InvokeRequest};
 use pact_schemas::{ErrorCode, NodeId, Subject, VclusterId, convert};
 
-use super::node::request_id;
 use crate::ask::fanout;
+use crate::ask::request::request_id;
 use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};

@@ -1,6 +1,6 @@
 //! `log`, `log show`: entries, as far as the caller may see them.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
 use pact_journal_client::Journal;
 use pact_schemas::convert::{self, Scope};
@@ -17,7 +17,6 @@ use crate::context::Gateway;
 use crate::door::tokens::{Caller, Sight, sight};
 use crate::error::{Answer, bad_reply};
 use crate::rights::authorise::{Asked, operation};
-use crate::rights::targets;
 
 /// Most entries of one `log` (gateway.proto).
 const MAX_ENTRIES: u32 = 10_000;
@@ -27,6 +26,9 @@ const DEFAULT_ENTRIES: u32 = 20;
 
 /// What one answer carries: well under the 4 MiB that gRPC clients take.
 const MAX_REPLY_BYTES: usize = 3 * 1024 * 1024;
+
+/// How long older entries are looked for: few of many may be wanted.
+const SEARCH: Duration = Duration::from_secs(8);
 
 /// Changes that `log show` carries beside its entries: ten thousand of ordinary size, and with them still under 4 MiB.
 const MAX_SHOWN_CHANGE_BYTES: u64 = 2 * 1024 * 1024;
@@ -48,30 +50,33 @@ pub(super) async fn log(
     };
     let first = EntriesRequest {
         scope: request.scope,
-        last: Some(wanted),
         visible: sight(&caller.principal).filter(),
+        filter: Some(request.filter.unwrap_or_default()),
         ..EntriesRequest::default()
     };
-    let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&first).await?;
-    let mut entries = reply.entries;
-    let (mut after, head) = (reply.next_after, reply.head_seq);
-    // A page is cut at half a megabyte; what is left follows it.
-    while entries.len() < wanted as usize
-        && after < head
-        && size(&entries) < MAX_REPLY_BYTES
-        && !entries.is_empty()
-    {
-        let next = EntriesRequest { after, last: None, ..first.clone() };
-        let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&next).await?;
-        if reply.next_after <= after {
-            break;
+    let until = gateway.clock.monotonic() + SEARCH;
+    let mut log = v1::LogReply::default();
+    let mut before = 0;
+    loop {
+        // Never none: the loop ends with as many as are wanted.
+        let last = Some(wanted.saturating_sub(u32::try_from(log.entries.len()).unwrap_or(wanted)));
+        let older = EntriesRequest { last, before, ..first.clone() };
+        let reply: EntriesReply = gateway.journal.read::<rpc::journal::Entries>(&older).await?;
+        if before == 0 {
+            log.head_seq = reply.head_seq;
         }
-        after = reply.next_after;
-        entries.extend(reply.entries);
+        log.entries.splice(0..0, reply.entries);
+        if log.entries.len() >= wanted as usize || reply.looked_from <= 1 {
+            return Ok(log);
+        }
+        let is_stuck = before != 0 && reply.looked_from >= before;
+        let is_late = gateway.clock.monotonic() >= until;
+        if is_stuck || is_late || size(&log.entries) >= MAX_REPLY_BYTES {
+            log.is_cut = true;
+            return Ok(log);
+        }
+        before = reply.looked_from;
     }
-    // Entries that came meanwhile are newer than what was asked for.
-    entries.truncate(wanted as usize);
-    Ok(v1::LogReply { entries })
 }
 
 pub(super) async fn show_entry(
@@ -109,53 +114,15 @@ pub(super) async fn visible_entry(
     if seq == 0 {
         return Err(ErrorCode::InvalidArgument.error("sequence numbers start at 1"));
     }
-    if !is_visible(journal, sight, seq).await? {
-        return Err(no_entry(seq));
-    }
-    let request = EntryRequest { seq, stale: false };
-    let reply: EntryReply = journal.read::<rpc::journal::Entry>(&request).await?;
+    let request = EntryRequest { seq, stale: false, visible: sight.filter() };
+    let reply = journal.read::<rpc::journal::Entry>(&request).await;
+    let reply: EntryReply = reply.map_err(|error| match error.known_code() {
+        ErrorCode::NotFound => no_entry(seq),
+        _ => error,
+    })?;
     let entry = reply.entry.ok_or_else(|| no_entry(seq))?;
-    let outcomes = visible_outcomes(journal, sight, reply.outcomes).await?;
+    let outcomes = reply.outcomes;
     Ok(v1::ShowEntryReply { entry: Some(entry), outcomes, change_chunks: Vec::new() })
-}
-
-/// Asks the journal with the caller's filter: which vCluster an entry belonged to is the journal's to know.
-async fn is_visible(journal: &Journal, sight: &Sight, seq: u64) -> Answer<bool> {
-    if *sight == Sight::All {
-        return Ok(true);
-    }
-    let request =
-        EntriesRequest { after: seq - 1, visible: sight.filter(), ..EntriesRequest::default() };
-    let reply: EntriesReply = journal.read::<rpc::journal::Entries>(&request).await?;
-    match reply.entries.first() {
-        Some(record) => Ok(decode(record)?.seq == seq),
-        None => Ok(false),
-    }
-}
-
-/// Outcomes on nodes that the caller sees.
-async fn visible_outcomes(
-    journal: &Journal,
-    sight: &Sight,
-    outcomes: Vec<EntryRecord>,
-) -> Answer<Vec<EntryRecord>> {
-    if *sight == Sight::All || outcomes.is_empty() {
-        return Ok(outcomes);
-    }
-    let mut nodes = BTreeSet::new();
-    for outcome in &outcomes {
-        nodes.extend(node_of(&decode(outcome)?));
-    }
-    let records = targets::named(journal, &nodes, false).await?;
-    let mut visible = Vec::new();
-    for outcome in outcomes {
-        let node = node_of(&decode(&outcome)?);
-        let record = node.and_then(|node| records.get(&node).cloned());
-        if record.is_some_and(|record| sight.sees(record.vcluster.as_deref())) {
-            visible.push(outcome);
-        }
-    }
-    Ok(visible)
 }
 
 /// The node of an entry, where it has one.

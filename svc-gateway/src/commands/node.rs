@@ -1,13 +1,14 @@
 //! `node enroll|assign|unassign|move|list|inspect`.
 
+use std::collections::BTreeSet;
+
 use pact_schemas::v1::{
     self, AssignMode, AssignOperation, NodeRecord, NodesRequest, action::Action as Act,
 };
-use pact_schemas::{
-    ErrorCode, HardwareIdentity, NodeId, NodeState, RequestId, VclusterId, convert,
-};
+use pact_schemas::{ErrorCode, HardwareIdentity, NodeId, NodeState, VclusterId, convert};
 
 use super::status::node_status;
+use crate::ask::request::RequestKey;
 use crate::context::Gateway;
 use crate::door::tokens::{Caller, is_ops_anywhere, sight};
 use crate::error::{Answer, bad_request};
@@ -19,7 +20,7 @@ pub(super) async fn enroll_node(
     caller: Caller,
     request: v1::EnrollNodeRequest,
 ) -> Answer<v1::EnrollNodeReply> {
-    let request_id = request_id(&request.request_id)?;
+    let key = RequestKey::of("node.enroll", &request.request_id, &request)?;
     let node: NodeId = convert::id(&request.node, "EnrollNodeRequest.node").map_err(bad_request)?;
     let identity = convert::required(request.identity.as_ref(), "EnrollNodeRequest.identity")
         .map_err(bad_request)?;
@@ -30,14 +31,18 @@ pub(super) async fn enroll_node(
             .error(format!("nothing was given by which {node} is recognised"))
             .next("give --mac, --bmc-serial or --hardware-id"));
     }
-    let permit = gateway.rights.authorise(&caller, Asked::of(operation("node.enroll")?)).await?;
+    // Whose node it is, should it exist: whoever replaces its identity becomes it.
+    let there = targets::named(&gateway.journal, &BTreeSet::from([node.clone()]), false).await?;
+    let there = (!there.is_empty()).then(|| targets::targets_of(there)).transpose()?;
+    let asked = Asked { targets: there.as_ref(), ..Asked::of(operation("node.enroll")?) };
+    let permit = gateway.rights.authorise(&caller, asked).await?;
     let register = v1::RegisterNode {
         node: node.to_string(),
         identity: Some((&identity).into()),
         replace: request.replace,
+        judged: there.map_or(Ok(Vec::new()), |node| node.judged())?,
     };
-    let (done, _) =
-        gateway.proposals.commit(&permit, request_id, Act::RegisterNode(register)).await?;
+    let (done, _) = gateway.proposals.commit(&permit, key, Act::RegisterNode(register)).await?;
     Ok(v1::EnrollNodeReply { seq: done.first_seq })
 }
 
@@ -46,7 +51,7 @@ pub(super) async fn assign_node(
     caller: Caller,
     request: v1::AssignNodeRequest,
 ) -> Answer<v1::AssignNodeReply> {
-    let request_id = request_id(&request.request_id)?;
+    let key = RequestKey::of("node.assign", &request.request_id, &request)?;
     let wanted: AssignOperation =
         convert::enumeration(request.operation, "AssignNodeRequest.operation")
             .map_err(bad_request)?;
@@ -74,7 +79,7 @@ pub(super) async fn assign_node(
         mode: mode.into(),
         judged: targets.judged()?,
     };
-    let (done, _) = gateway.proposals.commit(&permit, request_id, Act::AssignNode(assign)).await?;
+    let (done, _) = gateway.proposals.commit(&permit, key, Act::AssignNode(assign)).await?;
     Ok(v1::AssignNodeReply {
         first_seq: done.first_seq,
         last_seq: done.last_seq,
@@ -96,12 +101,21 @@ pub(super) async fn list_nodes(
         unassigned: request.unassigned,
         ..NodesRequest::default()
     };
+    Ok(v1::ListNodesReply { nodes: visible_nodes(gateway, &caller, request).await? })
+}
+
+/// The nodes of a request that the caller may see.
+pub(super) async fn visible_nodes(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: NodesRequest,
+) -> Answer<Vec<NodeRecord>> {
     let records = targets::pages(&gateway.journal, request).await?;
     let (sight, ops) = (sight(&caller.principal), is_ops_anywhere(&caller.principal));
     let seen = |record: &NodeRecord| {
         sight.sees(record.vcluster.as_deref()) || (ops && record.vcluster.is_none())
     };
-    Ok(v1::ListNodesReply { nodes: records.into_values().filter(seen).collect() })
+    Ok(records.into_values().filter(seen).collect())
 }
 
 pub(super) async fn inspect_node(
@@ -117,9 +131,4 @@ pub(super) async fn inspect_node(
         (_, Some(error)) => Err(error),
         (None, None) => Err(ErrorCode::Internal.error("a node has no status")),
     }
-}
-
-/// The client's id of a request.
-pub(super) fn request_id(text: &str) -> Answer<RequestId> {
-    convert::id(text, "request_id").map_err(bad_request)
 }

@@ -99,7 +99,7 @@ async fn conflicts(
         let id = gateway.proposals.own_id()?;
         contents::store(&gateway.proposals, permit, id, &draft.blobs).await?;
     }
-    let action = v1::Action { action: Some(Act::ApplySpec(draft.spec)) };
+    let action = v1::Action::from(Act::ApplySpec(draft.spec));
     let plan = read::accepted(
         read::plan(&gateway.journal, &action, is_platform_admin(&permit.principal), "").await?,
     )?;

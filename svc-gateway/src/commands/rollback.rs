@@ -16,7 +16,7 @@ mod vcluster;
 use pact_journal_client::Journal;
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{self, EntryKind};
-use pact_schemas::{ErrorCode, RequestId, VclusterId};
+use pact_schemas::{ErrorCode, VclusterId};
 use ring::digest::{Context, SHA256};
 
 use self::execute::roll_back_nodes;
@@ -26,8 +26,8 @@ use self::vcluster::roll_back_vcluster;
 use super::apply::is_platform_admin;
 use super::commit::globs;
 use super::log::{decode, visible_entry};
-use super::node::request_id;
 use crate::ask::nodes::Until;
+use crate::ask::request::RequestKey;
 use crate::context::Gateway;
 use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_reply, bad_request};
@@ -43,7 +43,7 @@ pub(super) enum Whose {
 
 /// A whole request.
 pub(super) struct Wanted {
-    pub(super) id: RequestId,
+    pub(super) key: RequestKey,
     /// As the caller wrote them; empty: the scope of the entry.
     pub(super) targets: String,
     /// `None`: `head`.
@@ -59,7 +59,7 @@ pub(super) async fn rollback(
     caller: Caller,
     request: v1::RollbackScopeRequest,
 ) -> Answer<v1::RollbackScopeReply> {
-    let id = request_id(&request.request_id)?;
+    let key = RequestKey::of("rollback", &request.request_id, &request)?;
     let whose = whose(&gateway.journal, &caller, &request).await?;
     let asked = Asked::of(operation("rollback")?);
     let permit: Permit = match &whose {
@@ -69,7 +69,7 @@ pub(super) async fn rollback(
         }
     };
     let wanted = Wanted {
-        id,
+        key,
         targets: request.targets.clone(),
         to_seq: request.to_seq,
         keys: globs(&request.keys)?,

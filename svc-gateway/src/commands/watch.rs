@@ -36,6 +36,7 @@ pub(super) async fn watch(
         scope: request.scope,
         wait_milliseconds: u32::try_from(POLL.as_millis()).unwrap_or(0),
         visible: sight(&caller.principal).filter(),
+        filter: Some(request.filter.unwrap_or_default()),
         ..EntriesRequest::default()
     };
     let journal = gateway.journal.clone();

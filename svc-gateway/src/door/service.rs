@@ -22,15 +22,18 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
+use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::ask::nodes::Agents;
 use crate::ask::plans::Plans;
 use crate::ask::propose::Proposals;
+use crate::commands::complete::PER_MINUTE;
 use crate::config::{Config, KeyFiles, OidcSettings, SCHEMA, Settings};
 use crate::context::{Gateway, PATIENCE};
 use crate::door::enrollment::Door;
 use crate::door::listener::{self, Acceptor, Socket};
+use crate::door::rate::Rates;
 use crate::door::tokens::Tokens;
 use crate::error::StartError;
 use crate::rights::access::{Inbox, Records};
@@ -59,6 +62,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// What is open when commands are cancelled gets this long to be read.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Under this name the health service says whether the journal has a leader.
+const JOURNAL: &str = "pact.v1.Journal";
+
+/// How often it is looked whether it has: a flag in memory.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The last records get this long when the gateway stops.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
@@ -109,6 +118,7 @@ pub async fn serve(
         ),
         tokens,
         exec: settings.exec,
+        completions: Arc::new(Mutex::new(Rates::new(PER_MINUTE))),
         plans: Plans::new(clock.clone()),
     };
     watch_reloads(&context.supervisor, context.reload.clone(), verifier, policy);
@@ -214,6 +224,9 @@ async fn spawn_api(
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<PactServer<Gateway>>().await;
     reporter.set_serving::<EnrollmentServer<Door>>().await;
+    let (journal, told) = (gateway.journal.clone(), reporter.clone());
+    let looking = gateway.clock.clone();
+    supervisor.spawn_owned("journal-status", |stop| tell_journal(journal, told, looking, stop));
     let (bus, proposals) = (gateway.bus.clone(), gateway.proposals.clone());
     let clock = gateway.clock.clone();
     let router = Server::builder()
@@ -251,11 +264,33 @@ async fn spawn_api(
     Ok(())
 }
 
+/// Tells the health service whether the journal has a leader, as far as requests have found out: who waits is told why.
+async fn tell_journal(
+    journal: Journal,
+    reporter: HealthReporter,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), io::Error> {
+    let mut told = None;
+    loop {
+        let is_leaderless = journal.is_leaderless();
+        if told.replace(is_leaderless) != Some(is_leaderless) {
+            let status =
+                if is_leaderless { ServingStatus::NotServing } else { ServingStatus::Serving };
+            reporter.set_service_status(JOURNAL, status).await;
+        }
+        tokio::select! {
+            () = clock.sleep(LOOK) => {} // cancel-safe: a timer
+            () = stop.cancelled() => return Ok(()), // cancel-safe: a token
+        }
+    }
+}
+
 async fn say_not_serving(stop: CancellationToken, reporter: HealthReporter) {
     stop.cancelled().await;
     reporter.set_not_serving::<PactServer<Gateway>>().await;
     reporter.set_not_serving::<EnrollmentServer<Door>>().await;
-    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    reporter.set_service_status("", ServingStatus::NotServing).await;
 }
 
 async fn finish(recording: tokio::task::JoinHandle<()>, clock: &Clock) {

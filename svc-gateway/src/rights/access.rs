@@ -73,6 +73,7 @@ struct Key {
     subject: String,
     operation: &'static str,
     scope: Scope,
+    audience: Option<Vec<String>>,
     target: String,
 }
 
@@ -166,6 +167,7 @@ impl Task {
                     subject: note.permit.principal.subject().to_owned(),
                     operation: note.permit.operation.name,
                     scope: note.scope,
+                    audience: note.audience,
                     target: cut(&note.target, MAX_TARGET),
                 };
                 let counted = self.counted.entry(key).or_insert((note.permit, 0));
@@ -179,7 +181,9 @@ impl Task {
                     reason,
                 };
                 let scope = Some((&note.scope).into());
-                let act = Act::RecordDenied(v1::RecordDenied { scope, denied: Some(denied) });
+                let audience = note.audience.map(|vclusters| v1::Audience { vclusters });
+                let record = v1::RecordDenied { scope, denied: Some(denied), audience };
+                let act = Act::RecordDenied(record);
                 self.keep(note.permit, act, Some(done));
             }
         }
@@ -202,14 +206,16 @@ impl Task {
                 minute: Some(timestamp(key.minute.saturating_mul(NANOS_PER_MINUTE))),
             };
             let scope = Some((&key.scope).into());
-            let act = Act::RecordAccess(v1::RecordAccess { scope, accessed: Some(accessed) });
+            let audience = key.audience.map(|vclusters| v1::Audience { vclusters });
+            let record = v1::RecordAccess { scope, accessed: Some(accessed), audience };
+            let act = Act::RecordAccess(record);
             self.keep(permit, act, None);
         }
     }
 
     fn keep(&mut self, permit: Permit, act: Act, done: Option<oneshot::Sender<()>>) {
         let Ok(id) = self.proposals.own_id() else { return lost("unattested", 1) };
-        let action = v1::Action { action: Some(act) };
+        let action = v1::Action::from(act);
         let bytes = action.encoded_len() + permit.principal.to_wire().encoded_len();
         let record = Record { permit, action, id, is_renewed: false, bytes, done };
         lost("oldest", self.kept.add(record, bytes));

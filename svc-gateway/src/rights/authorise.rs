@@ -67,21 +67,22 @@ impl<'a> Asked<'a> {
         leaves_no_entry && !self.is_part
     }
 
-    /// The scope under which it is recorded.
-    fn scope(&self) -> Scope {
+    /// The scope under which it is recorded, and who may see that where no single scope holds it.
+    fn scope(&self) -> (Scope, Option<Vec<String>>) {
         let mut nodes = self.targets.into_iter().flat_map(|t| t.set.iter());
         if let (Some(only), None) = (nodes.next(), nodes.next()) {
-            return Scope::Node(only.clone());
+            return (Scope::Node(only.clone()), None);
         }
         let present = self.records().iter().map(|r| r.vcluster.as_deref());
         let all: BTreeSet<Option<&str>> =
             present.chain(self.vclusters.iter().map(|v| Some(v.as_str()))).collect();
-        let mut all = all.into_iter();
-        match (all.next(), all.next()) {
+        let mut each = all.iter().copied();
+        match (each.next(), each.next()) {
+            (None, _) => (Scope::Global, None),
             (Some(Some(only)), None) => {
-                VclusterId::new(only).map_or(Scope::Global, Scope::Vcluster)
+                (VclusterId::new(only).map_or(Scope::Global, Scope::Vcluster), None)
             }
-            _ => Scope::Global,
+            _ => (Scope::Global, Some(all.into_iter().flatten().map(str::to_owned).collect())),
         }
     }
 
@@ -123,6 +124,7 @@ impl Rights {
     pub(crate) async fn authorise(&self, caller: &Caller, asked: Asked<'_>) -> Answer<Permit> {
         let settings = self.settings(&asked).await?;
         let question = self.question(&caller.principal, &asked, &settings)?;
+        let (scope, audience) = asked.scope();
         let note = |acting_role: Option<Role>, policy_ref: String| Note {
             permit: Permit {
                 operation: asked.operation,
@@ -130,7 +132,8 @@ impl Rights {
                 acting_role,
                 policy_ref,
             },
-            scope: asked.scope(),
+            scope,
+            audience,
             target: asked.target(),
         };
         let (note, refusal) = match self.policy.decide(&question).await {
@@ -158,6 +161,13 @@ impl Rights {
         };
         self.records.denied(note, &refusal).await;
         Err(refusal)
+    }
+
+    /// Whether the policy allows it. Nothing is recorded: it is for what makes no entry.
+    pub(crate) async fn allows(&self, caller: &Caller, asked: &Asked<'_>) -> Answer<bool> {
+        let settings = self.settings(asked).await?;
+        let question = self.question(&caller.principal, asked, &settings)?;
+        Ok(matches!(self.policy.decide(&question).await, Decision::Allow { .. }))
     }
 
     /// Looks a scope up and asks whether the caller may read it.

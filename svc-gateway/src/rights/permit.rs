@@ -18,5 +18,7 @@ pub(crate) struct Permit {
 pub(crate) struct Note {
     pub(crate) permit: Permit,
     pub(crate) scope: Scope,
+    /// The vClusters whose members may see it, where no single scope holds what it is about.
+    pub(crate) audience: Option<Vec<String>>,
     pub(crate) target: String,
 }

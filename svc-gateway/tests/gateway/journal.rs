@@ -11,9 +11,10 @@ use pact_journal_core::apply::COMMAND_VERSION;
 use pact_journal_core::memory::Memory;
 use pact_journal_core::plan::plan;
 use pact_journal_core::record::RequestMemory;
-use pact_journal_core::requests::recall;
+use pact_journal_core::requests;
 use pact_journal_core::view::StateView as _;
 use pact_runtime::Clock;
+use pact_schemas::history::Wanted;
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::rpc;
 use pact_schemas::v1::{
@@ -23,6 +24,7 @@ use pact_schemas::{ErrorCode, MemberId, RequestId, convert};
 use prost::Message as _;
 
 use crate::declared;
+use crate::world::request_id;
 
 /// As in journal_rpc.proto.
 const MAX_REQUEST_BYTES: usize = 512 * 1024;
@@ -65,21 +67,18 @@ impl State {
         let command = Command {
             author: Some(author),
             acting_role: "pact-platform-admin".into(),
+            request_id: by_node.is_none().then(request_id),
             ..Command::default()
         };
-        let committed = self.apply(command, action);
+        let committed = self.apply(command, action.into());
         committed.unwrap_or_else(|refusal| panic!("{refusal}")).last_seq
     }
 
-    fn apply(
-        &mut self,
-        command: Command,
-        action: action::Action,
-    ) -> Result<v1::Committed, v1::Error> {
+    fn apply(&mut self, command: Command, action: Action) -> Result<v1::Committed, v1::Error> {
         let command = Command {
             version: COMMAND_VERSION,
             time: Some(convert::timestamp(Clock::system().now().unix_nanos())),
-            action: Some(Action { action: Some(action) }),
+            action: Some(action),
             ..command
         };
         match self.journal.apply(&[command]).remove(0).outcome.unwrap() {
@@ -149,11 +148,11 @@ impl Journal {
                 async move { Ok(reply) }
             })
             .on(rpc::journal::Entry, move |(), _, request: v1::EntryRequest| {
-                let reply = entry.entry(request.seq);
+                let reply = entry.entry(&request);
                 async move { reply }
             })
             .on(rpc::journal::Recall, move |(), _, request: v1::RecallRequest| {
-                let reply = recall.recall(&request.request_id);
+                let reply = recall.recall(&request);
                 async move { reply }
             })
             .on(rpc::journal::Declared, move |(), _, request: v1::DeclaredRequest| {
@@ -221,6 +220,10 @@ impl Journal {
         };
         let mut entries = self.with(|s| s.journal.decoded());
         entries.retain(|entry| wanted(&entry));
+        if let Some(filter) = &request.filter {
+            let filter = Wanted::try_from(filter.clone()).unwrap();
+            entries.retain(|entry| filter.takes(entry));
+        }
         if let Some(last) = request.last {
             entries.drain(..entries.len().saturating_sub(last as usize));
         }
@@ -229,13 +232,25 @@ impl Journal {
             entries: entries.iter().map(record).collect(),
             head_seq,
             next_after: head_seq,
+            looked_from: 0,
         }
     }
 
-    fn entry(&self, seq: u64) -> Result<v1::EntryReply, v1::Error> {
-        let found = self.with(|s| s.journal.entry(seq));
-        let entry = found.ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
-        Ok(v1::EntryReply { entry: Some(record(&entry)), outcomes: Vec::new() })
+    fn entry(&self, request: &v1::EntryRequest) -> Result<v1::EntryReply, v1::Error> {
+        let seen = |seq: u64| {
+            let stored = self.with(|s| s.journal.entries.get(seq as usize - 1).cloned())?;
+            let is_seen = request.visible.as_ref().is_none_or(|filter| {
+                stored.global || stored.vclusters.iter().any(|v| filter.vclusters.contains(v))
+            });
+            is_seen.then(|| v1::EntryRecord { entry: stored.entry.into(), hash: vec![0; 32] })
+        };
+        let found = seen(request.seq).ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
+        let outcomes: Vec<u64> = self.with(|s| {
+            let of_it = s.journal.outcomes.iter().filter(|((parent, _), _)| *parent == request.seq);
+            of_it.map(|(_, seq)| *seq).collect()
+        });
+        let outcomes = outcomes.into_iter().filter_map(seen).collect();
+        Ok(v1::EntryReply { entry: Some(found), outcomes })
     }
 
     fn plan(
@@ -250,10 +265,12 @@ impl Journal {
         self.with(|s| plan(&s.journal, action, trial).page(after.as_ref(), PAGE_BYTES))
     }
 
-    fn recall(&self, id: &str) -> Result<v1::RecallReply, v1::Error> {
-        let id: RequestId = id.parse().unwrap();
+    fn recall(&self, request: &v1::RecallRequest) -> Result<v1::RecallReply, v1::Error> {
+        let id: RequestId = request.request_id.parse().unwrap();
+        let asked = Action { action: None, asked_sha256: request.asked_sha256.clone() };
+        let digest = requests::digest(request.asker.as_ref().unwrap(), &asked)?;
         let remembered = self.with(|s| {
-            let memory = recall(&s.journal, id)?;
+            let memory = requests::recall(&s.journal, id, digest)?;
             let own = |memory: &RequestMemory| {
                 let made = (memory.first_seq.max(1)..=memory.last_seq)
                     .filter_map(|seq| s.journal.entry(seq));
@@ -333,7 +350,8 @@ impl Journal {
         let now = Clock::system().now();
         let attestation =
             Attestation::verify(&signed, &self.verifier, &proposal.action, now).unwrap();
-        let act = Action::decode(proposal.action.as_slice()).unwrap().action.unwrap();
+        let action = Action::decode(proposal.action.as_slice()).unwrap();
+        let act = action.action.clone().unwrap();
         // Grants of these tests hold what an agent compares.
         let granted = match &act {
             action::Action::ExecRequest(_) => Some(b"for the agents".to_vec()),
@@ -343,7 +361,7 @@ impl Journal {
         };
         let grant =
             granted.map(|payload| v1::SignedGrant { payload, ..v1::SignedGrant::default() });
-        let outcome = match self.with(|s| decide(s, attestation, act)) {
+        let outcome = match self.with(|s| decide(s, attestation, action)) {
             Ok(committed) => outcome::Outcome::Committed(committed),
             Err(error) => outcome::Outcome::Rejected(error),
         };
@@ -358,9 +376,9 @@ fn record(entry: &v1::Entry) -> v1::EntryRecord {
 fn decide(
     state: &mut State,
     attestation: Attestation,
-    act: action::Action,
+    action: Action,
 ) -> Result<v1::Committed, v1::Error> {
-    let operation = attestation.operation().name;
+    let (operation, act) = (attestation.operation().name, action.action.clone().unwrap());
     assert!(origin(&act).is_gateway_for(operation), "{act:?} as {operation}");
     let id = attestation.request_id().to_string();
     if matches!(act, action::Action::RecordDenied(_) | action::Action::RecordAccess(_)) {
@@ -373,7 +391,7 @@ fn decide(
         policy_ref: attestation.policy_ref().to_owned(),
         ..Command::default()
     };
-    let committed = state.apply(command, act.clone())?;
+    let committed = state.apply(command, action)?;
     if !committed.repeated_request {
         state.proposed.push((attestation, act));
     } else if state.has_expired_grants {

@@ -31,8 +31,10 @@ async fn t02_bad_tokens_are_refused_alike() {
     ];
     let mut texts = std::collections::BTreeSet::new();
     for (what, token) in bad {
-        let status =
-            client.log(with_token(&token, LogRequest { count: 1, scope: None })).await.unwrap_err();
+        let status = client
+            .log(with_token(&token, LogRequest { count: 1, ..LogRequest::default() }))
+            .await
+            .unwrap_err();
         assert_eq!(code(&status), ErrorCode::Unauthenticated, "{what}");
         texts.insert(status.message().to_owned());
     }

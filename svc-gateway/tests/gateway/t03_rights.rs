@@ -69,6 +69,49 @@ async fn t03_the_right_is_needed_on_every_member() {
     assert_eq!(code(&status), ErrorCode::NotFound);
 }
 
+/// A node that is in a vCluster is that vCluster's: to be given another identity, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_what_is_done_to_a_node_needs_the_vcluster_that_it_is_in() {
+    let world = World::start().await;
+    world.journal.add_node("spare", None);
+    let enroll = |node: &str| v1::EnrollNodeRequest {
+        request_id: request_id(),
+        node: node.into(),
+        identity: Some(v1::HardwareIdentity {
+            macs: vec!["0c:42:a1:00:00:77".into()],
+            ..v1::HardwareIdentity::default()
+        }),
+        replace: true,
+    };
+    let mut client = world.client().await;
+    for node in ["n1", "n2"] {
+        let request = world.by(&["pact-ops-other"], enroll(node));
+        let refused = client.enroll_node(request).await.unwrap_err();
+        assert_eq!((code(&refused), code(&refused).exit_code()), (ErrorCode::NotAuthorised, 2));
+        let inspect = v1::InspectNodeRequest { node: node.into() };
+        let refused = client.inspect_node(world.by(&["pact-ops-other"], inspect)).await;
+        assert_eq!(code(&refused.unwrap_err()), ErrorCode::NotAuthorised);
+        let decommission = v1::InvokeRequest {
+            request_id: request_id(),
+            operation: "node.decommission".into(),
+            targets: node.into(),
+            ..v1::InvokeRequest::default()
+        };
+        let refused = client.invoke(world.by(&["pact-ops-other"], decommission)).await;
+        assert_eq!(code(&refused.unwrap_err()), ErrorCode::NotAuthorised);
+    }
+    let proposed = |s: &mut crate::journal::State| {
+        s.proposed.iter().filter(|(_, act)| matches!(act, Action::RegisterNode(_))).count()
+    };
+    assert_eq!(world.journal.with(proposed), 0, "refused before anything is proposed");
+    client.enroll_node(world.by(&["pact-ops-ml"], enroll("n1"))).await.unwrap();
+    // New, or in no vCluster: any ops. The identity that n1 has now is taken.
+    for node in ["n9", "spare"] {
+        let taken = client.enroll_node(world.by(&["pact-ops-other"], enroll(node))).await;
+        assert_eq!(code(&taken.unwrap_err()), ErrorCode::Conflict);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn t03_a_site_rule_denies_with_3() {
     let rules = tempfile::tempdir().unwrap();

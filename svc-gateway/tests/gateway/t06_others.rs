@@ -8,11 +8,17 @@ use pact_runtime::CancellationToken;
 use pact_schemas::ErrorCode;
 use pact_schemas::operation::Owner;
 use pact_schemas::rpc;
+use pact_schemas::v1::action::Action;
 use pact_schemas::v1::enrollment_client::EnrollmentClient;
-use pact_schemas::v1::{self, EnrollReply, EnrollRequest, HardwareIdentity, InvokeRequest};
+use pact_schemas::v1::{
+    self, CompletedName, EnrollReply, EnrollRequest, Entry, EntryKind, HardwareIdentity,
+    InvokeRequest,
+};
+use prost::Message as _;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::declared::node_scope;
 use crate::world::{PATIENCE, World, code, request_id, with_token};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,6 +146,87 @@ async fn t06_unbuilt_operations_reach_their_owner() {
     let status =
         client.invoke(world.by(&["pact-ops-ml"], invoke("drain", "n1"))).await.unwrap_err();
     assert!(status.message().contains("`pact drain` is not built yet"), "{status:?}");
+}
+
+/// A reading of n1, as it is recorded.
+fn reading() -> Action {
+    Action::RecordAccess(v1::RecordAccess {
+        scope: Some(node_scope("n1")),
+        accessed: Some(v1::Accessed {
+            operation: "status".into(),
+            count: 1,
+            minute: Some(pact_schemas::convert::timestamp(1)),
+            ..v1::Accessed::default()
+        }),
+        audience: None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_the_log_is_what_changed_and_as_many_rows_as_are_asked_for() {
+    let world = World::start().await;
+    let policy = |name: &str| {
+        let policy = Some(v1::VclusterPolicy::default());
+        let update = v1::PolicyUpdate { vcluster: name.into(), policy };
+        Action::SetPolicy(v1::SetPolicy { updates: vec![update] })
+    };
+    world.journal.with(|s| {
+        for action in [policy("a"), policy("b"), reading(), reading(), reading()] {
+            s.commit(None, action);
+        }
+    });
+    let mut client = world.client().await;
+    let mut kinds = async |filter: Option<v1::EntryFilter>| {
+        let request = v1::LogRequest { count: 2, scope: None, filter };
+        let reply = client.log(world.by(&["pact-platform-admin"], request)).await.unwrap();
+        let reply = reply.into_inner();
+        assert!(!reply.is_cut && reply.head_seq == 5, "{reply:?}");
+        let kind =
+            |record: &v1::EntryRecord| Entry::decode(record.entry.as_slice()).unwrap().kind();
+        reply.entries.iter().map(kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(None).await, [EntryKind::PolicyUpdate; 2]);
+    let all = v1::EntryFilter { all: true, ..v1::EntryFilter::default() };
+    assert_eq!(kinds(Some(all)).await, [EntryKind::Accessed; 2]);
+    let by = v1::EntryFilter { by: "nobody".into(), ..v1::EntryFilter::default() };
+    assert_eq!(kinds(Some(by)).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t06_completion_tells_names_and_leaves_no_entry() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let complete = |name: CompletedName, vcluster: Option<&str>| v1::CompleteRequest {
+        name: name.into(),
+        vcluster: vcluster.map(Into::into),
+    };
+    for (roles, name, vcluster, expected) in [
+        (&["pact-viewer-ml"][..], CompletedName::Node, None, &["n1", "n2"][..]),
+        (&["pact-viewer-ml"], CompletedName::Node, Some("other"), &[]),
+        (&["pact-viewer-ml"], CompletedName::Vcluster, None, &["ml"]),
+        (&["pact-platform-admin"], CompletedName::Node, None, &["n1", "n2", "n3"]),
+        (&[], CompletedName::Node, None, &[]),
+    ] {
+        let request = world.by(roles, complete(name, vcluster));
+        let names = client.complete(request).await.unwrap().into_inner().names;
+        assert_eq!(names, expected, "{roles:?} {name:?}");
+    }
+    // The same person all the time: 5 of 120 are used.
+    for number in 5.. {
+        let request = world.by(&["pact-viewer-ml"], complete(CompletedName::Vcluster, None));
+        let Err(refused) = client.complete(request).await else {
+            assert!(number < 600, "no rate holds");
+            continue;
+        };
+        assert_eq!(code(&refused), ErrorCode::RateLimited);
+        assert!(number >= 120, "refused after {number}");
+        break;
+    }
+    drop(client);
+    world.supervisor.shutdown();
+    let journal = world.journal.clone();
+    world.end().await.unwrap();
+    journal.with(|s| assert!(s.proposed.is_empty(), "{:?}", s.proposed));
 }
 
 #[tokio::test(flavor = "multi_thread")]

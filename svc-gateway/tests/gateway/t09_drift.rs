@@ -8,7 +8,7 @@ use pact_schemas::{ErrorCode, RequestId};
 
 use crate::declared::{apply, node_scope};
 use crate::node::{Node, item};
-use crate::world::{World, code, request_id};
+use crate::world::{World, code, request_id, with_token};
 
 const OPS: &[&str] = &["pact-ops-ml"];
 
@@ -223,6 +223,51 @@ async fn t09_windows_are_extended_where_there_are_any() {
     let long = v1::ExtendWindowRequest { minutes: 1_441, ..extend("n1") };
     let status = client.extend(world.by(OPS, long)).await.unwrap_err();
     assert_eq!(code(&status), ErrorCode::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t09_a_retry_of_an_extension_is_the_same_though_a_window_has_closed() {
+    let world = World::start().await;
+    let first = Node::start(&world, "n1", two()).await;
+    let second = Node::start(&world, "n2", two()).await;
+    let request = v1::ExtendWindowRequest {
+        request_id: request_id(),
+        targets: "n[1-2]".into(),
+        minutes: 15,
+        ..v1::ExtendWindowRequest::default()
+    };
+    let mut client = world.client().await;
+    for closed in [vec![], vec![&second], vec![&first, &second]] {
+        closed.iter().for_each(|node| {
+            node.with(|m| (m.window, m.drift) = (WindowState::Idle, Vec::new()));
+        });
+        let reply = client.extend(world.by(OPS, request.clone())).await.unwrap().into_inner();
+        assert_eq!((reply.first_seq, reply.nodes.len(), reply.errors.len()), (1, 2, 0));
+    }
+    let longer = v1::ExtendWindowRequest { minutes: 30, ..request };
+    let status = client.extend(world.by(OPS, longer)).await.unwrap_err();
+    assert_eq!(code(&status), ErrorCode::Conflict, "another request under the same id");
+    assert_eq!(world.journal.with(|s| s.journal.head.seq), 1);
+}
+
+/// An id alone gives nobody the outcome of another's request.
+#[tokio::test(flavor = "multi_thread")]
+async fn t09_a_request_id_is_of_who_made_the_request_and_of_all_that_was_asked() {
+    let world = World::start().await;
+    let _node = Node::start(&world, "n1", two()).await;
+    let mut client = world.client().await;
+    let request = commit("n1");
+    client.commit(world.by(OPS, request.clone())).await.unwrap();
+    let other = CommitRequest { message: "another reason".into(), ..request.clone() };
+    let reply = client.commit(world.by(OPS, other)).await.unwrap().into_inner();
+    assert_eq!((reply.nodes.len(), reply.errors[0].known_code()), (0, ErrorCode::Conflict));
+    let token = world.issuer.signed(|claims| {
+        claims["sub"] = "mallory".into();
+        claims["roles"] = OPS.into();
+    });
+    let reply = client.commit(with_token(&token, request)).await.unwrap().into_inner();
+    assert_eq!((reply.nodes.len(), reply.errors[0].known_code()), (0, ErrorCode::Conflict));
+    assert_eq!(commits(&world), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use pact_journal_core::record::{Posting, StoredEntry};
 use pact_schemas::convert::{Scope, id};
-use pact_schemas::v1::{self, EntriesReply, EntriesRequest, EntryRecord, EntryReply, EntryRequest};
+use pact_schemas::history::Wanted;
+use pact_schemas::v1::{
+    self, EntriesReply, EntriesRequest, Entry, EntryRecord, EntryReply, EntryRequest,
+    VclusterFilter,
+};
 use pact_schemas::{ErrorCode, VclusterId};
+use prost::Message as _;
 
 use super::{MAX_REPLY_BYTES, reading};
 use crate::context::Context;
@@ -28,13 +33,37 @@ const MAX_OUTCOMES: usize = 4_096;
 /// What a record costs beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 16;
 
+/// What a caller may see: all, or entries of these vClusters and of the whole site.
+#[derive(Debug, Clone)]
+struct Visible(Option<BTreeSet<VclusterId>>);
+
+impl Visible {
+    fn read(filter: Option<&VclusterFilter>) -> Result<Self, v1::Error> {
+        let Some(filter) = filter else { return Ok(Self(None)) };
+        if filter.vclusters.len() > MAX_VISIBLE {
+            return Err(ErrorCode::TooLarge.error("a filter may name 1,024 vClusters"));
+        }
+        let names = filter.vclusters.iter().map(|name| id(name, "VclusterFilter.vclusters"));
+        Ok(Self(Some(names.collect::<Result<_, _>>()?)))
+    }
+
+    /// As of the entry's time: what it concerns was written down with it.
+    fn shows(&self, entry: &StoredEntry) -> bool {
+        let Some(visible) = &self.0 else { return true };
+        entry.global
+            || entry.vclusters.iter().any(|name| visible.iter().any(|v| v.as_str() == name))
+    }
+}
+
 /// A checked request.
 #[derive(Debug, Clone)]
 struct Reading {
     after: u64,
     scope: Option<Posting>,
     last: Option<usize>,
-    visible: Option<BTreeSet<VclusterId>>,
+    before: u64,
+    visible: Visible,
+    wanted: Option<Wanted>,
 }
 
 impl TryFrom<&EntriesRequest> for Reading {
@@ -51,38 +80,45 @@ impl TryFrom<&EntriesRequest> for Reading {
                 Scope::Vcluster(vcluster) => Posting::Vcluster(vcluster),
                 Scope::Global => Posting::Global,
             });
-        let visible = match &request.visible {
-            Some(filter) if filter.vclusters.len() > MAX_VISIBLE => {
-                return Err(ErrorCode::TooLarge.error("a filter may name 1,024 vClusters"));
-            }
-            Some(filter) => {
-                let names =
-                    filter.vclusters.iter().map(|name| id(name, "VclusterFilter.vclusters"));
-                Some(names.collect::<Result<BTreeSet<VclusterId>, _>>()?)
-            }
-            None => None,
-        };
+        let visible = Visible::read(request.visible.as_ref())?;
         let last = request.last.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
-        Ok(Self { after: request.after, scope, last, visible })
+        let before = if request.before == 0 { u64::MAX } else { request.before };
+        let wanted = request.filter.clone().map(Wanted::try_from).transpose()?;
+        Ok(Self { after: request.after, scope, last, before, visible, wanted })
     }
 }
 
+/// What an entry is to a reading.
+enum Worth {
+    Taken,
+    Left,
+    /// Neither is any older one wanted.
+    TooOld,
+}
+
 impl Reading {
+    fn worth(&self, stored: &StoredEntry) -> Worth {
+        if !self.visible.shows(stored) {
+            return Worth::Left;
+        }
+        let Some(wanted) = &self.wanted else { return Worth::Taken };
+        match Entry::decode(stored.entry.clone()) {
+            Ok(entry) if wanted.is_before(&entry) => Worth::TooOld,
+            Ok(entry) if !wanted.takes(&entry) => Worth::Left,
+            // One that does not decode is for the reader to complain about.
+            Ok(_) | Err(_) => Worth::Taken,
+        }
+    }
+
     /// The indexes that hold what is asked for; `None`: everything is.
     fn postings(&self) -> Option<Vec<Posting>> {
-        match (&self.scope, &self.visible) {
+        match (&self.scope, &self.visible.0) {
             (Some(scope), _) => Some(vec![scope.clone()]),
             (None, Some(visible)) => Some(
                 visible.iter().cloned().map(Posting::Vcluster).chain([Posting::Global]).collect(),
             ),
             (None, None) => None,
         }
-    }
-
-    fn shows(&self, entry: &StoredEntry) -> bool {
-        let Some(visible) = &self.visible else { return true };
-        entry.global
-            || entry.vclusters.iter().any(|name| visible.iter().any(|v| v.as_str() == name))
     }
 }
 
@@ -137,7 +173,7 @@ pub(super) fn cost(entry: &StoredEntry) -> usize {
 fn following(state: &Arc<StateDb>, reading: &Reading) -> EntriesReply {
     let head_seq = read_head(state).seq;
     let mut reply =
-        EntriesReply { entries: Vec::new(), head_seq, next_after: head_seq.max(reading.after) };
+        EntriesReply { head_seq, next_after: head_seq.max(reading.after), ..Default::default() };
     let mut bytes = 0;
     let mut take = |seq: u64, entry: StoredEntry| {
         bytes += cost(&entry);
@@ -149,11 +185,14 @@ fn following(state: &Arc<StateDb>, reading: &Reading) -> EntriesReply {
         true
     };
     let Some(postings) = reading.postings() else {
-        for (seq, entry) in
-            query::entries_after(state, reading.after).take_while(|(seq, _)| *seq <= head_seq)
-        {
-            if !take(seq, entry) {
-                break;
+        let entries = query::entries_after(state, reading.after);
+        for (count, (seq, entry)) in entries.take_while(|(seq, _)| *seq <= head_seq).enumerate() {
+            if matches!(reading.worth(&entry), Worth::Taken) && !take(seq, entry) {
+                return reply;
+            }
+            if count + 1 == MAX_CANDIDATES {
+                reply.next_after = seq;
+                return reply;
             }
         }
         return reply;
@@ -165,7 +204,8 @@ fn following(state: &Arc<StateDb>, reading: &Reading) -> EntriesReply {
     let mut reader = EntryReader::new(state);
     let mut looked_at = reading.after;
     for seq in candidates.into_iter().take(MAX_CANDIDATES) {
-        if let Some(entry) = reader.get(seq).filter(|entry| reading.shows(entry))
+        let taken = |entry: &StoredEntry| matches!(reading.worth(entry), Worth::Taken);
+        if let Some(entry) = reader.get(seq).filter(taken)
             && !take(seq, entry)
         {
             return reply;
@@ -181,50 +221,72 @@ fn following(state: &Arc<StateDb>, reading: &Reading) -> EntriesReply {
 /// The newest entries, oldest first, as many as fit.
 fn newest(state: &Arc<StateDb>, reading: &Reading, last: usize) -> EntriesReply {
     let head_seq = read_head(state).seq;
+    let newest = head_seq.min(reading.before.saturating_sub(1));
+    let is_all_taken =
+        reading.wanted.is_none() && (reading.scope.is_none() || reading.visible.0.is_none());
+    let limit = if is_all_taken { last } else { MAX_CANDIDATES };
     let candidates: BTreeSet<u64> = match reading.postings() {
-        None => (head_seq.saturating_sub(last as u64) + 1..=head_seq).collect(),
+        None => (newest.saturating_sub(limit as u64) + 1..=newest).collect(),
         Some(postings) => {
-            let limit = if reading.scope.is_some() && reading.visible.is_some() {
-                MAX_CANDIDATES
-            } else {
-                last
-            };
-            postings
-                .iter()
-                .flat_map(|p| query::postings_last(state, p, limit))
-                .filter(|seq| *seq <= head_seq)
-                .collect()
+            postings.iter().flat_map(|p| query::postings_last(state, p, newest, limit)).collect()
         }
     };
-    let mut reader = EntryReader::new(state);
-    let (mut bytes, mut found) = (0, Vec::new());
-    for seq in candidates.into_iter().rev().filter(|seq| *seq > reading.after) {
-        let Some(entry) = reader.get(seq).filter(|entry| reading.shows(entry)) else { continue };
-        bytes += cost(&entry);
-        if found.len() >= last || (bytes > MAX_REPLY_BYTES && !found.is_empty()) {
+    let mut reply = EntriesReply { head_seq, next_after: head_seq, ..Default::default() };
+    // Less than one of the indexes can give: nothing older is left in any of them.
+    let is_all = candidates.len() < limit;
+    let (mut reader, mut bytes) = (EntryReader::new(state), 0);
+    reply.looked_from = newest.saturating_add(1);
+    // Of several indexes, the newest are whole down to as many as one of them gives.
+    for seq in candidates.into_iter().rev().take(limit) {
+        if seq <= reading.after {
+            reply.looked_from = 0;
             break;
         }
-        found.push(record(entry));
+        let Some(entry) = reader.get(seq) else { continue };
+        match reading.worth(&entry) {
+            Worth::TooOld => {
+                reply.looked_from = 0;
+                break;
+            }
+            Worth::Left => {}
+            Worth::Taken => {
+                bytes += cost(&entry);
+                let is_full = reply.entries.len() >= last
+                    || (bytes > MAX_REPLY_BYTES && !reply.entries.is_empty());
+                if is_full {
+                    reply.entries.reverse();
+                    return reply;
+                }
+                reply.entries.push(record(entry));
+            }
+        }
+        reply.looked_from = seq;
     }
-    found.reverse();
-    EntriesReply { entries: found, head_seq, next_after: head_seq }
+    if is_all {
+        reply.looked_from = 0;
+    }
+    reply.entries.reverse();
+    reply
 }
 
 /// One entry with its outcomes.
 ///
 /// # Errors
-/// `PACT_NOT_FOUND`; `PACT_NO_LEADER` unless the caller takes what is here.
+/// `PACT_NOT_FOUND`, also for an entry that the caller may not see; `PACT_NO_LEADER` unless the caller takes what is here.
 pub async fn entry(context: &Context, request: EntryRequest) -> Result<EntryReply, v1::Error> {
+    let visible = Visible::read(request.visible.as_ref())?;
     context.current(request.stale).await?;
     let state = context.member().state();
     reading(move || {
         let mut reader = EntryReader::new(&state);
         let missing = || ErrorCode::NotFound.error(format!("there is no entry {}", request.seq));
-        let entry = reader.get(request.seq).ok_or_else(missing)?;
+        let entry = reader.get(request.seq).filter(|entry| visible.shows(entry));
+        let entry = entry.ok_or_else(missing)?;
         let mut bytes = cost(&entry);
         let mut outcomes = Vec::new();
         for seq in query::outcomes(&state, request.seq, MAX_OUTCOMES) {
-            let Some(outcome) = reader.get(seq) else { continue };
+            let outcome = reader.get(seq).filter(|outcome| visible.shows(outcome));
+            let Some(outcome) = outcome else { continue };
             bytes += cost(&outcome);
             if bytes > MAX_REPLY_BYTES && !outcomes.is_empty() {
                 break;

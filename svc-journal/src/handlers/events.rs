@@ -78,7 +78,7 @@ async fn commit(
         acting_role: String::new(),
         request_id: None,
         policy_ref: String::new(),
-        action: Some(Action { action: Some(action) }),
+        action: Some(Action::from(action)),
     };
     let proposed = context.member().propose_anywhere(vec![command]).await;
     // The journal's trouble is not the node's.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pact_journal_core::record::RequestMemory;
 use pact_journal_core::requests;
 use pact_journal_core::tree::Tree;
-use pact_schemas::v1::{self, Committed, RecallReply, RecallRequest};
+use pact_schemas::v1::{self, Action, Committed, RecallReply, RecallRequest};
 use pact_schemas::{RequestId, convert};
 
 use super::entries::{cost, record};
@@ -18,15 +18,19 @@ use crate::store::view::RocksView;
 /// The outcome of the request with this id, and the entries that it made; empty: nothing was committed under it.
 ///
 /// # Errors
-/// `PACT_REQUEST_ID_REFUSED` for an id that may have been forgotten; `PACT_NO_LEADER`.
+/// `PACT_REQUEST_ID_REFUSED` for an id that may have been forgotten; `PACT_CONFLICT` when somebody else, or something else, was
+/// asked under it; `PACT_NO_LEADER`.
 pub async fn recall(context: &Context, request: RecallRequest) -> Result<RecallReply, v1::Error> {
     let id: RequestId = convert::id(&request.request_id, "RecallRequest.request_id")?;
+    let asker = convert::required(request.asker.as_ref(), "RecallRequest.asker")?;
+    let asked = Action { action: None, asked_sha256: request.asked_sha256.clone() };
+    let digest = requests::digest(asker, &asked)?;
     context.current(false).await?;
     let state = context.member().state();
     reading(move || {
         let (head, horizon, tree) = (read_head(&state), read_horizon(&state), Tree::default());
         let view = RocksView { state: &state, head, tree: &tree, horizon };
-        match requests::recall(&view, id)? {
+        match requests::recall(&view, id, digest)? {
             Some(memory) => Ok(page(&state, &memory, request.after)),
             None => Ok(RecallReply::default()),
         }

@@ -141,7 +141,7 @@ impl Member {
             acting_role: String::new(),
             request_id: None,
             policy_ref: String::new(),
-            action: Some(Action { action: Some(action) }),
+            action: Some(Action::from(action)),
         }
     }
 

@@ -237,17 +237,23 @@ pub(crate) fn postings_after(
     found
 }
 
-/// The last `limit` sequences of a scope.
-pub(crate) fn postings_last(state: &StateDb, posting: &Posting, limit: usize) -> BTreeSet<u64> {
+/// The last `limit` sequences of a scope up to this one.
+pub(crate) fn postings_last(
+    state: &StateDb,
+    posting: &Posting,
+    newest: u64,
+    limit: usize,
+) -> BTreeSet<u64> {
     let prefix = key::posting(posting);
-    let end = [prefix.as_slice(), &u64::MAX.to_be_bytes()].concat();
+    let end = [prefix.as_slice(), &newest.to_be_bytes()].concat();
     let rows = state
         .db()
         .iterator_cf(state.family(Family::Postings), IteratorMode::From(&end, Direction::Reverse));
     let rows = rows
         .map(|row| row.or_fatal("the index cannot be read"))
         .take_while(|(key, _)| key.starts_with(&prefix));
-    rows.flat_map(|(key, row)| posted(&prefix, &key, &row).into_iter().rev()).take(limit).collect()
+    let seqs = rows.flat_map(|(key, row)| posted(&prefix, &key, &row).into_iter().rev());
+    seqs.filter(|seq| *seq <= newest).take(limit).collect()
 }
 
 fn posted(prefix: &[u8], key: &[u8], row: &[u8]) -> Vec<u64> {

@@ -47,13 +47,11 @@ fn register(node: &str, mac: u64) -> Command {
             issuer: "i".to_owned(),
             ..v1::Principal::default()
         }),
-        action: Some(v1::Action {
-            action: Some(Action::RegisterNode(v1::RegisterNode {
-                node: node.to_owned(),
-                identity: Some(identity),
-                replace: false,
-            })),
-        }),
+        action: Some(v1::Action::from(Action::RegisterNode(v1::RegisterNode {
+            node: node.to_owned(),
+            identity: Some(identity),
+            ..v1::RegisterNode::default()
+        }))),
         ..Command::default()
     }
 }

@@ -12,7 +12,7 @@ use pact_identity::{
 use pact_runtime::{Clock, Supervisor};
 use pact_schemas::operation::Operation;
 use pact_schemas::v1::{self, action::Action, outcome::Outcome};
-use pact_schemas::{MemberId, RequestId, SiteName};
+use pact_schemas::{Digest, MemberId, RequestId, SiteName};
 use pact_svc_journal::context::Context;
 use pact_svc_journal::{ConfiguredMember, Member, MemberConfig, Members, PeerTls, handlers};
 use prost::Message as _;
@@ -31,7 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     clocks: BTreeMap<u64, Clock>,
     pub(crate) root: SiteRoot,
-    gateway: Signer,
+    pub(crate) gateway: Signer,
     listed: Vec<ConfiguredMember>,
     /// Of members that are not founders.
     lists: BTreeMap<u64, Vec<ConfiguredMember>>,
@@ -178,7 +178,8 @@ impl Cluster {
 
     pub(crate) fn proposal(&self, operation: &str, action: Action, id: RequestId) -> v1::Proposal {
         let signer = &self.gateway;
-        let action = v1::Action { action: Some(action) }.encode_to_vec();
+        let asked_sha256 = asked(&action).to_vec();
+        let action = v1::Action { asked_sha256, ..v1::Action::from(action) }.encode_to_vec();
         let principal = Principal::of_signer(signer);
         let statement = Statement {
             principal: &principal,
@@ -234,8 +235,13 @@ pub(crate) fn register(node: &str, mac: u8) -> Action {
     Action::RegisterNode(v1::RegisterNode {
         node: node.to_owned(),
         identity: Some(identity),
-        replace: false,
+        ..v1::RegisterNode::default()
     })
+}
+
+/// What a client asked for, of which this action was made.
+pub(crate) fn asked(action: &Action) -> Digest {
+    Digest::of(&v1::Action::from(action.clone()).encode_to_vec())
 }
 
 /// All of the targets in one vCluster, or in none.

@@ -1,13 +1,15 @@
 //! What is acknowledged is there, once, on every member.
 
-use pact_identity::{DegradedGrants, Grant, Verifier};
+use pact_identity::{DegradedGrants, Grant, Principal, Verifier};
 use pact_runtime::Supervisor;
-use pact_schemas::v1::{self, outcome::Outcome};
-use pact_schemas::{ErrorCode, NodeId};
+use pact_schemas::v1::{self, action::Action, outcome::Outcome};
+use pact_schemas::{ErrorCode, NodeId, RequestId};
 use pact_svc_journal::{Member, MemberConfig, handlers};
 use prost::Message as _;
 
-use super::cluster::{Cluster, all_entries, capability, committed, exec, register, report_chunk};
+use super::cluster::{
+    Cluster, all_entries, asked, capability, committed, exec, register, report_chunk,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_go_through_every_member_and_survive_each() {
@@ -87,17 +89,29 @@ async fn a_retry_of_an_exec_gets_the_same_grant_which_a_node_believes() {
     let grant = first.grant.clone().unwrap();
     assert_eq!(grant.payload, again.grant.unwrap().payload);
 
-    // Any member says what became of it, by its id alone.
+    // Any member says what became of it, to whoever asked for it.
+    let recall = |id: RequestId, action: &Action| v1::RecallRequest {
+        request_id: id.to_string(),
+        after: 0,
+        asker: Some(Principal::of_signer(&cluster.gateway).to_wire()),
+        asked_sha256: asked(action).to_vec(),
+    };
+    let wanted = exec("node-1");
     for running in cluster.running.values() {
-        let request = v1::RecallRequest { request_id: id.to_string(), after: 0 };
-        let reply = handlers::recall(&running.context, request).await.unwrap();
+        let reply = handlers::recall(&running.context, recall(id, &wanted)).await.unwrap();
         assert_eq!(reply.committed.unwrap().first_seq, committed(&first).first_seq);
         let entry = v1::Entry::decode(reply.entries[0].entry.as_slice()).unwrap();
         assert_eq!((entry.request_id, reply.entries.len()), (Some(id.to_string()), 1));
     }
-    let unknown = v1::RecallRequest { request_id: cluster.id().to_string(), after: 0 };
-    let reply = handlers::recall(&cluster.running[&1].context, unknown).await.unwrap();
+    let context = &cluster.running[&1].context;
+    let reply = handlers::recall(context, recall(cluster.id(), &wanted)).await.unwrap();
     assert_eq!(reply, v1::RecallReply::default());
+    let other = handlers::recall(context, recall(id, &exec("node-2"))).await.unwrap_err();
+    assert_eq!(other.known_code(), ErrorCode::Conflict);
+    let mallory = v1::Principal { subject: "mallory".into(), ..v1::Principal::default() };
+    let stolen = v1::RecallRequest { asker: Some(mallory), ..recall(id, &wanted) };
+    let stolen = handlers::recall(context, stolen).await.unwrap_err();
+    assert_eq!(stolen.known_code(), ErrorCode::Conflict);
 
     let verifier = Verifier::from_pem(cluster.root.certificate_pem()).unwrap();
     let issued = v1::GrantPayload::decode(grant.payload.as_slice()).unwrap().issued.unwrap();
@@ -113,7 +127,7 @@ async fn a_retry_of_an_exec_gets_the_same_grant_which_a_node_believes() {
         matches!(result.outcome.unwrap().outcome, Some(Outcome::Rejected(e)) if e.known_code() == ErrorCode::NotAuthorised)
     );
     let mut altered = cluster.proposal("exec", exec("node-1"), cluster.id());
-    altered.action = v1::Action { action: Some(exec("node-2")) }.encode_to_vec();
+    altered.action = v1::Action::from(exec("node-2")).encode_to_vec();
     let result = cluster.propose(altered).await;
     assert!(
         matches!(result.outcome.unwrap().outcome, Some(Outcome::Rejected(e)) if e.known_code() == ErrorCode::BadSignature)
@@ -168,4 +182,75 @@ async fn another_members_folder_is_refused_and_left_alone() {
         Box::pin(Member::start(config, cluster.clock.clone(), &supervisor)).await.err().unwrap();
     assert!(matches!(error, pact_svc_journal::StartError::Identity(_)), "{error}");
     assert_eq!(std::fs::read(cluster.data_dir(1).join("IDENTITY")).unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_of_what_is_wanted_come_in_pages() {
+    let cluster = Box::pin(Cluster::start()).await;
+    let scope = Some(v1::Scope { scope: Some(v1::scope::Scope::Node("node-1".to_owned())) });
+    let reading = Action::RecordAccess(v1::RecordAccess {
+        scope: scope.clone(),
+        accessed: Some(v1::Accessed {
+            operation: "status".to_owned(),
+            count: 1,
+            minute: Some(pact_schemas::convert::timestamp(1)),
+            ..v1::Accessed::default()
+        }),
+        audience: None,
+    });
+    let mut seqs = Vec::new();
+    for (operation, action) in [
+        ("node.enroll", register("node-1", 1)),
+        ("status", reading.clone()),
+        ("exec", exec("node-1")),
+        ("status", reading.clone()),
+        ("status", reading),
+    ] {
+        let done = cluster.propose(cluster.proposal(operation, action, cluster.id())).await;
+        seqs.push(committed(&done).first_seq);
+    }
+    let leader = cluster.leader().await;
+    let newest = async |request: v1::EntriesRequest| {
+        let context = &cluster.running[&leader].context;
+        let reply = handlers::entries(context, request).await.unwrap();
+        let seq =
+            |record: &v1::EntryRecord| v1::Entry::decode(record.entry.as_slice()).unwrap().seq;
+        (reply.entries.iter().map(seq).collect::<Vec<_>>(), reply.looked_from)
+    };
+    let ml = v1::VclusterFilter { vclusters: vec!["ml".to_owned()] };
+    for scope in [scope, None] {
+        let changes = v1::EntriesRequest {
+            scope,
+            last: Some(1),
+            filter: Some(v1::EntryFilter::default()),
+            ..v1::EntriesRequest::default()
+        };
+        let (found, looked_from) = newest(changes.clone()).await;
+        assert_eq!(found, [seqs[2]]);
+        let older = v1::EntriesRequest { before: looked_from, ..changes.clone() };
+        assert_eq!(newest(older).await.0, [seqs[0]]);
+        let two = v1::EntriesRequest { last: Some(2), ..changes.clone() };
+        assert_eq!(newest(two).await.0, [seqs[0], seqs[2]]);
+        let unfiltered = v1::EntriesRequest { filter: None, ..changes.clone() };
+        assert_eq!(newest(unfiltered).await.0, [seqs[4]]);
+        let seen = v1::EntriesRequest { visible: Some(ml.clone()), ..changes };
+        assert!(newest(seen).await.0.iter().all(|seq| !seqs.contains(seq)));
+    }
+    // In the future there is nothing, and nothing older is looked for.
+    let since = Some(pact_schemas::convert::timestamp(4_000_000_000_000_000_000));
+    let future = v1::EntriesRequest {
+        last: Some(9),
+        filter: Some(v1::EntryFilter { since, ..v1::EntryFilter::default() }),
+        ..v1::EntriesRequest::default()
+    };
+    assert_eq!(newest(future).await, (Vec::new(), 0));
+    let odd = v1::EntriesRequest {
+        filter: Some(v1::EntryFilter { kinds: vec![9_999], ..v1::EntryFilter::default() }),
+        ..v1::EntriesRequest::default()
+    };
+    let context = &cluster.running[&leader].context;
+    assert_eq!(
+        handlers::entries(context, odd).await.unwrap_err().known_code(),
+        ErrorCode::Malformed
+    );
 }

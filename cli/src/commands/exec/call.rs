@@ -12,7 +12,7 @@ use tonic::Status;
 use super::screen::ExecScreen;
 use super::verdict::{Ended, Verdict};
 use crate::failure::Failure;
-use crate::gateway::{self, failure_of, is_connection_loss};
+use crate::gateway::{self, Waiting, failure_of, is_connection_loss};
 use crate::session::Session;
 use crate::target::Targets;
 
@@ -86,7 +86,8 @@ impl Call<'_> {
             return Err(Failure::new(ErrorCode::Internal, "the request could not be queued"));
         }
         let mut stdin = Stdin::new(input, self.stdin);
-        let mut outputs = match self.open(queue).await {
+        let waiting = Waiting::new(self.session, &self.targets.set);
+        let mut outputs = match waiting.during(self.open(queue, &waiting)).await {
             Ok(stream) => stream,
             Err(Opening::Status(status)) if is_connection_loss(&status) => {
                 return Ok(Attempt::LostBefore(*status));
@@ -97,7 +98,7 @@ impl Call<'_> {
         loop {
             let due = screen.until_due();
             let message = tokio::select! {
-                message = self.next(&mut outputs, verdict.seq.is_none()) => message?, // cancel-safe: takes nothing until it is ready
+                message = self.next(&mut outputs, verdict.seq.is_none().then_some(&waiting)) => message?, // cancel-safe: takes nothing until it is ready
                 () = self.session.clock.sleep(due.unwrap_or_default()), if due.is_some() => { // cancel-safe: a timer
                     screen.show_due().await?;
                     continue;
@@ -125,21 +126,21 @@ impl Call<'_> {
     async fn next(
         &self,
         outputs: &mut tonic::Streaming<v1::ExecOutput>,
-        is_first: bool,
+        first: Option<&Waiting<'_>>,
     ) -> Result<Result<Option<v1::ExecOutput>, Status>, Failure> {
-        if !is_first {
-            return Ok(outputs.message().await);
-        }
+        let Some(waiting) = first else { return Ok(outputs.message().await) };
         let limit = self.session.settings.timeout;
-        self.session.clock.timeout(limit, outputs.message()).await.map_err(|_late| late(limit))
+        let message = self.session.clock.timeout(limit, outputs.message());
+        waiting.during(message).await.map_err(|_late| late(limit))
     }
 
     async fn open(
         &self,
         queue: mpsc::Receiver<v1::ExecInput>,
+        waiting: &Waiting<'_>,
     ) -> Result<tonic::Streaming<v1::ExecOutput>, Opening> {
         let limit = self.session.settings.timeout;
-        let mut client = gateway::connect(self.session).await.map_err(Opening::Failure)?;
+        let mut client = gateway::connect(self.session, waiting).await.map_err(Opening::Failure)?;
         let opening = client.exec(ReceiverStream::new(queue));
         match self.session.clock.timeout(limit, opening).await {
             Ok(Ok(reply)) => Ok(reply.into_inner()),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::entry::VerifiedEntry;
 use crate::failure::Failure;
-use crate::gateway::{self, failure_of};
+use crate::gateway::{self, Waiting, failure_of};
 use crate::output::{self, Envelope, Format, Sanitizer, StreamWriter, bytes_as_json};
 use crate::session::{Exit, Session};
 use crate::view;
@@ -138,7 +138,8 @@ impl Args {
         &self,
         session: &Session,
     ) -> Result<tonic::Streaming<v1::ReadOutputReply>, Failure> {
-        let mut client = gateway::connect(session).await?;
+        let waiting = Waiting::new(session, "the journal");
+        let mut client = waiting.during(gateway::connect(session, &waiting)).await?;
         let reply = client.read_output(v1::ReadOutputRequest { seq: self.seq }).await;
         Ok(reply.map_err(|status| failure_of(&status))?.into_inner())
     }

@@ -12,6 +12,8 @@ use pact_schemas::{ErrorCode, MemberId};
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) leader: Option<u64>,
+    /// How long ago other members answered, where members tell of any.
+    pub(crate) contacts: Vec<Option<u64>>,
     /// Who members say leads, where they are not up to date.
     pub(crate) rumour: Option<u64>,
     /// Proposals that are carried out and never answered.
@@ -42,28 +44,40 @@ impl Members {
 
     pub(crate) async fn serve(&self, bus: &Bus, id: u64) {
         let (cluster, recall, propose) = (self.clone(), self.clone(), self.clone());
-        let service = Service::new("journal", "0.1.0", &format!("journal-{id}"))
-            .on(rpc::journal::Cluster, move |(), _, _: v1::ClusterRequest| {
-                let leader = cluster.with(|s| s.rumour.or(s.leader));
-                async move { Ok(v1::ClusterReply { leader, ..v1::ClusterReply::default() }) }
-            })
-            .on(rpc::journal::Recall, move |(), _, request: v1::RecallRequest| {
-                let answer = recall.with(|s| recalled(s, &request));
-                async move { answer }
-            })
-            .on_member(
-                MemberId::new(id).unwrap(),
-                rpc::member::Propose,
-                move |(), _, request: v1::ProposeRequest| {
-                    let answer = propose.with(|s| proposed(s, id, &request));
+        let service =
+            Service::new("journal", "0.1.0", &format!("journal-{id}"))
+                .on(rpc::journal::Cluster, move |(), _, _: v1::ClusterRequest| {
+                    let (leader, contacts) =
+                        cluster.with(|s| (s.rumour.or(s.leader), s.contacts.clone()));
+                    let members =
+                        contacts.into_iter().zip(1..).map(|(contact, id)| v1::MemberStatus {
+                            id,
+                            last_contact_milliseconds: contact,
+                            voter: true,
+                            ..v1::MemberStatus::default()
+                        });
+                    let members = members.collect();
                     async move {
-                        match answer {
-                            Some(answer) => answer,
-                            None => std::future::pending().await,
-                        }
+                        Ok(v1::ClusterReply { leader, members, ..v1::ClusterReply::default() })
                     }
-                },
-            );
+                })
+                .on(rpc::journal::Recall, move |(), _, request: v1::RecallRequest| {
+                    let answer = recall.with(|s| recalled(s, &request));
+                    async move { answer }
+                })
+                .on_member(
+                    MemberId::new(id).unwrap(),
+                    rpc::member::Propose,
+                    move |(), _, request: v1::ProposeRequest| {
+                        let answer = propose.with(|s| proposed(s, id, &request));
+                        async move {
+                            match answer {
+                                Some(answer) => answer,
+                                None => std::future::pending().await,
+                            }
+                        }
+                    },
+                );
         bus.serve(service).await.unwrap();
     }
 }

@@ -74,3 +74,22 @@ async fn t01_without_a_leader_or_anybody_at_all_that_is_said_in_time() {
     let error = client.propose_one(proposal("a")).await.unwrap_err();
     assert_eq!(error.known_code(), ErrorCode::NoLeader);
 }
+
+/// A leader that is cut off believes that it leads, and never answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn t01_silence_of_a_member_that_knows_too_few_others_is_no_leader() {
+    let soon = Duration::from_millis(300);
+    for (contacts, code) in [
+        (vec![Some(0), Some(62_000), None], ErrorCode::NoLeader),
+        (vec![Some(0), Some(5_000), None], ErrorCode::Timeout),
+    ] {
+        let site = Site::start().await;
+        let members = Members::led_by(1);
+        members.with(|s| (s.lost_answers, s.contacts) = (usize::MAX, contacts));
+        let bus = site.member(1).await;
+        members.serve(&bus, 1).await;
+        let client = site.client(Patience { read: LONG, propose: soon, nobody: LONG }).await;
+        let error = client.propose_one(proposal("a")).await.unwrap_err();
+        assert_eq!(error.known_code(), code, "{error:?}");
+    }
+}

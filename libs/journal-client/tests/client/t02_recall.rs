@@ -1,8 +1,9 @@
 //! What became of a request is read by its id.
 
+use pact_journal_client::{Journal, Recalled};
 use pact_runtime::Clock;
 use pact_schemas::v1::{self, Committed, Entry, EntryRecord, RecallReply};
-use pact_schemas::{ErrorCode, RequestId};
+use pact_schemas::{Digest, ErrorCode, RequestId};
 use prost::Message as _;
 
 use crate::members::Members;
@@ -10,6 +11,10 @@ use crate::site::{PATIENCE, Site};
 
 fn id() -> RequestId {
     RequestId::new(Clock::system().new_uuid_v7()).unwrap()
+}
+
+async fn recall(client: &Journal) -> Result<Option<Recalled>, v1::Error> {
+    client.recall(id(), v1::Principal::default(), Digest::of(b"")).await
 }
 
 /// A page with one entry.
@@ -29,9 +34,9 @@ async fn t02_the_entries_of_a_request_come_in_pages() {
     let bus = site.member(1).await;
     members.serve(&bus, 1).await;
     let client = site.client(PATIENCE).await;
-    assert_eq!(client.recall(id()).await.unwrap(), None);
+    assert_eq!(recall(&client).await.unwrap(), None);
     members.with(|s| s.pages = vec![page(7, true), page(8, true), page(9, false)]);
-    let recalled = client.recall(id()).await.unwrap().unwrap();
+    let recalled = recall(&client).await.unwrap().unwrap();
     let seqs: Vec<u64> = recalled.entries.iter().map(|entry| entry.seq).collect();
     assert_eq!(seqs, [7, 8, 9]);
 }
@@ -46,10 +51,10 @@ async fn t02_an_answer_that_breaks_the_contract_or_a_forgotten_id_is_an_error() 
     let mut broken = page(7, false);
     broken.entries[0].entry = vec![0xff];
     members.with(|s| s.pages = vec![broken]);
-    let error = client.recall(id()).await.unwrap_err();
+    let error = recall(&client).await.unwrap_err();
     assert_eq!(error.known_code(), ErrorCode::Malformed);
     let refusal = ErrorCode::RequestIdRefused.error("longer ago than ids are remembered");
     members.with(|s| s.refusal = Some(refusal));
-    let error: v1::Error = client.recall(id()).await.unwrap_err();
+    let error: v1::Error = recall(&client).await.unwrap_err();
     assert_eq!(error.known_code(), ErrorCode::RequestIdRefused);
 }

@@ -7,6 +7,7 @@ use pact_schemas::v1::{self, AssignMode, AssignNode, EntryKind, JudgedScope, Nod
 use pact_schemas::{NodeId, NodeSet, VclusterId};
 
 use super::{Asked, Origin, Rules, Terms};
+use crate::placement;
 use crate::refusal::Refusal;
 use crate::rights::{self, one_person_suffices};
 use crate::working::{Draft, Working};
@@ -24,8 +25,8 @@ impl Rules for AssignNode {
         })
     }
 
-    fn apply(&self, work: &mut Working<'_>, _asked: &Asked<'_>) -> Result<Terms, Refusal> {
-        assign(work, self)?;
+    fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
+        assign(work, self, asked.time_nanos)?;
         Ok(Terms::NONE)
     }
 
@@ -34,7 +35,7 @@ impl Rules for AssignNode {
     }
 }
 
-fn assign(work: &mut Working<'_>, assign: &AssignNode) -> Result<(), Refusal> {
+fn assign(work: &mut Working<'_>, assign: &AssignNode, time_nanos: i64) -> Result<(), Refusal> {
     let mode: AssignMode = enumeration(assign.mode, "AssignNode.mode")?;
     let targets = NodeSet::parse(&assign.targets)?;
     if targets.len() > MAX_ASSIGNED {
@@ -61,7 +62,7 @@ fn assign(work: &mut Working<'_>, assign: &AssignNode) -> Result<(), Refusal> {
         one_person_suffices(work, to)?;
     }
     for node in targets.iter() {
-        assign_one(work, node, mode, to.as_ref())?;
+        assign_one(work, node, mode, to.as_ref(), time_nanos)?;
     }
     Ok(())
 }
@@ -71,6 +72,7 @@ fn assign_one(
     node: &NodeId,
     mode: AssignMode,
     to: Option<&VclusterId>,
+    time_nanos: i64,
 ) -> Result<(), Refusal> {
     let record = work.known(node)?;
     let from = vcluster_of(&record)?;
@@ -106,8 +108,9 @@ fn assign_one(
     };
     move_count(work, from.as_ref(), to);
     let vcluster = to.map(VclusterId::to_string);
-    let delta_seq = work.arrive(node, to, work.next_seq());
-    let record = NodeRecord { vcluster: vcluster.clone(), delta_seq, ..record };
+    let seq = work.next_seq();
+    let delta_seq = work.arrive(node, to, seq);
+    let record = NodeRecord { delta_seq, ..placement::moved(record, to, seq, time_nanos) };
     work.staged.nodes.insert(node.clone(), record);
     let mut draft = Draft::new(
         kind,

@@ -2,14 +2,15 @@
 //! vCluster has it no longer.
 
 use pact_schemas::convert::{self, Scope, id};
-use pact_schemas::v1::{self, EntryKind, NodeRecord, RevokeNode, entry};
+use pact_schemas::v1::action::Action;
+use pact_schemas::v1::{self, EntryKind, JudgedScope, NodeRecord, RevokeNode, entry};
 use pact_schemas::{NodeId, NodeState};
 
 use super::node_assign::move_count;
 use super::{Asked, Origin, Rules, Terms};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
-use crate::{bus_users, hardware};
+use crate::{bus_users, hardware, placement, rights};
 
 impl Rules for RevokeNode {
     fn origin(&self) -> Origin {
@@ -20,11 +21,16 @@ impl Rules for RevokeNode {
         revoke(work, self, asked.time_nanos)?;
         Ok(Terms::NONE)
     }
+
+    fn judged_in(&self, judged: Vec<JudgedScope>) -> Option<Action> {
+        Some(Action::RevokeNode(Self { judged, ..self.clone() }))
+    }
 }
 
 fn revoke(work: &mut Working<'_>, revoke: &RevokeNode, time_nanos: i64) -> Result<(), Refusal> {
     let node: NodeId = id(&revoke.node, "RevokeNode.node")?;
     let record = work.known(&node)?;
+    rights::node_still_there(&node, &record, &revoke.judged)?;
     if NodeState::of(&record)? == NodeState::Revoked {
         return Ok(());
     }
@@ -39,9 +45,8 @@ fn revoke(work: &mut Working<'_>, revoke: &RevokeNode, time_nanos: i64) -> Resul
         state: NodeState::Revoked.into(),
         state_seq: seq,
         state_since: Some(convert::timestamp(time_nanos)),
-        vcluster: None,
         delta_seq: work.arrive(&node, None, seq),
-        ..record
+        ..placement::moved(record, None, seq, time_nanos)
     };
     work.staged.nodes.insert(node.clone(), record);
     let mut draft = Draft::new(

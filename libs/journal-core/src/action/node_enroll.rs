@@ -2,13 +2,14 @@
 //! revocation.
 
 use pact_schemas::convert::{self, Scope, id, required};
-use pact_schemas::v1::{self, EntryKind, NodeRecord, RegisterNode, entry};
+use pact_schemas::v1::action::Action;
+use pact_schemas::v1::{self, EntryKind, JudgedScope, NodeRecord, RegisterNode, entry};
 use pact_schemas::{NodeId, NodeState};
 
 use super::{Asked, Origin, Rules, Terms};
-use crate::hardware;
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
+use crate::{hardware, rights};
 
 impl Rules for RegisterNode {
     fn origin(&self) -> Origin {
@@ -18,6 +19,10 @@ impl Rules for RegisterNode {
     fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
         register(work, self, asked.time_nanos)?;
         Ok(Terms::NONE)
+    }
+
+    fn judged_in(&self, judged: Vec<JudgedScope>) -> Option<Action> {
+        Some(Action::RegisterNode(Self { judged, ..self.clone() }))
     }
 }
 
@@ -30,6 +35,12 @@ fn register(
     let node: NodeId = id(&register.node, "RegisterNode.node")?;
     let given = required(register.identity.as_ref(), "RegisterNode.identity")?;
     let existing = work.node(&node);
+    match &existing {
+        // It was not there when the right was judged: whose it is now was not asked.
+        Some(_) if register.judged.is_empty() => return Err(Refusal::Exists { node }),
+        Some(record) => rights::node_still_there(&node, record, &register.judged)?,
+        None => rights::nothing_judged(&register.judged)?,
+    }
     let state = existing.as_ref().map(NodeState::of).transpose()?;
     let revoked = state == Some(NodeState::Revoked);
     if existing.is_some() && !register.replace && !revoked {
@@ -63,9 +74,7 @@ fn register(
             state_since: time,
             registered_seq: seq,
             state_seq: seq,
-            // What was handed out before the revocation stays refused until it expires.
-            live_bus_users: existing.map(|record| record.live_bus_users).unwrap_or_default(),
-            ..NodeRecord::default()
+            ..existing.map(outlasting).unwrap_or_default()
         },
     };
     work.staged.nodes.insert(node.clone(), record);
@@ -79,4 +88,10 @@ fn register(
         }),
     ));
     Ok(())
+}
+
+/// What a revocation does not end: bus users that are refused until they expire, and whose the node was.
+fn outlasting(record: NodeRecord) -> NodeRecord {
+    let NodeRecord { live_bus_users, former_places, .. } = record;
+    NodeRecord { live_bus_users, former_places, ..NodeRecord::default() }
 }

@@ -9,6 +9,7 @@ use pact_schemas::v1::{self, EntryKind, NodeEvent, NodeRecord, entry, node_event
 use pact_schemas::{ErrorCode, NodeId, SpoolId};
 
 use super::{Asked, Origin, Rules, Terms};
+use crate::placement::{self, Moment};
 use crate::record::{Unnamed, Uploader};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
@@ -28,9 +29,10 @@ impl Rules for NodeEvent {
 fn take(work: &mut Working<'_>, event: &NodeEvent, time_nanos: i64) -> Result<(), Refusal> {
     let node: NodeId = id(&event.node, "NodeEvent.node")?;
     let spool: SpoolId = id(&event.spool_id, "NodeEvent.spool_id")?;
-    convert::unix_nanos(event.recorded.as_ref(), "NodeEvent.recorded")?;
+    let recorded = convert::unix_nanos(event.recorded.as_ref(), "NodeEvent.recorded")?;
     let body = required(event.body.as_ref(), "NodeEvent.body")?;
     let record = work.live(&node)?;
+    let then = placement::at(&record, Moment::Time(recorded))?;
     let committed = work.spool_mark(&node, &spool).unwrap_or(0);
     if event.number == 0 {
         return Err(Refusal::Argument { field: "NodeEvent.number", rule: "must be at least 1" });
@@ -64,6 +66,7 @@ fn take(work: &mut Working<'_>, event: &NodeEvent, time_nanos: i64) -> Result<()
             reports::conflict_changed(work, &node, report)?
         }
     }
+    work.tell_of(then.as_ref());
     work.staged.nodes.insert(node.clone(), record);
     work.staged.spools.insert((node, spool), event.number);
     Ok(())

@@ -24,13 +24,12 @@ impl Rules for RecordAccess {
                 rule: "must count from 1 and name a target of 4 KiB at most",
             });
         }
-        let message = format!("{} {} times", accessed.operation, accessed.count);
-        work.draft(Draft::new(
-            EntryKind::Accessed,
-            scope,
-            message,
-            entry::Payload::Accessed(accessed.clone()),
-        ));
+        let times = if accessed.count == 1 { "time" } else { "times" };
+        let message = format!("{} {} {times}", accessed.operation, accessed.count);
+        let payload = entry::Payload::Accessed(accessed.clone());
+        let mut draft = Draft::new(EntryKind::Accessed, scope, message, payload);
+        draft.confine(self.audience.as_ref())?;
+        work.draft(draft);
         Ok(Terms::NONE)
     }
 }

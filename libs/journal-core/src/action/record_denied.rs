@@ -25,12 +25,10 @@ impl Rules for RecordDenied {
             });
         }
         let message = format!("{} denied: {}", denied.operation, denied.code);
-        work.draft(Draft::new(
-            EntryKind::Denied,
-            scope,
-            message,
-            entry::Payload::Denied(denied.clone()),
-        ));
+        let payload = entry::Payload::Denied(denied.clone());
+        let mut draft = Draft::new(EntryKind::Denied, scope, message, payload);
+        draft.confine(self.audience.as_ref())?;
+        work.draft(draft);
         Ok(Terms::NONE)
     }
 }

@@ -18,7 +18,7 @@ use crate::memory::Memory;
 use crate::record::sha256;
 use crate::samples::{
     Commands, apply, assign, change, commit, committed, delta, delta_of, file, held, overlay,
-    packed, policy, put, refused, rollback_of, shown, site, spec, text, update,
+    packed, policy, put, refused, revoke, rollback_of, shown, site, spec, text, update,
 };
 
 const SECOND: i64 = 1_000_000_000;

@@ -29,6 +29,12 @@ fn blacklist(scope: &Scope) -> Action {
     })
 }
 
+/// Gives a node another identity.
+fn replace(name: &str, mac: u8) -> Action {
+    let Action::RegisterNode(register) = register(name, mac) else { panic!() };
+    Action::RegisterNode(v1::RegisterNode { replace: true, ..register })
+}
+
 fn discard(name: &str) -> Action {
     Action::Rollback(v1::Rollback {
         to_seq: None,
@@ -52,6 +58,8 @@ fn what_was_judged_in_a_vcluster_is_not_done_in_another() {
         blacklist(&of("a")),
         assign("a,b", None, AssignMode::Unassign),
         assign("a,b", Some("hpc"), AssignMode::Move),
+        replace("a", 9),
+        revoke("a"),
     ];
     // Judged where the nodes are; then one of them is moved.
     let proposed: Vec<v1::Command> =
@@ -123,6 +131,7 @@ fn every_target_is_judged_exactly_once() {
         Action::Rollback(rollback_of(&of("a"), 1, 0)),
         blacklist(&of("a")),
         assign("d", Some("ml"), AssignMode::Assign),
+        revoke("a"),
     ] {
         let outcome = state.apply(&[commands.make(action)]).remove(0);
         assert_eq!(code(&outcome), ErrorCode::Malformed, "{outcome:?}");
@@ -137,17 +146,40 @@ fn every_target_is_judged_exactly_once() {
 }
 
 #[test]
+fn an_identity_is_replaced_by_who_was_judged_where_the_node_is() {
+    let (mut state, mut commands) = site();
+    // Nobody had registered it when the right was judged.
+    for name in ["a", "d"] {
+        let outcome = state.apply(&[commands.make(replace(name, 9))]).remove(0);
+        assert_eq!(code(&outcome), ErrorCode::Conflict);
+        assert!(refused(&outcome).message.ends_with("is registered already"), "{outcome:?}");
+    }
+    let before = state.nodes[&node("a")].identity.clone();
+    let elsewhere = judged(replace("a", 9), &[(Some("hpc"), "a")]);
+    assert_eq!(code(&state.apply(&[commands.make(elsewhere)])[0]), ErrorCode::Conflict);
+    assert_eq!(state.nodes[&node("a")].identity, before);
+    // One that is not there is in no vCluster.
+    let new = judged(register("e", 9), &[(None, "e")]);
+    assert_eq!(code(&state.apply(&[commands.make(new)])[0]), ErrorCode::Malformed);
+    // A retry is judged with the node that the first attempt has made.
+    let mut command = commands.asked("enroll e", register("e", 9));
+    let made = committed(&state.apply(std::slice::from_ref(&command))[0]);
+    let again = judged(register("e", 9), &[(None, "e")]);
+    command.action.as_mut().unwrap().action = Some(again);
+    assert_eq!(committed(&state.apply(&[command])[0]), (made.0, made.1, true));
+    committed(&one(&mut state, commands.make(replace("a", 10))));
+}
+
+#[test]
 fn a_retry_after_a_move_is_the_same_request() {
     let (mut state, mut commands) = site();
-    let command = state.judging(commands.make(assign("a", Some("hpc"), AssignMode::Move)));
+    let asked = commands.asked("move a", assign("a", Some("hpc"), AssignMode::Move));
+    let mut command = state.judging(asked);
     let first = committed(&state.apply(std::slice::from_ref(&command))[0]);
     // The answer was lost: it is asked again, and judged where the node is now.
     let action = judged(assign("a", Some("hpc"), AssignMode::Move), &[(Some("hpc"), "a")]);
-    let retry = v1::Command { action: Some(v1::Action { action: Some(action) }), ..command };
-    assert_eq!(committed(&state.apply(std::slice::from_ref(&retry))[0]), (first.0, first.1, true));
-    let other = judged(assign("a", Some("ml"), AssignMode::Move), &[(Some("hpc"), "a")]);
-    let other = v1::Command { action: Some(v1::Action { action: Some(other) }), ..retry };
-    assert!(refused(&state.apply(&[other])[0]).message.contains("another request"));
+    command.action.as_mut().unwrap().action = Some(action);
+    assert_eq!(committed(&state.apply(&[command])[0]), (first.0, first.1, true));
 }
 
 #[test]

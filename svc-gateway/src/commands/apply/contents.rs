@@ -49,7 +49,7 @@ fn put(
     let size_bytes = u32::try_from(blob.len())
         .map_err(|_| ErrorCode::TooLarge.error("contents of over 4 GiB"))?;
     let put = PutBlob { sha256: sha256.to_vec(), compressed, size_bytes };
-    let action = v1::Action { action: Some(Act::PutBlob(put)) };
+    let action = v1::Action::from(Act::PutBlob(put));
     let id = derived(id, &format!("blob/{sha256}"))?;
     Ok((proposals.attest(permit, id, &action)?, size))
 }

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use pact_schemas::v1::{ExecInput, exec_input::Input};
-use pact_schemas::{Argv, ErrorCode, RequestId, convert};
+use pact_schemas::{Argv, ErrorCode};
 use tonic::Status;
 
 use crate::ask::fanout::AT_ONCE;
+use crate::ask::request::RequestKey;
 use crate::config::ExecSettings;
-use crate::error::{Answer, bad_request};
+use crate::error::Answer;
 
 /// A whole and bounded request.
 #[derive(Debug)]
 pub(super) struct Begin {
-    pub(super) request_id: RequestId,
+    pub(super) key: RequestKey,
     pub(super) targets: String,
     pub(super) exclude: String,
     pub(super) argv: Argv,
@@ -32,8 +33,7 @@ impl Begin {
         let Some(Input::Begin(begin)) = first.and_then(|input| input.input) else {
             return Err(invalid("the first message must be ExecBegin"));
         };
-        let request_id =
-            convert::id(&begin.request_id, "ExecBegin.request_id").map_err(bad_request)?;
+        let key = RequestKey::of("exec", &begin.request_id, &begin)?;
         let argv = Argv::new(begin.argv)?;
         let timeout_seconds = match begin.timeout_seconds {
             0 => whole_seconds(limits.timeout),
@@ -46,7 +46,7 @@ impl Begin {
             }
         };
         Ok(Self {
-            request_id,
+            key,
             targets: begin.targets,
             exclude: begin.exclude,
             argv,

@@ -6,8 +6,7 @@ use pact_schemas::convert::Scope;
 use pact_schemas::resource::change_set::MAX_INLINE_BYTES;
 use pact_schemas::rpc;
 use pact_schemas::v1::{
-    self, NodeRollback, Rollback, RollbackReply, RollbackScopeReply, RollbackStart,
-    action::Action as Act,
+    self, NodeRollback, RollbackReply, RollbackScopeReply, RollbackStart, action::Action as Act,
 };
 use pact_schemas::{ErrorCode, NodeId};
 
@@ -17,7 +16,6 @@ use super::plan::Planned;
 use crate::ask::fanout;
 use crate::ask::nodes::{Until, parted};
 use crate::ask::propose::granted;
-use crate::ask::request::for_node;
 use crate::context::Gateway;
 use crate::error::Answer;
 use crate::rights::permit::Permit;
@@ -88,12 +86,12 @@ async fn roll_back_node(
     until: &Until,
 ) -> Answer<(v1::PlannedRollback, NodeRollback)> {
     let node = check.target.0;
-    let id = for_node(wanted.id, &wanted.targets, node)?;
+    let key = wanted.key.for_node(&wanted.targets, node)?;
     let mut planned = check.planned;
     planned.action.plan_sha256 = plan_sha256(&check.plan);
     let (done, grant) = gateway
         .proposals
-        .commit(permit, id, Act::Rollback(planned.action.clone()))
+        .commit(permit, key, Act::Rollback(planned.action.clone()))
         .await
         .map_err(|e| e.on(node))?;
     let plan = planned.shown(done.first_seq);

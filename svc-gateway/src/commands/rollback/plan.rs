@@ -231,7 +231,7 @@ async fn planned_page(
     by_platform_admin: bool,
     after: &str,
 ) -> Answer<Option<PlannedScope>> {
-    let act = v1::Action { action: Some(Act::Rollback(action.clone())) };
+    let act = v1::Action::from(Act::Rollback(action.clone()));
     let plan = read::accepted(read::plan(journal, &act, by_platform_admin, after).await?)?;
     Ok(plan.scopes.into_iter().find(|planned| planned.scope == action.scope))
 }

@@ -11,7 +11,7 @@ use pact_schemas::v1::{
     self, DiffReply, Entry, NodeRecord, NodeRollback, NodeSettled, RollbackReply,
     RollbackScopeReply, RollbackStart, action::Action as Act, entry::Payload,
 };
-use pact_schemas::{ErrorCode, NodeId, RequestId};
+use pact_schemas::{ErrorCode, NodeId};
 
 use super::check::{discarding_plan, plan_sha256};
 use super::execute::{ROLL_BACK, carried_out, deferred};
@@ -21,7 +21,7 @@ use super::{Wanted, Whose};
 use crate::ask::fanout;
 use crate::ask::nodes::Until;
 use crate::ask::propose::granted;
-use crate::ask::request::{entry_of, for_node};
+use crate::ask::request::{RequestKey, entry_of};
 use crate::commands::diff::drift_summary;
 use crate::commands::log::node_of as entry_node;
 use crate::commands::settle::{settle, subset};
@@ -43,7 +43,7 @@ pub(super) async fn rolled_back_before(
         Whose::Nodes(targets) => targets,
         Whose::Vcluster(vcluster) => {
             let scope = Scope::Vcluster(vcluster.clone());
-            let Some(entry) = entry_of(&gateway.journal, &scope, wanted.id).await? else {
+            let Some(entry) = entry_of(&gateway.journal, permit, &scope, wanted.key).await? else {
                 return Ok((reply, Some(Whose::Vcluster(vcluster))));
             };
             settle_rollback(gateway, &vcluster, entry.seq, until, &mut reply).await?;
@@ -77,12 +77,14 @@ async fn rolled_back_node(
     target: (&NodeId, &NodeRecord),
     until: &Until,
 ) -> Answer<Option<(Entry, Answer<NodeRollback>)>> {
-    let id = for_node(wanted.id, &wanted.targets, target.0)?;
+    let key = wanted.key.for_node(&wanted.targets, target.0)?;
     let scope = Scope::Node(target.0.clone());
-    let Some(entry) = entry_of(&gateway.journal, &scope, id).await? else { return Ok(None) };
+    let Some(entry) = entry_of(&gateway.journal, permit, &scope, key).await? else {
+        return Ok(None);
+    };
     let outcome = match &entry.payload {
         Some(Payload::RollbackDone(done)) if done.to_seq.is_none() => {
-            let first = First { id, seq: entry.seq, drift_digest: &done.drift_digest };
+            let first = First { key, seq: entry.seq, drift_digest: &done.drift_digest };
             discard_again(gateway, permit, wanted, target, &first, until).await
         }
         _ => settle(&gateway.agents, target, entry.seq, until).await.map(settled_rollback),
@@ -110,7 +112,7 @@ async fn discard_again(
     let mut action = discarding(node, wanted, first.drift_digest.to_vec(), judged);
     action.plan_sha256 = plan_sha256(&plan);
     // The same request: the journal signs the same grant again, for as long as grants live.
-    let grant = match gateway.proposals.commit(permit, first.id, Act::Rollback(action)).await {
+    let grant = match gateway.proposals.commit(permit, first.key, Act::Rollback(action)).await {
         Ok((_, grant)) => granted(grant, "rollback").map_err(|e| e.on(node))?,
         Err(error) if error.known_code() == ErrorCode::GrantExpired => {
             return first.too_late(node, now);
@@ -138,7 +140,7 @@ async fn discard_again(
 
 /// The first attempt, as its entry has it.
 struct First<'e> {
-    id: RequestId,
+    key: RequestKey,
     seq: u64,
     drift_digest: &'e [u8],
 }

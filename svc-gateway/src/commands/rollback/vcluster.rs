@@ -56,8 +56,10 @@ pub(super) async fn roll_back_vcluster(
             reply.plans.push(plan.shown(0));
             return Ok(reply);
         }
-        let (done, _) =
-            gateway.proposals.commit(permit, wanted.id, Act::Rollback(plan.action.clone())).await?;
+        let (done, _) = gateway
+            .proposals
+            .commit(permit, wanted.key, Act::Rollback(plan.action.clone()))
+            .await?;
         settle_rollback(gateway, vcluster, done.first_seq, until, &mut reply).await?;
         reply.plans.push(plan.shown(done.first_seq));
     }

@@ -83,8 +83,8 @@ mod tests {
 
     fn denied(target: &str) -> v1::Action {
         let denied = v1::Denied { target: target.into(), ..v1::Denied::default() };
-        let record = v1::RecordDenied { denied: Some(denied), scope: None };
-        v1::Action { action: Some(Act::RecordDenied(record)) }
+        let record = v1::RecordDenied { denied: Some(denied), ..Default::default() };
+        v1::Action::from(Act::RecordDenied(record))
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         assert!(shorten(&mut action, 6));
         assert_eq!(action, denied(""));
         assert!(!shorten(&mut action, 1), "there is nothing left");
-        let mut other = v1::Action { action: Some(Act::PutBlob(v1::PutBlob::default())) };
+        let mut other = v1::Action::from(Act::PutBlob(v1::PutBlob::default()));
         assert!(!shorten(&mut other, 0));
     }
 

@@ -7,6 +7,7 @@ use pact_schemas::v1::{EntryKind, ExecEnded, ExecFinished, ExecOutcome, entry};
 use pact_schemas::{NodeId, NodeSet};
 
 use super::{is_own, named, not_asked, not_sent};
+use crate::placement::{self, Moment};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
 
@@ -77,6 +78,10 @@ fn judge(work: &Working<'_>, node: &NodeId, ended: &ExecEnded) -> Result<Report,
         entry::Payload::ExecFinished(with_own_output(work, node, finished.clone())),
     );
     draft.parent = Some(ended.grant_seq);
+    // Whoever asked for the run sees what came of it, and nobody to whom the node was moved since.
+    let record = work.known(node)?;
+    draft.vclusters.extend(placement::at(&record, Moment::Entry(ended.grant_seq))?);
+    draft.is_confined = true;
     Ok(Report::Finished(Box::new(draft)))
 }
 
