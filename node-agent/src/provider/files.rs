@@ -233,19 +233,12 @@ impl Files {
         }
         let gone = match found {
             Ok(place) => return Ok(Some(place)),
-            Err(Unreached::Missing(gone)) => gone,
-            Err(Unreached::NotFolder(at)) if is_link(&at) => {
-                let (key, at) = (key.clone(), order::shown(&at));
-                return Err(ProviderError::NotBeneath { key, at });
-            }
-            // A file where the folder was: what was in it is not there.
-            Err(Unreached::NotFolder(at)) => at,
+            Err(Unreached::Missing(gone)) => self.scope.root_below(path, &gone),
+            // Something else where the folder was, a link too: what was in it is not there.
+            Err(Unreached::NotFolder(at)) => self.scope.root_under(path, &at),
             Err(Unreached::Failed(error)) => return Err(failed(error)),
         };
-        match self.scope.root_below(path, &gone) {
-            Some(root) => Err(rootless(key, root)),
-            None => Ok(None),
-        }
+        gone.map_or(Ok(None), |root| Err(rootless(key, root)))
     }
 
     fn look(
@@ -388,10 +381,6 @@ impl Files {
         }
         is_whole
     }
-}
-
-fn is_link(path: &[u8]) -> bool {
-    order::shown(path).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
 }
 
 /// The print of a file outside the roots, links not followed; `None`: nothing there.
