@@ -285,7 +285,8 @@ impl Patterns {
         Ok(Self {
             enforce_keys: read("agent.enforce_keys", &agent.enforce_keys)?,
             secret: read("agent.observer.secret", &agent.observer.secret)?,
-            blacklist: read("agent.blacklist.patterns", &agent.blacklist.patterns)?,
+            blacklist: KeyPatterns::parse_blacklist(&agent.blacklist.patterns)
+                .map_err(|error| loaded.reject("agent.blacklist.patterns", error.to_string()))?,
         })
     }
 }

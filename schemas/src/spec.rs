@@ -355,7 +355,7 @@ impl<'r> Vcluster<'r> {
         let path = format!("{path}.patterns");
         let texts = self.reader.texts(&path, patterns, accepted, crate::resource::MAX_PATTERNS)?;
         for (text, span) in &texts {
-            KeyPatterns::parse(&[text]).map_err(|e| {
+            KeyPatterns::parse_blacklist(&[text]).map_err(|e| {
                 self.reader.at(span.clone(), format!("{path}: {e}; accepted: {accepted}"))
             })?;
         }

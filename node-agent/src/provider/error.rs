@@ -128,12 +128,12 @@ pub(crate) enum ProviderError {
         /// The name.
         name: String,
     },
-    /// The kernel did not take the value.
-    #[error("{key}: the kernel does not take this value")]
+    /// The kernel did not take the value, or made another of it; it is what it was.
+    #[error("{key}: the kernel does not take this value as it is written")]
     Refused {
         /// Which.
         key: ResourceKey,
-        /// Its reason, where it gave one; none: it was written and reads back differently.
+        /// Its reason, where it gave one, or what it made of the value; none: it took the value and did nothing.
         #[source]
         source: Option<io::Error>,
     },

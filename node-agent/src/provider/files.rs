@@ -5,7 +5,7 @@
 //! - `look`: what a file is; digests, what is withheld. `record`, `names`: that as numbers, and as a value.
 //! - `mounts`, `standing`: which file system a path is on, and whether it is the one that the baseline is of.
 //! - `baseline`, `frame`, `bytes`: what every file should be, on disk. `keep`: contents, on disk.
-//! - `walk`, `scan`: everything against the baseline. `watch`, `changed`: what changed since.
+//! - `walk`, `scan`: everything against the baseline. `watch`, `changed`, `linked`, `paced`: what changed since.
 //! - `wanted`, `restore`, `together`, `install`, `made`, `syncing`, `temps`, `leftovers`, `quarantine`, `lease`: making it so.
 //! - `holders`: who uses files.
 //! - `answers`: all of it as a provider.
@@ -22,8 +22,9 @@
 //! removed but into the quarantine, nor while it is not what was observed; nothing half-written is ever seen under a
 //! file's name; nothing is judged or written on a file system that is not the baseline's.
 //!
-//! Limits: a write through a shared mapping, or through a name outside the roots, shows in the next scan; file
-//! capabilities and access lists are no part of a value; files over 1 GiB are not hashed.
+//! Limits: a write through a shared mapping, or to an undeclared file through a name that it got outside the roots since
+//! the last scan, shows in the next scan; file capabilities and access lists are no part of a value; files over 1 GiB are
+//! not hashed.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -64,6 +65,7 @@ mod install;
 mod keep;
 mod lease;
 mod leftovers;
+mod linked;
 mod look;
 mod made;
 mod mounts;
@@ -233,19 +235,12 @@ impl Files {
         }
         let gone = match found {
             Ok(place) => return Ok(Some(place)),
-            Err(Unreached::Missing(gone)) => gone,
-            Err(Unreached::NotFolder(at)) if is_link(&at) => {
-                let (key, at) = (key.clone(), order::shown(&at));
-                return Err(ProviderError::NotBeneath { key, at });
-            }
-            // A file where the folder was: what was in it is not there.
-            Err(Unreached::NotFolder(at)) => at,
+            Err(Unreached::Missing(gone)) => self.scope.root_below(path, &gone),
+            // Something else where the folder was, a link too: what was in it is not there.
+            Err(Unreached::NotFolder(at)) => self.scope.root_under(path, &at),
             Err(Unreached::Failed(error)) => return Err(failed(error)),
         };
-        match self.scope.root_below(path, &gone) {
-            Some(root) => Err(rootless(key, root)),
-            None => Ok(None),
-        }
+        gone.map_or(Ok(None), |root| Err(rootless(key, root)))
     }
 
     fn look(
@@ -263,6 +258,27 @@ impl Files {
             return Err(rootless(key, path));
         }
         Ok(seen)
+    }
+
+    /// Looks; contents that were read shortly ago, that took long and that nothing says to be others are not read again.
+    fn look_again(
+        &mut self,
+        key: &ResourceKey,
+        path: &[u8],
+    ) -> Result<Option<Seen>, ProviderError> {
+        let unread = print_of(path).and_then(|print| self.changed.contents(path, &print));
+        let Some(sha256) = unread else { return self.look(key, path, false) };
+        let Some(place) = self.place(key, path)? else { return Ok(None) };
+        let failed = |error| ProviderError::io("read", order::shown(path), error);
+        let stat = place.stat().map_err(failed)?;
+        let is_same = |stat: &_| self.changed.contents(path, &Print::of(stat)) == Some(sha256);
+        let Some(stat) = stat.filter(is_same) else { return self.look(key, path, false) };
+        let (folder, name) = (place.folder.as_fd(), place.name.as_c_str());
+        Ok(Some(self.looker.unread(
+            &Where { folder, name, is_open: place.is_open, key },
+            stat,
+            sha256,
+        )))
     }
 
     fn value(&mut self, record: Option<&Record>) -> Value {
@@ -299,7 +315,7 @@ impl Files {
             stream: scan::Lookahead::new(&self.baseline)?,
             writer,
             found,
-            outcome: scan::Outcome::default(),
+            outcome: scan::Outcome { linked: self.changed.linked_anew(), ..Default::default() },
         };
         scan.run()?;
         let (writer, mut outcome) = (scan.writer.take(), scan.outcome);
@@ -388,10 +404,6 @@ impl Files {
         }
         is_whole
     }
-}
-
-fn is_link(path: &[u8]) -> bool {
-    order::shown(path).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
 }
 
 /// The print of a file outside the roots, links not followed; `None`: nothing there.

@@ -5,6 +5,9 @@
 //! change by themselves (`sysctl`); one that appears later, with an interface or a module, joins it as it is, and one
 //! that vanishes leaves it: neither is drift. It belongs to one release of the kernel.
 //!
+//! Parameters that move each other (`groups`) count as one: what only follows another is no drift, and an undo sets the one
+//! that was set before.
+//!
 //! A parameter is never held; a module is by what the kernel counts. Where `/proc/sys` is read-only, this observes only.
 
 use std::path::PathBuf;
@@ -19,6 +22,7 @@ use super::table::{self, Tables};
 use module::Modules;
 use sysctl::Parameters;
 
+mod groups;
 mod module;
 mod sysctl;
 

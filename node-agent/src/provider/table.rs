@@ -2,10 +2,11 @@
 //!
 //! A dimension says in a [`Table`] how its rows are listed, read and written, and what values they stand for. From
 //! [`Tables`] it has the baseline and its file, the scan, the look at declared keys and at everything else in turn, the
-//! check that a key still is what was observed, acceptance of a change, and keyed digests of what users cannot read.
+//! check that a key still is what was observed and becomes what was asked for, acceptance of a change, and keyed digests of
+//! what users cannot read.
 //!
 //! Parts: `baseline` (what every row should be, on disk), `veil` (rows as values), `watch` (rows against the baseline),
-//! `sweep` (a few keys at a time), `tables` (all of it as a provider).
+//! `write` (all or nothing), `moving` (rows that move each other), `sweep` (a few keys at a time), `tables` (all of it as a provider).
 //!
 //! Absences: nothing here knows a kind, and nothing is notified: tables are looked at.
 
@@ -17,10 +18,12 @@ use super::abilities::Abilities;
 use super::{Holders, ProviderError};
 
 mod baseline;
+mod moving;
 mod sweep;
 mod tables;
 mod veil;
 mod watch;
+mod write;
 
 #[cfg(test)]
 pub(crate) use sweep::{SLICE_KEYS, SWEEP_INTERVAL};
@@ -40,8 +43,8 @@ pub(crate) trait Table: Send {
     /// One row now; `None`: there is none.
     fn read(&self, key: &ResourceKey) -> Result<Option<Row>, ProviderError>;
 
-    /// Makes the row so, or removes it (`None`), and sees that it is. Asked only where it is something else, and where the
-    /// refusal among the abilities says nothing against it.
+    /// Makes the row so, or removes it (`None`); whoever asks reads it back. Asked only where it is something else, and where
+    /// the refusal among the abilities says nothing against it.
     fn write(&self, key: &ResourceKey, wanted: Option<&str>) -> Result<(), ProviderError>;
 
     /// The value that the text of a row stands for.
@@ -79,9 +82,53 @@ pub(crate) trait Table: Send {
         None
     }
 
+    /// Rows whose being set makes this one what it is.
+    fn movers(&self, _key: &ResourceKey) -> Vec<Mover> {
+        Vec::new()
+    }
+
+    /// Rows that this one, when it is written, gives the value that it gives everybody.
+    fn moved(&self, _key: &ResourceKey) -> Vec<ResourceKey> {
+        Vec::new()
+    }
+
     /// Who uses each of these keys now. Every key is in the answer.
     fn holders(&self, keys: &BTreeSet<ResourceKey>) -> Holders {
         keys.iter().map(|key| (key.clone(), Ok(Vec::new()))).collect()
+    }
+}
+
+/// A row that moves another.
+#[derive(Debug)]
+pub(crate) struct Mover {
+    /// Which.
+    pub(crate) key: ResourceKey,
+    /// What it makes of the other.
+    pub(crate) effect: Effect,
+    /// Only where it is declared: else it is the one that follows.
+    pub(crate) only_declared: bool,
+}
+
+/// What a row makes of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Zero, unless it is zero itself: of both one counts.
+    Zero,
+    /// What it is itself.
+    Same,
+    /// A switch that is off where it is on.
+    Opposite,
+}
+
+impl Effect {
+    /// The other's text; `None`: it says nothing of it.
+    fn of<'t>(self, text: &'t str) -> Option<&'t str> {
+        match (self, text) {
+            (Self::Same, text) => Some(text),
+            (Self::Opposite, "0") => Some("1"),
+            (Self::Zero, "0") => None,
+            (Self::Zero | Self::Opposite, _) => Some("0"),
+        }
     }
 }
 

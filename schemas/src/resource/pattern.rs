@@ -46,6 +46,14 @@ pub enum PatternError {
         /// What is accepted.
         rule: &'static str,
     },
+    /// It would leave no file under watch.
+    #[error(
+        "{pattern:?} matches every file: nothing would be watched; name the folders that are not to be"
+    )]
+    Everything {
+        /// As given, cut.
+        pattern: String,
+    },
     /// Too many in one list.
     #[error("a list has at most {MAX_PATTERNS} patterns, this one has {count}")]
     TooMany {
@@ -99,6 +107,9 @@ impl KeyPattern {
         }
         let tokens =
             tokens_of(&whole).map_err(|rule| PatternError::Syntax { pattern: cut(text), rule })?;
+        if let Err(rule) = can_be_named(&whole, &tokens) {
+            return Err(PatternError::Never { pattern: cut(text), rule });
+        }
         let literal: String = tokens
             .iter()
             .map_while(|token| match token {
@@ -113,11 +124,22 @@ impl KeyPattern {
     /// Whether the whole key matches.
     #[must_use]
     pub fn matches(&self, key: &ResourceKey) -> bool {
-        match key.as_str().strip_prefix(&*self.literal) {
+        self.matches_text(key.as_str())
+    }
+
+    fn matches_text(&self, key: &str) -> bool {
+        match key.strip_prefix(&*self.literal) {
             Some("") if self.tokens.is_empty() => true,
             Some(rest) => run(&self.tokens, rest),
             None => false,
         }
+    }
+
+    /// Whether it matches every file, whatever its name, but for some of the topmost.
+    fn is_everything(&self) -> bool {
+        // Names that nobody would write into a pattern.
+        let keys = ["file//%00q/%00q", "file//%00q/%00q/%00q/%00q"];
+        keys.iter().all(|key| self.matches_text(key))
     }
 
     /// The pattern as it was given.
@@ -161,6 +183,18 @@ impl KeyPatterns {
             return Err(PatternError::TooMany { count: texts.len() });
         }
         texts.iter().map(|text| KeyPattern::new(text.as_ref())).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Reads a list of what is not to be watched.
+    ///
+    /// # Errors
+    /// As [`KeyPatterns::parse`], and for a pattern that would leave no file under watch.
+    pub fn parse_blacklist<T: AsRef<str>>(texts: &[T]) -> Result<Self, PatternError> {
+        let patterns = Self::parse(texts)?;
+        match patterns.0.iter().find(|pattern| pattern.is_everything()) {
+            Some(pattern) => Err(PatternError::Everything { pattern: cut(pattern.as_str()) }),
+            None => Ok(patterns),
+        }
     }
 
     /// Whether any of them matches the key.
@@ -221,6 +255,48 @@ fn can_match(whole: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Refuses what is well formed and has what no name of its kind has.
+fn can_be_named(whole: &str, tokens: &[Token]) -> Result<(), &'static str> {
+    let literal = |token: &Token| match token {
+        Token::Char(c) => Some(*c),
+        _ => None,
+    };
+    if let Some(text) = tokens.iter().map(literal).collect::<Option<String>>() {
+        return text
+            .parse::<ResourceKey>()
+            .map(drop)
+            .map_err(|_| "it is no key, and has no wildcard");
+    }
+    let Some(kind) = whole.split_once('/').and_then(|(kind, _)| Kind::of_prefix(kind)) else {
+        return Ok(());
+    };
+    let name = tokens.get(kind.prefix().len() + 1..).unwrap_or_default();
+    if name.iter().filter_map(literal).any(|c| !may_hold(kind, c)) {
+        return Err("names of this kind do not hold every one of its characters");
+    }
+    let is_digit = |token: Option<&Token>| {
+        token.and_then(literal).is_none_or(|c| c.is_ascii_digit() || ('A'..='F').contains(&c))
+    };
+    let is_escape = |at: usize| is_digit(name.get(at + 1)) && is_digit(name.get(at + 2));
+    let mut percents = (0..name.len()).filter(|at| name.get(*at) == Some(&Token::Char('%')));
+    if percents.any(|at| !is_escape(at)) {
+        return Err("a % is written %25, and a byte %XX with two upper-case hex digits");
+    }
+    Ok(())
+}
+
+/// Whether a character can stand in the name of a key.
+fn may_hold(kind: Kind, c: char) -> bool {
+    match kind {
+        Kind::File | Kind::Mount => true,
+        Kind::Sysctl => !c.is_whitespace(),
+        Kind::Module => c.is_ascii_alphanumeric() || c == '_',
+        Kind::Net => !c.is_whitespace() && !"/:".contains(c),
+        Kind::Service => c.is_ascii_alphanumeric() || "@._:\\-".contains(c),
+        Kind::Package | Kind::Gpu => !c.is_whitespace() && c != '/',
+    }
+}
+
 fn tokens_of(text: &str) -> Result<Vec<Token>, &'static str> {
     let mut tokens = Vec::new();
     let mut chars = text.chars().peekable();
@@ -244,6 +320,11 @@ fn tokens_of(text: &str) -> Result<Vec<Token>, &'static str> {
             }
             '?' => tokens.push(Token::One),
             '[' => tokens.push(class(&mut chars)?),
+            '{' | '}' => {
+                return Err(
+                    "'{a,b}' is no choice: write a pattern for each; a literal brace is written '\\{'",
+                );
+            }
             '\\' => {
                 let next = chars.next().ok_or("a character follows '\\'")?;
                 tokens.push(Token::Char(next));

@@ -101,16 +101,26 @@ fn link(fields: &Fields<'_>) -> Result<Declared, v1::Error> {
     Ok(plain(Value::File(value)))
 }
 
+/// A number that is written another way than nodes tell it, or that is nobody's.
+fn is_odd_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let read = text.parse::<u32>().ok().filter(|number| *number != u32::MAX);
+    is_number && read.is_none_or(|number| number.to_string() != text)
+}
+
 fn file(fields: &Fields<'_>, kind: FileKind, mode: u32) -> Result<FileValue, v1::Error> {
     let mode_rule = "three or four octal digits as text, such as \"0644\"";
     let is_octal = |text: &str| {
         (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b))
     };
     let given = fields.text("mode", mode_rule, is_octal)?;
-    let name_rule = "a name or number without blanks, ':' and '/'";
+    let name_rule =
+        "a name or number without blanks, ':' and '/', and a number without sign and leading zeros";
     let is_name = |text: &str| {
         (1..=MAX_OWNER_BYTES).contains(&text.len())
             && !text.contains(|c: char| c.is_whitespace() || c.is_control() || ":/".contains(c))
+            && !is_odd_number(text)
     };
     let root = || "root".to_owned();
     Ok(FileValue {

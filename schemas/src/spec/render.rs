@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::ConflictChoice;
-use super::services;
+use super::{sections, services};
 use crate::id::VclusterId;
 use crate::resource::{FileKind, FileValue, KeyPattern, Kind, ResourceKey, State, Value, unescape};
 
@@ -160,7 +160,9 @@ impl Page<'_> {
         }
         match (key.kind(), value) {
             (_, Value::Withheld(_)) => Err("its contents are withheld"),
-            (Kind::Sysctl, Value::Text(text)) if !text.chars().any(char::is_control) => {
+            (Kind::Sysctl, Value::Text(text))
+                if !text.chars().any(char::is_control) && sections::is_read(key.name(), text) =>
+            {
                 Ok(quoted(text))
             }
             (Kind::Package, Value::Text(text)) => Ok(quoted(text)),

@@ -64,10 +64,57 @@ pub(super) fn sysctl<'r>(
         if !folded.as_text().is_some_and(fits) {
             return Err(refuse("a text of at most 4,096 bytes without control characters"));
         }
+        let written = folded.as_text().unwrap_or_default();
+        if let Some((word, read)) = misread(name.get_ref(), written) {
+            return Err(refuse(&format!(
+                "{read} instead of {word:?}, which the kernel reads as {read}"
+            )));
+        }
         let key = vcluster.key(Kind::Sysctl, &path, name.get_ref(), name.span())?;
+        if !is_parameter(name.get_ref()) {
+            let accepted = "accepted: a name as sysctl(8) shows it, such as \"vm.swappiness\": lower-case, and without '='";
+            return Err(vcluster.reader.at(name.span(), format!("{path}: {accepted}")));
+        }
         vcluster.declare(key, name.span(), plain(folded))?;
     }
     Ok(())
+}
+
+/// A number that the kernel reads as another than it looks, hexadecimal or octal, with that one in plain decimals: it would
+/// never read as it was declared. Masks of processors are hexadecimal throughout.
+fn misread<'t>(name: &str, text: &'t str) -> Option<(&'t str, String)> {
+    if name.ends_with("mask") || name.ends_with("bitmap") {
+        return None;
+    }
+    text.split(' ').find_map(|word| {
+        let (sign, number) = word.strip_prefix('-').map_or(("", word), |number| ("-", number));
+        let rest = number.strip_prefix('0').filter(|rest| !rest.is_empty());
+        let read = match rest?.strip_prefix(['x', 'X']) {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => u64::from_str_radix(rest?, 8),
+        };
+        Some((word, format!("{sign}{}", read.ok()?)))
+    })
+}
+
+/// Whether a specification may say this of a parameter.
+pub(super) fn is_read(name: &str, text: &str) -> bool {
+    is_parameter(name) && misread(name, text).is_none()
+}
+
+/// Whether a kernel could have a parameter of this name. Names of interfaces and of binary formats are their owners'; all
+/// others are lower-case.
+fn is_parameter(name: &str) -> bool {
+    let is_plain = |part: &str| {
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-/".contains(&b);
+        part.bytes().all(good)
+    };
+    let mut before = "";
+    name.split('.').all(|part| {
+        let is_owners = matches!(before, "conf" | "neigh" | "binfmt_misc");
+        before = part;
+        is_owners || is_plain(part)
+    })
 }
 
 /// Reads `modules`.

@@ -25,6 +25,22 @@ fn attributes<const N: usize>(pairs: [(&str, Value); N]) -> Value {
 }
 
 #[test]
+fn numbers_that_read_as_they_look_and_names_of_interfaces_are_taken() {
+    for (name, value) in [
+        ("vm.x", "0"),
+        ("vm.x", "-1"),
+        ("vm.x", "10 0 20"),
+        ("net.core.rps_default_mask", "0000003f"),
+        ("kernel.core_pattern", "/cores/0x1/%e"),
+        ("net.ipv4.conf.ETH=0.forwarding", "1"),
+        ("net.ipv4.conf.eth0/100.forwarding", "1"),
+    ] {
+        let spec = read(&format!("[vcluster.ml.sysctl]\n{name:?} = {value:?}\n"));
+        assert_eq!(spec.declared.len(), 1, "{name}");
+    }
+}
+
+#[test]
 fn a_policy_table_is_read() {
     let spec = read(
         "[vcluster.ml.policy]\nregulated = true\nexec_whitelist = [\"lstopo\"]\ndrift_sensitivity = 2\n",
@@ -251,6 +267,17 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("[vcluster.ml.sysctl]\n\"vm.x\" = \"\\u0001\"\n", "without control characters"),
     (
+        "[vcluster.ml.sysctl]\n\"vm.x\" = \"0x3f\"\n",
+        "s.toml:2: vcluster.ml.sysctl.\"vm.x\": accepted: 63 instead of \"0x3f\", which the kernel reads as 63",
+    ),
+    ("[vcluster.ml.sysctl]\n\"vm.x\" = \"1 063\"\n", "accepted: 51 instead of \"063\""),
+    ("[vcluster.ml.sysctl]\n\"vm.x\" = \"-0X1F\"\n", "accepted: -31 instead of \"-0X1F\""),
+    (
+        "[vcluster.ml.sysctl]\n\"VM.swappiness\" = 1\n",
+        "s.toml:2: vcluster.ml.sysctl.\"VM.swappiness\": accepted: a name as sysctl(8) shows it",
+    ),
+    ("[vcluster.ml.sysctl]\n\"a=b\" = 1\n", "lower-case, and without '='"),
+    (
         "[vcluster.ml.modules]\nload = [\"a-b\"]\nunload = [\"a_b\"]\n",
         "s.toml:3: module/a_b is declared or removed twice, first on line 2; accepted: once",
     ),
@@ -296,6 +323,18 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "[vcluster.ml.files]\n\"/a\" = { content = \"\", owner = \"a:b\" }\n",
         "files.\"/a\".owner: accepted: a name or number",
+    ),
+    (
+        "[vcluster.ml.files]\n\"/a\" = { content = \"\", owner = \"+1\" }\n",
+        "files.\"/a\".owner: accepted: a name or number",
+    ),
+    (
+        "[vcluster.ml.files]\n\"/a\" = { content = \"\", group = \"01\" }\n",
+        "files.\"/a\".group: accepted: a name or number",
+    ),
+    (
+        "[vcluster.ml.files]\n\"/a\" = { directory = true, owner = \"4294967295\" }\n",
+        "a number without sign and leading zeros",
     ),
     (
         "[vcluster.ml.files]\n\"/a\" = { mode = \"0644\" }\n",

@@ -120,7 +120,7 @@ fn set(
 ) -> Result<(), Refusal> {
     new.sort();
     new.dedup();
-    KeyPatterns::parse(&new)?;
+    KeyPatterns::parse_blacklist(&new)?;
     let only = |these: &[String], those: &[String]| -> Vec<String> {
         these.iter().filter(|pattern| !those.contains(pattern)).cloned().collect()
     };

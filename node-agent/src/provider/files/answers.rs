@@ -9,6 +9,7 @@ use std::time::Duration;
 use pact_schemas::resource::{FileKind, FileValue, KeyPatterns, Kind, ResourceKey, Value};
 
 use super::holders::{self, Target};
+use super::order::PathBytes;
 use super::restore::Restorer;
 use super::{Files, changed, keep, order, path_of, scan, wanted};
 use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError, Wish};
@@ -60,15 +61,15 @@ impl Provider for Files {
             kept_bytes = self.keep.length(),
             "scanned"
         );
-        self.changed.scanned(outcome, self.watch.is_partial());
+        self.changed.scanned(outcome, &mut self.watch);
         Ok(())
     }
 
     fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError> {
         let path = self.path(key)?;
         let started = self.changed.now();
-        let seen = self.look(key, &path, false)?;
-        self.changed.took(&path, started);
+        let seen = self.look_again(key, &path)?;
+        self.changed.took(&path, started, seen.as_ref());
         let record = seen.as_ref().map(|seen| &seen.record);
         if self.scope.watches(&path, key) {
             let before = self.baseline.get(&path)?;
@@ -232,11 +233,16 @@ impl Provider for Files {
     }
 
     fn declare(&mut self, keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError> {
-        let scope = &self.scope;
-        let far = keys.iter().filter_map(|key| Some((path_of(key)?, key.clone())));
-        // What is in the roots is watched anyway.
-        let far: BTreeMap<_, _> = far.filter(|(path, _)| !scope.covers(path)).collect();
-        self.changed.declare(far);
+        let (mut near, mut far) = (BTreeSet::new(), BTreeMap::new());
+        for (path, key) in keys.iter().filter_map(|key| Some((path_of(key)?, key))) {
+            // What is in the roots is watched anyway.
+            if !self.scope.covers(&path) {
+                far.insert(path, key.clone());
+            } else if self.scope.watches(&path, key) {
+                near.insert(PathBytes(path.into()));
+            }
+        }
+        self.changed.declare(near, far, &mut self.watch);
         Ok(())
     }
 

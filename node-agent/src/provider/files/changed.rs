@@ -1,7 +1,7 @@
 //! What may have changed: events made into keys, with what must be looked at besides.
 //!
-//! Besides: everything in a folder that came or went, the other names of a file with several, files that were read too
-//! shortly after a change to trust their print, and declared files outside the roots, which no event tells of.
+//! Besides: everything in a folder that came or went, the other names of a file with several (`linked`), files that were
+//! read too shortly after a change to trust their print, and declared files outside the roots, which no event tells of.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -12,11 +12,12 @@ use pact_runtime::Clock;
 use pact_schemas::resource::ResourceKey;
 
 use super::baseline::Baseline;
-use super::look::RACY_NS;
+use super::linked::Linked;
+use super::look::{RACY_NS, Seen};
 use super::order::{self, PathBytes};
-use super::paced::Paced;
+use super::paced::{Known, Paced};
 use super::record::Print;
-use super::scan::{Outcome, remember_links};
+use super::scan::Outcome;
 use super::scope::{Scope, key_of, path_of};
 use super::temps::Temps;
 use super::walk::{Entry, Visitor};
@@ -43,7 +44,7 @@ pub(super) struct Collector<'a> {
     /// Folders that came or went, and folders whose mode changed.
     trees: BTreeSet<PathBytes>,
     modes: BTreeSet<PathBytes>,
-    /// Files with several names.
+    /// Files that are watched themselves.
     inodes: BTreeSet<u64>,
 }
 
@@ -63,7 +64,13 @@ impl<'a> Collector<'a> {
         if self.is_full() {
             return;
         }
-        let Event { path, is_tree, is_folder_mode } = event;
+        let (path, is_tree, is_folder_mode) = match event {
+            Event::Name { path, is_tree, is_folder_mode } => (path, is_tree, is_folder_mode),
+            Event::Inode(inode) => {
+                self.inodes.insert(inode);
+                return;
+            }
+        };
         if self.is_ours(&path) {
             return;
         }
@@ -97,13 +104,11 @@ impl<'a> Collector<'a> {
 struct Arrival<'c, 'a> {
     collector: &'c mut Collector<'a>,
     watch: &'c mut Watch,
-    linked: &'c mut BTreeMap<u64, Vec<Vec<u8>>>,
 }
 
 impl Visitor for Arrival<'_, '_> {
     fn entry(&mut self, entry: &Entry<'_>) -> Result<bool, ProviderError> {
         self.collector.add(entry.path);
-        remember_links(self.linked, entry);
         let scope = self.collector.scope;
         let goes_in = key_of(entry.path).is_some_and(|key| scope.enters(entry.path, &key));
         Ok(goes_in && !self.collector.is_full())
@@ -124,7 +129,7 @@ impl Visitor for Arrival<'_, '_> {
 pub(super) struct Changed {
     clock: Clock,
     differing: BTreeSet<PathBytes>,
-    linked: BTreeMap<u64, Vec<Vec<u8>>>,
+    linked: Linked,
     /// With the time of the second look; the earliest first.
     rechecks: VecDeque<(Duration, PathBytes)>,
     far: BTreeMap<Vec<u8>, (ResourceKey, Option<Print>)>,
@@ -139,7 +144,7 @@ impl Changed {
         Self {
             clock,
             differing: BTreeSet::new(),
-            linked: BTreeMap::new(),
+            linked: Linked::default(),
             rechecks: VecDeque::new(),
             far: BTreeMap::new(),
             far_at: Duration::ZERO,
@@ -148,15 +153,20 @@ impl Changed {
         }
     }
 
+    /// What a scan that is about to begin knows of files that are watched themselves.
+    pub(super) fn linked_anew(&self) -> Linked {
+        self.linked.fresh()
+    }
+
     /// A scan has seen everything.
-    pub(super) fn scanned(&mut self, outcome: Outcome, is_partial: bool) {
+    pub(super) fn scanned(&mut self, outcome: Outcome, watch: &mut Watch) {
         let differing = outcome.differing.into_iter().take(MAX_DIFFERING);
         self.differing = differing.map(|path| PathBytes(path.into())).collect();
         self.linked = outcome.linked;
-        self.linked.retain(|_, names| names.len() > 1);
+        watch.keep_files(|inode| self.linked.has(inode));
         self.rechecks.clear();
         self.paced.scanned();
-        self.scan_at = is_partial.then(|| self.clock.monotonic() + PARTIAL_INTERVAL);
+        self.scan_at = watch.is_partial().then(|| self.clock.monotonic() + PARTIAL_INTERVAL);
     }
 
     /// A file was read: remembers whether it differs, and whether to look again.
@@ -177,20 +187,37 @@ impl Changed {
         self.clock.monotonic()
     }
 
+    /// When names that are not known are looked for.
+    #[cfg(test)]
+    pub(super) fn next_search(&self) -> Option<Duration> {
+        self.linked.next()
+    }
+
     /// A file was read, and it took this long.
     #[cfg(test)]
-    pub(super) fn took_for_tests(&mut self, path: &[u8], took: Duration) {
-        self.paced.took(path, took, self.clock.monotonic());
+    pub(super) fn took_for_tests(&mut self, path: &[u8], took: Duration, seen: &Seen) {
+        self.paced.took(path, took, self.clock.monotonic(), Known::of(seen));
     }
 
     /// A file was read, from `started` until now.
-    pub(super) fn took(&mut self, path: &[u8], started: Duration) {
+    pub(super) fn took(&mut self, path: &[u8], started: Duration, seen: Option<&Seen>) {
         let now = self.clock.monotonic();
-        self.paced.took(path, now.saturating_sub(started), now);
+        self.paced.took(path, now.saturating_sub(started), now, seen.and_then(Known::of));
     }
 
-    /// Declared files that no event tells of.
-    pub(super) fn declare(&mut self, far: BTreeMap<Vec<u8>, ResourceKey>) {
+    /// The digest of a file's contents, if they are not to be read before their time.
+    pub(super) fn contents(&self, path: &[u8], print: &Print) -> Option<[u8; 32]> {
+        self.paced.contents(path, self.clock.monotonic(), print)
+    }
+
+    /// What is declared: files that are watched themselves, and files that no event tells of.
+    pub(super) fn declare(
+        &mut self,
+        near: BTreeSet<PathBytes>,
+        far: BTreeMap<Vec<u8>, ResourceKey>,
+        watch: &mut Watch,
+    ) {
+        self.linked.declare(near, watch);
         let mut known = std::mem::take(&mut self.far);
         for (path, key) in far {
             let print = known.remove(&path).map_or_else(|| print_of(&path), |(_, print)| print);
@@ -203,7 +230,8 @@ impl Changed {
     pub(super) fn next_poll(&self) -> Option<Duration> {
         let recheck = self.rechecks.front().map(|(at, _)| *at);
         let far = (!self.far.is_empty()).then_some(self.far_at);
-        let next = [recheck, far, self.scan_at, self.paced.next()].into_iter().flatten().min()?;
+        let others = [self.scan_at, self.paced.next(), self.linked.next()];
+        let next = [recheck, far].into_iter().chain(others).flatten().min()?;
         Some(next.saturating_sub(self.clock.monotonic()))
     }
 
@@ -233,10 +261,11 @@ impl Changed {
         while self.rechecks.front().is_some_and(|(at, _)| *at <= now) {
             self.rechecks.pop_front().iter().for_each(|(_, path)| events.add(&path.0));
         }
-        self.names_beside(&mut events);
+        self.names_beside(&mut events, watch, baseline)?;
         self.far(now, &mut events.keys);
         let paced = &mut self.paced;
-        events.keys.retain(|key| !path_of(key).is_some_and(|path| paced.puts_off(&path, now)));
+        let mut waits = |path: &[u8]| paced.puts_off(path, now, || print_of(path));
+        events.keys.retain(|key| !path_of(key).is_some_and(|path| waits(&path)));
         self.paced.due(now).iter().for_each(|path| events.add(&path.0));
         if events.is_full() {
             return Ok(Poll::Rescan);
@@ -252,7 +281,7 @@ impl Changed {
         watch: &mut Watch,
         baseline: &Baseline,
     ) -> Result<(), ProviderError> {
-        let mut arrival = Arrival { collector: events, watch, linked: &mut self.linked };
+        let mut arrival = Arrival { collector: events, watch };
         super::walk::walk(path, &mut arrival)?;
         if watch.is_partial() {
             self.scan_at.get_or_insert(self.clock.monotonic() + PARTIAL_INTERVAL);
@@ -279,17 +308,20 @@ impl Changed {
     }
 
     /// A write through one name of a file shows under its other names.
-    fn names_beside(&self, events: &mut Collector<'_>) {
-        if self.linked.is_empty() {
-            return;
+    fn names_beside(
+        &mut self,
+        events: &mut Collector<'_>,
+        watch: &mut Watch,
+        baseline: &Baseline,
+    ) -> Result<(), ProviderError> {
+        let mut inodes = std::mem::take(&mut events.inodes);
+        let paths = events.keys.iter().filter_map(path_of);
+        inodes.extend(paths.filter_map(|path| self.linked.saw(&path, watch)));
+        inodes.extend(self.linked.search(&self.differing, baseline, watch, &self.clock)?);
+        for inode in inodes {
+            self.linked.names(inode).for_each(|name| events.add(name));
         }
-        let inodes = events.keys.iter().filter_map(|key| print_of(&super::path_of(key)?));
-        events.inodes = inodes.map(|print| print.inode).collect();
-        for inode in std::mem::take(&mut events.inodes) {
-            for name in self.linked.get(&inode).into_iter().flatten() {
-                events.add(name);
-            }
-        }
+        Ok(())
     }
 
     fn far(&mut self, now: Duration, keys: &mut BTreeSet<ResourceKey>) {

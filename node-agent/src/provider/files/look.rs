@@ -128,9 +128,7 @@ impl Looker {
             return Ok(Some(self.unhashed(stat)));
         }
         if let Some(sha256) = self.remembered.get(&(stat.st_dev, Print::of(stat))) {
-            let (sha256, size) = (*sha256, size_of(stat));
-            let hashed = Hashed { sha256, size, contents: None, stat: *stat, is_stable: true };
-            return Ok(Some(self.inside(at, hashed)));
+            return Ok(Some(self.unread(at, *stat, *sha256)));
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let quiet = rustix::fs::openat(at.folder, at.name, flags | OFlags::NOATIME, Mode::empty());
@@ -155,6 +153,12 @@ impl Looker {
             }
         }
         Ok(None)
+    }
+
+    /// A file whose contents are known without being read.
+    pub(super) fn unread(&self, at: &Where<'_>, stat: Stat, sha256: [u8; 32]) -> Seen {
+        let size = size_of(&stat);
+        self.inside(at, Hashed { sha256, size, contents: None, stat, is_stable: true })
     }
 
     /// Remembers the digest of a large file that has not changed for a while: its print tells of the next change.

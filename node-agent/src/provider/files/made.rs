@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::place::Place;
-use super::record::{Print, Record, kind_of_stat};
+use super::record::{PERMISSIONS, Print, Record, kind_of_stat};
 
 /// Mode of a file while it is written.
 const UNFINISHED: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -80,7 +80,16 @@ pub(super) fn adjust(place: &Place, seen: &Print, record: &Record) -> io::Result
         // It became something else since it was looked at.
         return Err(io::Error::from(io::ErrorKind::ResourceBusy));
     }
-    own(fd.as_fd(), record)?;
+    if let Err(error) = own(fd.as_fd(), record) {
+        let was = Record {
+            mode: stat.st_mode & PERMISSIONS,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            ..record.clone()
+        };
+        let _best = own(fd.as_fd(), &was);
+        return Err(error);
+    }
     Ok(File::from(fd))
 }
 
@@ -90,11 +99,18 @@ pub(super) fn own_link(place: &Place, name: &CStr, record: &Record) -> io::Resul
     Ok(rustix::fs::chownat(&place.folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Owner first: changing it takes away set-user-id.
+/// Owner first: changing it takes away set-user-id. What the file system makes of it is read back.
 fn own(fd: BorrowedFd<'_>, record: &Record) -> io::Result<()> {
     let (uid, gid) = owner(record);
     rustix::fs::fchown(fd, uid, gid)?;
-    Ok(rustix::fs::fchmod(fd, Mode::from_raw_mode(record.mode))?)
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(record.mode))?;
+    let stat = rustix::fs::fstat(fd)?;
+    let is_owned = uid.is_none_or(|uid| uid.as_raw() == stat.st_uid)
+        && gid.is_none_or(|gid| gid.as_raw() == stat.st_gid);
+    if is_owned && stat.st_mode & PERMISSIONS == record.mode {
+        return Ok(());
+    }
+    Err(io::Error::other("its file system does not keep this owner and mode"))
 }
 
 /// The largest number means "unchanged" to the kernel and is nobody's.
@@ -142,4 +158,34 @@ pub(super) fn sync(folder: BorrowedFd<'_>) -> io::Result<()> {
 pub(super) fn reopened(folder: BorrowedFd<'_>) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(folder, c".", flags, Mode::empty())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+    use super::super::wanted::blank;
+    use super::*;
+
+    #[test]
+    fn a_mode_that_is_not_taken_as_it_is_is_refused_and_what_was_is_put_back() {
+        let top = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(top.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let path = top.path().join("file");
+        std::fs::write(&path, "x").unwrap();
+        chown(&path, Some(65_534), Some(12_345)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let place = Place::find(path.as_os_str().as_bytes()).unwrap();
+        let print = Print::of(&place.stat().unwrap().unwrap());
+        // Set-group-id for a group that one is no member of: the kernel leaves it out without a word.
+        let record = Record { mode: 0o2755, uid: 65_534, gid: 12_345, ..blank(FileKind::Regular) };
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+        let adjusted = adjust(&place, &print, &record);
+        let made = file(&place, c"made", b"x", &Record { gid: 65_534, ..record.clone() }, None);
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
+        assert!(adjusted.is_err() && made.is_err());
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 1);
+    }
 }

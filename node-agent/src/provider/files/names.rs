@@ -62,9 +62,10 @@ pub(super) fn gid(name: &str) -> Option<u32> {
     found.or_else(|| number(name))
 }
 
-/// The largest number means "unchanged" to the kernel and is nobody's.
+/// A number in its one spelling. The largest means "unchanged" to the kernel and is nobody's.
 fn number(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|number| *number != u32::MAX)
+    let number: u32 = text.parse().ok()?;
+    (number != u32::MAX && number.to_string() == text).then_some(number)
 }
 
 #[cfg(test)]
@@ -79,6 +80,8 @@ mod tests {
         assert_eq!(names.user(4_123_456_789), "4123456789");
         assert_eq!(uid("4123456789"), Some(4_123_456_789));
         assert_eq!(uid("no such user"), None);
-        assert_eq!(gid("4294967295"), None);
+        for other in ["4294967295", "+1", "01", "-0"] {
+            assert_eq!(gid(other), None, "{other}");
+        }
     }
 }

@@ -208,11 +208,8 @@ impl Restorer<'_> {
                     return Err(elsewhere(key, folder, why));
                 }
             }
-            Err(Unreached::Missing(gone) | Unreached::NotFolder(gone)) => {
-                if let Some(root) = self.scope.root_below(path, gone) {
-                    return Err(rootless(key, root));
-                }
-            }
+            Err(Unreached::Missing(gone)) => is_there(key, self.scope.root_below(path, gone))?,
+            Err(Unreached::NotFolder(at)) => is_there(key, self.scope.root_under(path, at))?,
             Err(Unreached::Failed(_)) => {}
         }
         Ok(found)
@@ -358,6 +355,11 @@ pub(super) fn remove_folder(at: &At<'_>) -> Result<(), ProviderError> {
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(io_error("remove", at.path, errno.into())),
     }
+}
+
+/// Refuses what lies in a root that is not there.
+fn is_there(key: &ResourceKey, missing: Option<&[u8]>) -> Result<(), ProviderError> {
+    missing.map_or(Ok(()), |root| Err(rootless(key, root)))
 }
 
 pub(super) fn not_restorable(key: &ResourceKey, why: &'static str) -> ProviderError {

@@ -1,7 +1,6 @@
 //! A full scan: a walk of the roots beside the stream of the baseline, both in the same order, so that neither has to be
 //! in memory. Files whose print is the baseline's are not read.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -10,6 +9,7 @@ use rustix::fs::AtFlags;
 
 use super::baseline::{Baseline, Stream, Writer};
 use super::keep::Keep;
+use super::linked::Linked;
 use super::look::{Looker, Seen, Where};
 use super::names::Names;
 use super::order;
@@ -54,8 +54,8 @@ pub(super) struct Outcome {
     pub(super) differing: Vec<Vec<u8>>,
     /// Unchanged files with new prints.
     pub(super) refreshed: Vec<(Vec<u8>, Record)>,
-    /// Names of inodes with several.
-    pub(super) linked: BTreeMap<u64, Vec<Vec<u8>>>,
+    /// Files that are watched themselves.
+    pub(super) linked: Linked,
     /// Folders of which nothing is known.
     pub(super) unreadable: Vec<Vec<u8>>,
     /// Files that were looked at.
@@ -208,7 +208,7 @@ impl Visitor for Scan<'_> {
         };
         let goes_in = self.scope.enters(entry.path, &key);
         if self.scope.watches(entry.path, &key) {
-            remember_links(&mut self.outcome.linked, entry);
+            self.outcome.linked.met(&entry.named(), self.watch);
             self.entry_with(entry, key)?;
         }
         Ok(goes_in)
@@ -229,23 +229,6 @@ impl Visitor for Scan<'_> {
             self.outcome.unreadable.push(path.to_vec());
         }
         is_root
-    }
-}
-
-/// Inodes with several names whose names are remembered; changes of others show in the next scan.
-const MAX_LINKED: usize = 10_000;
-
-/// Names of one inode that are remembered.
-const MAX_NAMES: usize = 64;
-
-/// Remembers the names of an inode that has several: a write through one changes all.
-pub(super) fn remember_links(linked: &mut BTreeMap<u64, Vec<Vec<u8>>>, entry: &Entry<'_>) {
-    let is_file = super::record::kind_of_stat(entry.stat) == FileKind::Regular;
-    if is_file && entry.stat.st_nlink > 1 && linked.len() < MAX_LINKED {
-        let names = linked.entry(entry.stat.st_ino).or_default();
-        if names.len() < MAX_NAMES && !names.iter().any(|name| name == entry.path) {
-            names.push(entry.path.to_vec());
-        }
     }
 }
 

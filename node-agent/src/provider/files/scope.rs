@@ -93,6 +93,11 @@ impl Scope {
         self.roots.iter().map(|root| &**root).find(is_it)
     }
 
+    /// The root of this path that is not there when `at`, which is not that root itself, is no folder.
+    pub(super) fn root_under(&self, path: &[u8], at: &[u8]) -> Option<&[u8]> {
+        self.root_below(path, at).filter(|_| !self.is_root(at))
+    }
+
     /// Whether changes of this path count.
     pub(super) fn watches(&self, path: &[u8], key: &ResourceKey) -> bool {
         self.covers(path) && !self.is_own(path) && !self.ignored.matches(key)

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
+use super::linked::Named;
 use super::order;
 use super::place::{self, Place, Unreached};
 use crate::provider::ProviderError;
@@ -30,6 +31,13 @@ pub(super) struct Entry<'a> {
     pub(super) stat: &'a Stat,
     /// Every user of the node may enter every folder on the way.
     pub(super) is_open: bool,
+}
+
+impl Entry<'_> {
+    /// As a name of a file.
+    pub(super) const fn named(&self) -> Named<'_> {
+        Named { path: self.path, folder: self.folder, name: self.name, stat: self.stat }
+    }
 }
 
 /// Who is told of what is found.

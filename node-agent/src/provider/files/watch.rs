@@ -1,9 +1,11 @@
-//! Notifications of the kernel: one inotify watch for each folder under watch.
+//! Notifications of the kernel: one inotify watch for each folder under watch, and one for each file that may be written by
+//! a name that is in none of them.
 //!
 //! A watch is put on an open folder (through its descriptor, not its path), before the folder is listed: what changes
 //! after the listing is notified. A folder that moves loses its watches and gets new ones where it shows up.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -26,6 +28,12 @@ const EVENTS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::ONLYDIR)
     .union(WatchFlags::EXCL_UNLINK);
 
+/// What changes a file, whichever of its names it is done by.
+const FILE_EVENTS: WatchFlags = WatchFlags::MODIFY
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::ATTRIB)
+    .union(WatchFlags::DONT_FOLLOW);
+
 /// Events are read in pieces of this size: some hundreds.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Events in one go. The kernel's queue has 16,384 places: who writes faster than they are read gets a scan instead.
@@ -37,14 +45,19 @@ struct Folder {
     path: Box<[u8]>,
 }
 
-/// What happened to a name in a folder, or to a folder that is watched itself.
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) path: Vec<u8>,
-    /// A folder appeared, went or was renamed: everything in it did.
-    pub(super) is_tree: bool,
-    /// A folder's mode or owner changed, which may show or withhold what is in it.
-    pub(super) is_folder_mode: bool,
+pub(super) enum Event {
+    /// To a name in a folder, or to a folder that is watched itself.
+    Name {
+        path: Vec<u8>,
+        /// A folder appeared, went or was renamed: everything in it did.
+        is_tree: bool,
+        /// A folder's mode or owner changed, which may show or withhold what is in it.
+        is_folder_mode: bool,
+    },
+    /// To a file that is watched itself, by any of its names.
+    Inode(u64),
 }
 
 /// The watches.
@@ -54,6 +67,8 @@ pub(super) struct Watch {
     folders: HashMap<i32, Folder>,
     /// Further paths of folders that are watched already: bind mounts.
     twins: Vec<(i32, Folder)>,
+    /// Inodes of files that are watched themselves.
+    files: HashMap<i32, u64>,
     buffer: Vec<MaybeUninit<u8>>,
     /// Folders could not be watched: the kernel's limit is reached.
     is_partial: bool,
@@ -65,6 +80,7 @@ impl Watch {
             inotify: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?,
             folders: HashMap::new(),
             twins: Vec::new(),
+            files: HashMap::new(),
             buffer: vec![MaybeUninit::uninit(); BUFFER_BYTES],
             is_partial: false,
         })
@@ -112,6 +128,29 @@ impl Watch {
                 self.folders.insert(number, folder);
             }
         }
+    }
+
+    /// Watches a file itself. Doing it again is fine.
+    pub(super) fn add_file(&mut self, folder: BorrowedFd<'_>, name: &CStr, inode: u64) {
+        let mut through = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
+        through.extend_from_slice(name.to_bytes());
+        match inotify::add_watch(&self.inotify, through, FILE_EVENTS) {
+            Ok(number) => drop(self.files.insert(number, inode)),
+            // It is gone, or the kernel's limit is reached: the next scan sees what is written to it.
+            Err(errno) => tracing::debug!(?name, error = %errno, "a file is not watched itself"),
+        }
+    }
+
+    /// Stops watching files themselves but for these.
+    pub(super) fn keep_files(&mut self, is_needed: impl Fn(u64) -> bool) {
+        let inotify = self.inotify.as_fd();
+        self.files.retain(|number, inode| {
+            let stays = is_needed(*inode);
+            if !stays {
+                let _gone = inotify::remove_watch(inotify, *number);
+            }
+            stays
+        });
     }
 
     /// Stops watching a folder and everything in it: it is not where it was.
@@ -178,8 +217,13 @@ impl Watch {
             return false;
         }
         if kinds.contains(ReadFlags::IGNORED) {
+            self.files.remove(&number);
             self.folders.remove(&number);
             self.twins.retain(|(twin, _)| *twin != number);
+            return true;
+        }
+        if let Some(inode) = self.files.get(&number) {
+            told(Event::Inode(*inode));
             return true;
         }
         let is_folder = kinds.contains(ReadFlags::ISDIR) || name.is_none();
@@ -206,9 +250,15 @@ impl Watch {
                 self.drop_within(&path);
             }
             let is_folder_mode = is_folder && kinds.contains(ReadFlags::ATTRIB);
-            told(Event { path, is_tree, is_folder_mode });
+            told(Event::Name { path, is_tree, is_folder_mode });
         }
         true
+    }
+
+    /// How many files are watched themselves.
+    #[cfg(test)]
+    pub(super) fn files(&self) -> usize {
+        self.files.len()
     }
 
     /// How many folders are watched.

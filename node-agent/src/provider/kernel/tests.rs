@@ -10,6 +10,8 @@ use super::*;
 use crate::provider::table::{SLICE_KEYS, SWEEP_INTERVAL};
 use crate::provider::{Found, NoContents, Poll, Provider as _};
 
+mod real;
+
 /// A made-up `/proc` with its provider.
 struct Bench {
     top: TempDir,

@@ -11,10 +11,10 @@ use super::baseline::Baseline;
 use super::sweep::{self, Sweep};
 use super::veil::Veil;
 use super::watch::Watch;
-use super::{Keys, Listing, Table};
+use super::{Effect, Keys, Listing, Table};
 use crate::durable;
 use crate::provider::secret::NodeKey;
-use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError};
+use crate::provider::{Contents, Found, Holders, Poll, Provider, ProviderError, Wish};
 
 /// Declared keys, and tables that are read as a whole, are looked at no more often than this, whoever asks.
 const NEAR_PAUSE: Duration = Duration::from_secs(1);
@@ -70,6 +70,19 @@ impl Tables {
             near_at: Duration::ZERO,
             sweep: Sweep::idle(clock.monotonic()),
             clock,
+        })
+    }
+
+    /// Of two alternatives, the one that is to count where this one is to be zero.
+    fn counts_instead<'w>(&self, of: &Wish<'_>, wishes: &'w [Wish<'w>]) -> Option<&'w Wish<'w>> {
+        let table = own(&self.tables, of.key).ok()?;
+        let wanted = table.text(of.key, of.want).ok()??;
+        let mut movers =
+            table.movers(of.key).into_iter().filter(|mover| mover.effect == Effect::Zero);
+        movers.find_map(|mover| {
+            let wish = wishes.iter().find(|wish| *wish.key == mover.key)?;
+            let text = table.text(wish.key, wish.want).ok()??;
+            (mover.effect.of(&text) == Some(&wanted)).then_some(wish)
         })
     }
 
@@ -177,6 +190,7 @@ impl Provider for Tables {
             (Value::Withheld(_), _) | (_, Value::Absent) => false,
             (_, Value::Withheld(digest)) => text()
                 .is_some_and(|text| self.watch.veil.digest(table, key, &text) == Some(*digest)),
+            (_, Value::Text(now)) if self.watch.is_moved(table, key, now) => true,
             _ => text().is_some_and(|text| table.value(&text) == *actual),
         }
     }
@@ -208,7 +222,20 @@ impl Provider for Tables {
         if self.watch.veil.value(table, key, now.as_ref()) != *observed {
             return Err(ProviderError::Changed { key: key.clone() });
         }
-        table.write(key, wanted.as_deref())
+        self.watch.set(table, key, now.as_ref(), wanted.as_deref())
+    }
+
+    fn apply_first(
+        &mut self,
+        wishes: &[Wish<'_>],
+        contents: &dyn Contents,
+    ) -> Vec<Result<(), ProviderError>> {
+        let Some(first) = wishes.first() else { return Vec::new() };
+        if let Some(Wish { key, observed, want }) = self.counts_instead(first, wishes) {
+            // How that went is told when its turn comes.
+            let _later = self.apply(key, observed, want, contents);
+        }
+        vec![self.apply(first.key, first.observed, first.want, contents)]
     }
 
     fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {
@@ -247,6 +274,7 @@ impl Provider for Tables {
             let told = known.remove(key).unwrap_or_else(|| self.read(key).ok());
             declared.insert(key.clone(), told);
         }
+        self.watch.declared = declared.keys().cloned().collect();
         self.declared = declared;
         Ok(())
     }

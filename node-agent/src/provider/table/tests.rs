@@ -1,4 +1,5 @@
 //! The base under a dimension that is made of nothing else.
 
 mod lines;
+mod moving;
 mod rules;

@@ -15,6 +15,7 @@ pub(super) struct Watch {
     pub(super) baseline: Baseline,
     pub(super) veil: Veil,
     pub(super) ignored: KeyPatterns,
+    pub(super) declared: BTreeSet<ResourceKey>,
     /// Last told values of what differs from the baseline.
     differing: BTreeMap<ResourceKey, Value>,
     /// Rows that appeared and are not in the baseline yet.
@@ -35,7 +36,14 @@ enum Judged {
 
 impl Watch {
     pub(super) const fn new(baseline: Baseline, veil: Veil, ignored: KeyPatterns) -> Self {
-        Self { baseline, veil, ignored, differing: BTreeMap::new(), joining: Vec::new() }
+        Self {
+            baseline,
+            veil,
+            ignored,
+            declared: BTreeSet::new(),
+            differing: BTreeMap::new(),
+            joining: Vec::new(),
+        }
     }
 
     fn watches(&self, table: &dyn Table, key: &ResourceKey) -> bool {
@@ -218,6 +226,7 @@ impl Watch {
             (_, None) if table.comes_and_goes() => return Judged::Nothing,
             (None, None) => return Judged::Same,
             (Some(before), Some(now)) if **before == *now.text => return Judged::Same,
+            (Some(_), Some(now)) if self.is_moved(table, key, &now.text) => return Judged::Same,
             _ => {}
         }
         let is_shut = now.is_some_and(|now| now.is_shut);

@@ -76,11 +76,35 @@ fn what_can_match_nothing_is_refused() {
         "/tmp/[+-9]",
         "/tmp/x\\",
         "/a\nb",
+        "/etc/{a,b}.conf",
+        "/srv/a}",
+        "/a%zz*",
+        "/a%2",
+        "sysctl/vm.a b*",
+        "sysctl/vm..*x y",
+        "module/snd-*",
+        "module/a-b",
+        "net/eth:*",
+        "net/a/*",
+        "package/a/*",
+        "service/a b*",
         &format!("/{}", "a".repeat(MAX_PATTERN_BYTES)),
     ] {
         assert!(KeyPattern::new(bad).is_err(), "{bad:?}");
     }
     assert!(KeyPatterns::parse(&vec!["/tmp/**"; MAX_PATTERNS + 1]).is_err());
+}
+
+#[test]
+fn a_list_of_what_is_not_watched_leaves_files_to_watch() {
+    for everything in ["/**", "file/**", "**", "*/**", "/*/**", "/**/*", "file//**", "[f]ile/**"] {
+        let refused = KeyPatterns::parse_blacklist(&["/tmp/**", everything]).unwrap_err();
+        assert!(matches!(refused, PatternError::Everything { .. }), "{everything}");
+        assert!(KeyPattern::new(everything).is_ok(), "{everything}: elsewhere it has its use");
+    }
+    let some = ["/tmp/**", "/**/core", "/*", "/*/*", "sysctl/**", "/**.log", "/opt\\{a\\}/**"];
+    assert!(KeyPatterns::parse_blacklist(&some).is_ok());
+    assert!(matches("/opt\\{a\\}", "file//opt{a}"));
 }
 
 #[test]

@@ -60,10 +60,7 @@ fn a_large_file_that_changes_all_the_time_is_not_told_all_the_time() {
     bench.files.changed = Changed::new(clock);
     sparse(&bench.path("large"), b"one");
     bench.told(&["large"]);
-    bench
-        .files
-        .changed
-        .took_for_tests(bench.path("large").as_os_str().as_bytes(), Duration::from_millis(500));
+    took_long(&mut bench, "large");
     for round in 0..5 {
         std::fs::write(bench.path("beside"), round.to_string()).unwrap();
         std::fs::OpenOptions::new()
@@ -79,4 +76,46 @@ fn a_large_file_that_changes_all_the_time_is_not_told_all_the_time() {
     hand.advance(pause);
     assert_eq!(bench.files.poll().unwrap(), Poll::Changed(vec![bench.key("large")]));
     assert_eq!(bench.files.poll().unwrap(), Poll::Changed(Vec::new()));
+}
+
+/// As if reading this file had taken half a second.
+fn took_long(bench: &mut Bench, end: &str) {
+    let (key, path) = (bench.key(end), bench.path(end));
+    let path = path.as_os_str().as_bytes();
+    let seen = bench.files.look(&key, path, false).unwrap().unwrap();
+    bench.files.changed.took_for_tests(path, Duration::from_millis(500), &seen);
+}
+
+#[test]
+fn of_a_file_that_takes_long_only_contents_wait() {
+    let mut bench = Bench::new();
+    sparse(&bench.path("large"), b"one");
+    bench.scan();
+    let (clock, hand) = Clock::manual(Clock::system().now());
+    bench.files.changed = Changed::new(clock);
+    let was = bench.read("large");
+    took_long(&mut bench, "large");
+    set_mode(&bench.path("large"), 0o755);
+    bench.told(&["large"]);
+    let now = bench.read("large");
+    let (was, now) = (was.as_file().unwrap(), now.as_file().unwrap());
+    assert_eq!((now.mode, now.sha256), (0o755, was.sha256));
+    // Written to: that waits, and is told when the time has come, though it was read in between.
+    let large = std::fs::OpenOptions::new().write(true).open(bench.path("large")).unwrap();
+    std::os::unix::fs::FileExt::write_at(&large, b"two", 0).unwrap();
+    std::fs::write(bench.path("beside"), "x").unwrap();
+    assert_eq!(bench.told(&["beside"]), BTreeSet::from([bench.key("beside")]));
+    hand.advance(Duration::from_secs(10));
+    bench.told(&["large"]);
+    let written = bench.read("large");
+    assert_ne!(written.as_file().unwrap().sha256, was.sha256);
+    // Something else, and gone.
+    took_long(&mut bench, "large");
+    std::fs::remove_file(bench.path("large")).unwrap();
+    symlink("beside", bench.path("large")).unwrap();
+    bench.told(&["large"]);
+    assert_eq!(bench.read("large").as_file().unwrap().kind, FileKind::Symlink);
+    std::fs::remove_file(bench.path("large")).unwrap();
+    bench.told(&["large"]);
+    assert_eq!(bench.read("large"), Value::Absent);
 }

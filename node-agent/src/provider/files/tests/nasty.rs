@@ -39,9 +39,9 @@ fn loops_and_links_out_of_the_roots_are_links_and_no_more() {
     assert_eq!((file.kind, file.link_target.as_deref()), (FileKind::Symlink, Some("b")));
     // Through a link there is nothing.
     let through = key(&bench.path("out/etc/passwd"));
-    assert!(
-        matches!(bench.files.read(&through), Err(ProviderError::NotBeneath { at, .. }) if at == bench.path("out"))
-    );
+    assert_eq!(bench.files.read(&through).unwrap(), Value::Absent);
+    let held = bench.files.holders(&BTreeSet::from([through.clone()]));
+    assert!(held[&through].as_ref().unwrap().is_empty());
     assert!(
         apply(&mut bench.files, &through, &Value::Absent, &NoContents).is_ok(),
         "nothing is there"
@@ -211,4 +211,69 @@ fn a_crashs_leftovers_are_swept_and_others_files_of_such_names_are_not() {
     bench.restart(&[]);
     assert_eq!(bench.found(), [theirs]);
     assert!(!bench.path(&ours).exists());
+}
+
+/// Puts something that is no folder at a path.
+type Put = fn(&Path);
+
+#[test]
+fn what_takes_the_place_of_a_folder_takes_its_contents_along_and_all_of_it_comes_back() {
+    let others: [Put; 4] = [
+        |path| symlink(path.with_file_name("other"), path).unwrap(),
+        |path| symlink("nowhere", path).unwrap(),
+        |path| std::fs::write(path, "a file").unwrap(),
+        |path| drop(std::os::unix::net::UnixListener::bind(path).unwrap()),
+    ];
+    for put in others {
+        let mut bench = Bench::new();
+        bench.write("conf/one", "one");
+        bench.write("conf/deep/two", "two");
+        bench.write("other/one", "foreign");
+        bench.scan();
+        // As what is declared: no baseline has it.
+        bench.write("conf/declared", "three");
+        let declared = bench.read("conf/declared");
+        std::fs::remove_dir_all(bench.path("conf")).unwrap();
+        put(&bench.path("conf"));
+        let inside = ["conf/one", "conf/deep", "conf/deep/two", "conf/declared"];
+        bench.told(&["conf", "conf/one", "conf/deep", "conf/deep/two", "conf/declared"]);
+        for end in inside {
+            assert_eq!(bench.read(end), Value::Absent, "{end}");
+        }
+        // Alone it stays undone, and says why; nothing is written where a link leads.
+        let kept = bench.files.baseline(&bench.key("conf/one")).unwrap().unwrap();
+        let refused = bench.apply("conf/one", &kept).unwrap_err();
+        assert!(
+            matches!(&refused, ProviderError::NotBeneath { at, .. } if *at == bench.path("conf"))
+        );
+        assert!(bench.apply("conf/declared", &declared).is_err());
+        assert_eq!(std::fs::read(bench.path("other/one")).unwrap(), b"foreign");
+
+        let mut found = Vec::new();
+        bench.files.scan(&mut |one| found.push(one)).unwrap();
+        assert_eq!(found.len(), 4, "{found:?}");
+        let (done, _) = apply_all(&mut bench.files, &found, &NoContents);
+        done.into_iter().for_each(|done| done.unwrap());
+        assert_eq!(bench.found(), Vec::<String>::new());
+        assert_eq!(std::fs::read(bench.path("conf/deep/two")).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(bench.path("other")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_root_replaced_by_a_link_takes_its_contents_along_too() {
+    let mut bench = Bench::new();
+    bench.write("one", "one");
+    bench.scan();
+    let aside = bench.top.path().join("aside");
+    std::fs::rename(bench.path(""), &aside).unwrap();
+    symlink(&aside, bench.path("")).unwrap();
+    let mut found = Vec::new();
+    bench.files.scan(&mut |one| found.push(one)).unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(bench.read("one"), Value::Absent);
+    let (done, _) = apply_all(&mut bench.files, &found, &NoContents);
+    done.into_iter().for_each(|done| done.unwrap());
+    assert_eq!(bench.found(), Vec::<String>::new());
+    assert!(!bench.path("").is_symlink() && aside.join("one").exists());
 }

@@ -116,6 +116,67 @@ fn a_write_through_one_name_of_a_file_is_told_for_all_of_them() {
 }
 
 #[test]
+fn a_second_name_that_is_made_meanwhile_is_found_out_and_both_come_back() {
+    let mut bench = Bench::new();
+    bench.write("a/one", "x");
+    std::fs::create_dir(bench.path("b")).unwrap();
+    bench.scan();
+    bench.write("a/new", "x");
+    bench.told(&["a/new"]);
+    assert!(bench.read("a/new").as_file().is_some());
+    for (old, new) in [("a/one", "b/two"), ("a/new", "b/newer")] {
+        std::fs::hard_link(bench.path(old), bench.path(new)).unwrap();
+        bench.told(&[old, new]);
+        let next = bench.files.changed.next_search();
+        assert_eq!(next, None, "every name of {new} is known");
+        std::fs::write(bench.path(new), "y").unwrap();
+        bench.told(&[old, new]);
+        std::fs::write(bench.path(old), "z").unwrap();
+        bench.told(&[old, new]);
+    }
+    let mut found = Vec::new();
+    bench.files.scan(&mut |one| found.push(one)).unwrap();
+    assert_eq!(found.len(), 4, "{found:?}");
+    let (done, _) = apply_all(&mut bench.files, &found, &NoContents);
+    done.into_iter().for_each(|done| done.unwrap());
+    assert_eq!(bench.found(), Vec::<String>::new());
+    assert_eq!(std::fs::read(bench.path("a/one")).unwrap(), b"x");
+}
+
+#[test]
+fn a_write_by_a_name_outside_the_roots_is_told() {
+    let mut bench = Bench::new();
+    bench.write("linked", "x");
+    bench.write("declared", "x");
+    let outside = |end: &str| bench.top.path().join(end);
+    let (linked, declared) = (outside("linked"), outside("declared"));
+    std::fs::hard_link(bench.path("linked"), &linked).unwrap();
+    bench.files.declare(&BTreeSet::from([bench.key("declared")])).unwrap();
+    bench.scan();
+    std::fs::write(&linked, "y").unwrap();
+    bench.told(&["linked"]);
+    // Of a file that is declared also if it got that name while nobody looked.
+    std::fs::hard_link(bench.path("declared"), &declared).unwrap();
+    bench.told(&["declared"]);
+    std::fs::write(&declared, "y").unwrap();
+    assert_eq!(bench.told(&["declared"]), BTreeSet::from([bench.key("declared")]));
+    // Also after another file has taken its place.
+    std::fs::write(bench.path("new"), "x").unwrap();
+    std::fs::rename(bench.path("new"), bench.path("declared")).unwrap();
+    bench.told(&["declared", "new"]);
+    std::fs::remove_file(&declared).unwrap();
+    std::fs::hard_link(bench.path("declared"), &declared).unwrap();
+    bench.told(&["declared"]);
+    std::fs::write(&declared, "z").unwrap();
+    bench.told(&["declared"]);
+    // What is neither declared any more nor has another name is not watched itself.
+    std::fs::remove_file(&declared).unwrap();
+    bench.files.declare(&BTreeSet::new()).unwrap();
+    bench.scan();
+    assert_eq!(bench.files.watch.files(), 1);
+}
+
+#[test]
 fn what_is_ignored_is_neither_scanned_nor_told_and_comes_back_quietly() {
     let mut bench = Bench::with(&["/tmp/*/root/skip/**", "/tmp/*/root/*.log"]);
     bench.write("skip/deep/file", "x");
