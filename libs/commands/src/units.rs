@@ -46,9 +46,10 @@ const CONTROLS: [&str; 15] = [
 /// How the names begin of sockets that listen on this node alone.
 const LOCAL_SOCKETS: [&str; 8] =
     ["dbus", "dm-event", "iscsid", "lvm2-", "multipathd", "syslog", "systemd-", "uuidd"];
-/// Those of systemd that open a port all the same.
-const OPEN_SOCKETS: [&str; 3] =
-    ["systemd-journal-gatewayd", "systemd-journal-remote", "systemd-ssh"];
+/// How the names begin of units that open a port all the same; a service of these takes its socket
+/// along.
+const OPEN_SOCKETS: [&str; 4] =
+    ["cockpit", "systemd-journal-gatewayd", "systemd-journal-remote", "systemd-ssh"];
 
 /// The exact name of a unit: no pattern, no path.
 fn is_plain(name: &str) -> bool {
@@ -67,8 +68,8 @@ pub(crate) fn is_changeable(name: &str) -> bool {
 
 /// The same, and it is no socket that others can reach the node by.
 pub(crate) fn is_startable(name: &str) -> bool {
-    let opens =
-        name.ends_with(".socket") && (!begins(name, &LOCAL_SOCKETS) || begins(name, &OPEN_SOCKETS));
+    let opens = begins(name, &OPEN_SOCKETS)
+        || (name.ends_with(".socket") && !begins(name, &LOCAL_SOCKETS));
     is_changeable(name) && !opens
 }
 
