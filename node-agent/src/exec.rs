@@ -1,8 +1,8 @@
 //! `exec`: one command of a committed grant, at most once, seen by the caller as it runs and recorded whatever happens.
 //!
-//! The way of a request: decode → slot → plane time → grant (`pact_identity`) → room in spool and recordings → used grant and
-//! running record on disk (`ledger`) → whitelist → "accepted" → start (`launcher`) → output to caller and recording
-//! (`process`, `recorder`) → outcome spooled → running record removed → last frame.
+//! The way of a request: decode → plane time → grant (`pact_identity`) → place (`places`) → room in spool and recordings →
+//! used grant and running record on disk (`ledger`) → whitelist → "accepted" → start (`launcher`) → output to caller and
+//! recording (`process`, `recorder`) → outcome spooled → running record removed → last frame.
 //!
 //! After the ledger every way ends in exactly one spooled outcome, refusals by the whitelist included; before it the caller
 //! gets an error and the journal keeps a request without outcome.
@@ -20,6 +20,7 @@ mod judge;
 pub(crate) mod launcher;
 mod ledger;
 mod outcome;
+mod places;
 mod process;
 mod recorder;
 mod recovery;
@@ -36,7 +37,7 @@ use pact_identity::{DegradedGrants, Grant, GrantedAction, GrantedExec, Verifier}
 use pact_runtime::{CancellationToken, Clock, causes};
 use pact_schemas::convert::{self, WireError};
 use pact_schemas::{ErrorCode, NodeId, StreamId, v1};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::blobs::Blobs;
@@ -54,11 +55,9 @@ use judge::Judges;
 use launcher::Launcher;
 pub(crate) use ledger::Ledger;
 pub(crate) use ledger::LedgerError;
+use places::{Place, Places};
 pub(crate) use recovery::{RecoveryError, recover};
 use running::Record;
-
-/// Commands at once. A node serves its jobs first; one more is answered `PACT_BUSY`.
-const MAX_COMMANDS: usize = 16;
 
 /// How long running commands may go on by themselves when the agent is stopped.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
@@ -91,7 +90,7 @@ pub(crate) struct Parts {
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
     parts: Arc<Parts>,
-    slots: Arc<Semaphore>,
+    places: Places,
     judges: Judges,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -105,7 +104,7 @@ struct Admitted {
     record: Record,
     stream: StreamId,
     initial_credit_bytes: u32,
-    slot: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Engine {
@@ -113,7 +112,7 @@ impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             parts: Arc::new(parts),
-            slots: Arc::new(Semaphore::new(MAX_COMMANDS)),
+            places: Places::default(),
             judges: Judges::new(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -137,7 +136,7 @@ impl Engine {
 
     /// Takes no new commands, waits for those that run, ends those that go on, and returns when all outcomes are spooled.
     pub(crate) async fn stop(&self) {
-        self.slots.close();
+        self.places.close();
         self.tasks.close();
         let clock = &self.parts.clock;
         if clock.timeout(STOP_PATIENCE, self.tasks.wait()).await.is_ok() {
@@ -157,12 +156,13 @@ impl Engine {
         let parts = &self.parts;
         let stream = convert::id(&start.stream_id, "ExecStart.stream_id")?;
         let signed = convert::required(start.grant, "ExecStart.grant")?;
-        let slot = self.slot()?;
         let time = self.time_of_judgement().await?;
         let grant = self.verified(&signed, time)?;
         let GrantedAction::Exec(exec) = grant.action().clone() else {
             return Err(WireError::Missing { field: "GrantPayload.exec" }.into());
         };
+        // Who asks is in the grant. Until here a request costs one signature, and few are at work at once (`crate::rpc`).
+        let place = self.places.take(&grant)?;
         parts.spool.check_room().await.map_err(|error| no_room(&error))?;
         parts.blobs.check_room().map_err(|error| no_room(&error))?;
         let (seq, expires) = (grant.seq(), grant.expires());
@@ -177,18 +177,7 @@ impl Engine {
             .map_err(|gone| ErrorCode::Internal.error(gone.to_string()))?;
         admitted.map_err(|error| not_taken(&error))?;
         let initial_credit_bytes = start.initial_credit_bytes;
-        Ok(Admitted { grant, exec, record, stream, initial_credit_bytes, slot })
-    }
-
-    fn slot(&self) -> Result<OwnedSemaphorePermit, v1::Error> {
-        Arc::clone(&self.slots).try_acquire_owned().map_err(|error| match error {
-            tokio::sync::TryAcquireError::NoPermits => ErrorCode::Busy
-                .error(format!("{MAX_COMMANDS} commands run on this node already"))
-                .next("try again when one of them has ended"),
-            tokio::sync::TryAcquireError::Closed => ErrorCode::Busy
-                .error("the agent of this node is stopping")
-                .next("try again when it is back"),
-        })
+        Ok(Admitted { grant, exec, record, stream, initial_credit_bytes, place })
     }
 
     fn verified(&self, signed: &v1::SignedGrant, time: PlaneTime) -> Result<Grant, v1::Error> {

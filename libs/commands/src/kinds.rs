@@ -1,7 +1,9 @@
 //! What a single argument may look like.
 //!
-//! Only `Readable` to `MountPoint` name something in the file tree and are resolved. No other kind is ever opened by the program it is given to: `TEXT` is used for
+//! Only `Readable` to `UnitFiles` name something in the file tree and are resolved. No other kind is ever opened by the program it is given to: `TEXT` is used for
 //! patterns, formats and echoed words only.
+
+use crate::units;
 
 /// Most bytes of a shaped word; the longest honest ones are lists of column names.
 const MAX_WORD_BYTES: usize = 512;
@@ -30,6 +32,8 @@ pub(crate) enum Kind {
     Metadata,
     /// A mount point as the kernel lists it, and not one that the system stands on.
     MountPoint,
+    /// A unit whose files the program prints (`systemctl cat`).
+    UnitFiles,
 }
 
 impl Kind {
@@ -52,6 +56,7 @@ impl Kind {
             | Self::Listed
             | Self::Metadata
             | Self::MountPoint => true,
+            Self::UnitFiles => units::is_plain(text),
         }
     }
 
@@ -69,6 +74,7 @@ impl Kind {
             | Self::Listed
             | Self::Metadata => "a file".to_owned(),
             Self::MountPoint => "a mount point".to_owned(),
+            Self::UnitFiles => "the exact name of a unit".to_owned(),
         }
     }
 }
@@ -141,8 +147,9 @@ pub(crate) const DEVICE_NODE: Kind = shape("a device such as /dev/sda", |text| {
         && !text.split('/').any(|part| part == "..")
 });
 /// A filter of `ss`.
-pub(crate) const SOCKET_FILTER: Kind =
-    shape("a socket filter", |text| made_of(text, ".:/*[]()=<>!&|,_%@-") && !text.starts_with('/'));
+pub(crate) const SOCKET_FILTER: Kind = shape("a socket filter", |text| {
+    made_of(text, " .:/*[]()=<>!&|,_%@-") && !text.starts_with('/')
+});
 /// A boot of `journalctl`: an offset or an id.
 pub(crate) const BOOT: Kind = shape("a boot offset or id", |text| {
     let offset = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -12,6 +12,7 @@ use crate::files::{FileResolver, Reads};
 use crate::grammar::{Command, Effect, Operands, Opt, Rule, Spelling, Value, Verb};
 use crate::kinds::Kind;
 use crate::refusal::{Fault, FileRefusal, shown};
+use crate::units;
 
 /// Digits of `-NUM` at most.
 const MAX_SHORTHAND_DIGITS: usize = 9;
@@ -330,6 +331,7 @@ impl Matcher<'_> {
                 return Ok(());
             }
             Kind::MountPoint => self.files.check_mount_point(text).err(),
+            Kind::UnitFiles => units::check_files(text, self.files).err(),
             Kind::Readable
             | Kind::NotADirectory
             | Kind::Inspected

@@ -54,7 +54,7 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
         %seq, principal = admitted.grant.principal().subject(),
         program = admitted.exec.argv.program(), refused = judged.is_err(), off_list, "exec"
     );
-    let Admitted { exec, record, slot, .. } = admitted;
+    let Admitted { exec, record, place, .. } = admitted;
     let finished = match judged {
         Err(not_run) => not_run.finished(parts.plane.best()),
         Ok(judged) => {
@@ -82,7 +82,7 @@ pub(super) async fn run(engine: &Engine, admitted: Admitted, accept: Accept) {
         }
     };
     conclude(engine, seq, finished.clone()).await;
-    drop(slot);
+    drop(place);
     // The caller may be gone; the outcome is spooled either way.
     tokio::select! {
         told = sender.finish(finished) => if let Err(error) = told {

@@ -65,6 +65,34 @@ async fn output_comes_as_it_is_produced_and_is_cut_at_its_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_all_places_and_an_admin_finds_one() {
+    let plane = Plane::start().await;
+    let _agent = plane.agent("learning").await;
+    let command = |seq, subject: &str, role: &str| {
+        let mut payload = plane.payload(seq, &["sleep", "50"]);
+        let principal = payload.principal.as_mut().unwrap();
+        (principal.subject, principal.roles) = (subject.to_owned(), vec![role.to_owned()]);
+        payload.acting_role = role.to_owned();
+        plane.sign(&payload)
+    };
+    let mut running = Vec::new();
+    for seq in 1..=12 {
+        let subject = if seq <= 8 { "one" } else { "two" };
+        let (receiver, reply) = plane.present(command(seq, subject, "pact-ops-ml")).await;
+        reply.unwrap();
+        running.push(receiver);
+        if seq == 8 {
+            let ninth = command(100, "one", "pact-ops-ml");
+            assert_eq!(plane.refused(ninth).await, ErrorCode::Busy, "a share");
+        }
+    }
+    let beyond = command(101, "three", "pact-ops-ml");
+    assert_eq!(plane.refused(beyond).await, ErrorCode::Busy, "the rest is kept");
+    let (_running, reply) = plane.present(command(13, "four", "pact-platform-admin")).await;
+    reply.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn input_reaches_the_command_and_its_end_too() {
     let plane = Plane::start().await;
     let _agent = plane.agent("strict").await;

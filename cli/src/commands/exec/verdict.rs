@@ -151,6 +151,10 @@ fn remote_status(ended: &Ended) -> u8 {
     status.and_then(|s| u8::try_from(s).ok()).unwrap_or(OWN_FAILURE)
 }
 
+/// What somebody does who needs a command that the node refuses.
+const HOW_TO_ADD: &str = "a program that is not on the list is added by name in the vCluster's spec (`exec_whitelist` in \
+                          [vcluster.NAME.policy], then `pact apply`); of a listed one the list decides the arguments";
+
 /// The error to show for a node whose outcome is not success.
 pub(super) fn error_of(node: &str, ended: &Ended) -> Option<v1::Error> {
     let mut error = match ended {
@@ -173,7 +177,8 @@ pub(super) fn error_of(node: &str, ended: &Ended) -> Option<v1::Error> {
                 }
                 v1::ExecOutcome::Refused | v1::ExecOutcome::Unspecified => refused(finished),
             };
-            code.error(what).because(cause(finished))
+            let error = code.error(what).because(cause(finished));
+            if code == ErrorCode::NotWhitelisted { error.next(HOW_TO_ADD) } else { error }
         }
     };
     node.clone_into(&mut error.node);
@@ -280,6 +285,7 @@ mod tests {
         let error = error_of("node-1", &end).unwrap();
         assert!(error.message.starts_with("command not whitelisted"), "{error:?}");
         assert_eq!(error.node, "node-1");
+        assert!(error.next.contains("exec_whitelist"), "{error:?}");
         assert_eq!(error_of("n", &finished(v1::ExecOutcome::Exited, Some(0), "")), None);
     }
 

@@ -386,6 +386,7 @@ fn ethtool() -> Command {
             "--phy-statistics",
             "--show-module",
             "-x --show-rxfh --show-rxfh-indir",
+            "-n -u --show-nfc --show-ntuple",
         ])
         .refused("-s --change", SETS)
         .refused("-K --features --offload", SETS)

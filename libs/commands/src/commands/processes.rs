@@ -2,7 +2,8 @@
 //!
 //! `ps` reads its arguments in two dialects and, when the first fails, starts over in the other, in
 //! which `-e` means "show environments". The description therefore lets `-e` go only with options
-//! that cannot fail, and the BSD letters stand alone and have no `e`. The tests run the installed
+//! that cannot fail, and the BSD letters stand alone and have no `e`; an `o` comes last among them and
+//! takes the next argument for columns. The tests run the installed
 //! `ps` on generated command lines to see that none shows a process's environment.
 
 use crate::grammar::{Command, Rule};
@@ -103,9 +104,10 @@ const SORT: Kind = Kind::Shape {
             && text.split(',').all(|key| is_column(key.strip_prefix(['+', '-']).unwrap_or(key)))
     },
 };
-const BSD_OR_PID: Kind = Kind::Shape {
-    says: "letters such as aux (without e, o and others that take a value), or process ids",
-    fits: |text| is_pid(text) || is_bsd(text),
+const BSD_OPERAND: Kind = Kind::Shape {
+    says: "letters such as aux (without e and those that take a value, but for a last o with \
+           columns after it), or process ids",
+    fits: |text| is_pid(text) || is_bsd(text) || is_format(text),
 };
 const PIDS: Kind = Kind::Shape {
     says: "process ids",
@@ -131,7 +133,7 @@ fn ps() -> Command {
         .separate("-u --user", WORD)
         .separate("-U --User", WORD)
         .separate("--cols --columns --width", Kind::Number { min: 20, max: 10_000 })
-        .each(BSD_OR_PID, 0, 16)
+        .each(BSD_OPERAND, 0, 16)
         .rule(Rule::Check(no_clash))
         .rule(Rule::Check(one_dialect))
 }
@@ -157,8 +159,10 @@ fn is_pid(text: &str) -> bool {
         && !text.starts_with('0')
 }
 
+/// Letters of the BSD dialect; the last may be the `o` that takes the next argument for columns.
 fn is_bsd(text: &str) -> bool {
-    (1..=16).contains(&text.len()) && text.chars().all(|letter| BSD_LETTERS.contains(letter))
+    let flags = text.strip_suffix('o').unwrap_or(text);
+    (1..=16).contains(&text.len()) && flags.chars().all(|letter| BSD_LETTERS.contains(letter))
 }
 
 /// Whatever clashes with another option is an error of the first dialect and, with `-e`, an
@@ -166,6 +170,9 @@ fn is_bsd(text: &str) -> bool {
 fn no_clash(parsed: &Parsed) -> Option<String> {
     let count = |keys: &[&str]| keys.iter().filter(|key| parsed.has(&[**key])).count();
     let known = [
+        "-A",
+        "-a",
+        "-d",
         "-e",
         "-o",
         "-f",
@@ -192,8 +199,19 @@ fn no_clash(parsed: &Parsed) -> Option<String> {
 }
 
 fn one_dialect(parsed: &Parsed) -> Option<String> {
-    let bsd = parsed.operands.iter().any(|operand| is_bsd(operand));
-    let pids = parsed.operands.iter().any(|operand| is_pid(operand));
+    let (mut bsd, mut pids) = (false, false);
+    let mut operands = parsed.operands.iter();
+    while let Some(operand) = operands.next() {
+        let takes_columns = is_bsd(operand) && operand.ends_with('o');
+        if takes_columns && !operands.next().is_some_and(|next| is_format(next)) {
+            return Some(format!("the letters {operand} need a comma list of columns after them"));
+        }
+        if !is_bsd(operand) && !is_pid(operand) {
+            return Some(format!("columns ({operand}) stand after o or -o only"));
+        }
+        bsd |= is_bsd(operand);
+        pids |= is_pid(operand);
+    }
     let short = parsed.options.iter().any(|(key, _)| !key.starts_with("--"));
     if bsd && short {
         return Some("letters such as aux and options such as -f cannot be mixed".to_owned());

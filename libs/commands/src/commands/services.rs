@@ -176,6 +176,7 @@ fn verbs() -> Vec<crate::grammar::Verb> {
     vec![
         reads(&["status"], UNIT_PATTERN, 0, MAX_UNITS),
         reads(&["show"], UNIT_PATTERN, 0, MAX_UNITS),
+        reads(&["cat"], Kind::UnitFiles, 1, MAX_UNITS),
         reads(&["is-active"], UNIT_PATTERN, 1, MAX_UNITS),
         reads(&["is-enabled"], UNIT_PATTERN, 1, MAX_UNITS),
         reads(&["is-failed"], UNIT_PATTERN, 0, MAX_UNITS),

@@ -91,14 +91,20 @@ fn date() -> Command {
     Command::new("date")
         .flags(&HELP)
         .flags(&["-u --utc --universal", "-R --rfc-email", "--resolution"])
-        .attached("-I --iso-8601", Kind::OneOf(&["date", "hours", "minutes", "seconds", "ns"]))
-        .value("--rfc-3339", Kind::OneOf(&["date", "seconds", "ns"]))
+        .attached("-I --iso-8601", PRECISION)
+        .value("--rfc-3339", PRECISION)
         .value("-d --date", MOMENT)
         .value("-r --reference", Kind::Metadata)
         .refused("-s --set", "sets the clock")
         .refused("-f --file", "prints lines of a file")
         .each(FORMAT, 0, 1)
 }
+
+/// How exact a time is shown, with the abbreviations that people write (`-Is`); which of them go
+/// with which option, `date` says itself.
+const PRECISION: Kind = Kind::OneOf(&[
+    "date", "hours", "minutes", "seconds", "ns", "d", "h", "m", "min", "s", "sec", "n",
+]);
 
 /// Anything but a time zone of its own, which would be read from a file of that name.
 const MOMENT: Kind = Kind::Shape { says: "a date without TZ=", fits: |text| !text.contains("TZ=") };

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::argv;
-use super::recorded::{disk, node};
+use super::recorded::{Recorded, disk, node};
 use crate::{FileKind, FileRefusal, FileResolver as _, Files, Found, Reads, Verdict, Whitelist};
 
 #[test]
@@ -128,4 +128,38 @@ fn what_shuts_users_out_is_named_and_asked_at_every_step() {
     assert_eq!(tree("/srv/shut", Reads::Contents), Err(withheld("/srv/shut/deep/secret")));
     assert!(tree("/srv/shut", Reads::Names).is_ok(), "names are no contents");
     assert_eq!(tree("/srv/half", Reads::Names), Err(withheld("/srv/half/closed")));
+}
+
+#[test]
+fn a_unit_is_shown_when_all_of_its_files_may_be_read() {
+    let shown = |disk: Recorded| {
+        let verdict = Whitelist::builtin().judge(&argv("systemctl cat a-b@c"), &Files::new(disk));
+        matches!(verdict, Verdict::Allowed { changes_state: false, .. })
+    };
+    let mut open = disk();
+    let unit = "/usr/lib/systemd/system/a-b@.service";
+    open.put(unit, Found::Kind(FileKind::Regular));
+    open.put("/run/systemd/generator/other.service", Found::Kind(FileKind::Regular));
+    open.shut("/run/systemd/generator/other.service");
+    assert!(shown(open.clone()), "another unit's file is no matter");
+    for added in [
+        unit,
+        "/etc/systemd/system/a-b@c.service.d/token.conf",
+        "/etc/systemd/system/a-b@.service.d/token.conf",
+        "/run/systemd/system/a-.service.d/token.conf",
+        "/etc/systemd/system/service.d/token.conf",
+    ] {
+        let mut disk = open.clone();
+        disk.put(added, Found::Kind(FileKind::Regular));
+        disk.shut(added);
+        assert!(!shown(disk), "{added}");
+    }
+    let mut alias = open;
+    let link = Found::Link(Some("/usr/lib/systemd/system/real.service".to_owned()));
+    alias.put("/etc/systemd/system/a-b@c.service", link);
+    assert!(shown(alias.clone()));
+    let added = "/etc/systemd/system/real.service.d/token.conf";
+    alias.put(added, Found::Kind(FileKind::Regular));
+    alias.shut(added);
+    assert!(!shown(alias));
 }

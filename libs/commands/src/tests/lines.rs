@@ -11,6 +11,9 @@ pub(super) const CHANGING: &str = include_str!("changing.txt");
 /// Refused in strict mode.
 pub(super) const REFUSED: &str = include_str!("refused.txt");
 
+/// A verdict and a command line.
+const DAY: &str = include_str!("day.txt");
+
 /// The command lines of a table.
 pub(super) fn lines(table: &str) -> impl Iterator<Item = &str> {
     table.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -42,6 +45,25 @@ fn refused_lines_are_refused() {
         let verdict = list.judge(&argv(line), &files);
         assert!(matches!(verdict, Verdict::Refused(_)), "{line} is allowed");
     }
+}
+
+#[test]
+fn a_days_lines_meet_what_the_record_says() {
+    let (files, list) = (node(), Whitelist::builtin());
+    let verdict = |line: &str| match list.judge(&argv(line), &files) {
+        Verdict::Allowed { changes_state: false, .. } => ("runs", String::new()),
+        Verdict::Allowed { changes_state: true, .. } => ("asks", String::new()),
+        Verdict::Refused(refusal) => ("refused", refusal.to_string()),
+    };
+    let mut wrong = Vec::new();
+    for (expected, line) in lines(DAY).map(|row| row.split_once(' ').unwrap()) {
+        let (met, why) = verdict(line);
+        if met != expected {
+            wrong.push(format!("{line}: {met} instead of {expected} {why}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(lines(DAY).count() > 250, "the record has been cut");
 }
 
 #[test]
