@@ -89,7 +89,8 @@ where
 {
     let limit = session.settings.timeout;
     let waiting = Waiting::new(session, whom);
-    let answer = session.clock.timeout(limit, attempts(session, &waiting, call));
+    // Boxed: it holds a connection being made, and every command holds it.
+    let answer = session.clock.timeout(limit, Box::pin(attempts(session, &waiting, call)));
     waiting.during(answer).await.unwrap_or_else(|_late| {
         Err(Failure::new(ErrorCode::Timeout, format!("no answer within {} s", limit.as_secs()))
             .next("try again, or raise timeout_seconds in cli.toml"))

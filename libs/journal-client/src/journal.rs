@@ -9,7 +9,7 @@ use pact_schemas::rpc::ServiceRpc;
 use pact_schemas::rpc::journal::{Cluster, Recall};
 use pact_schemas::rpc::member::Propose;
 use pact_schemas::v1::{self, outcome::Outcome};
-use pact_schemas::{ErrorCode, MemberId, RequestId};
+use pact_schemas::{Digest, ErrorCode, MemberId, RequestId};
 use prost::Message as _;
 
 use crate::leader::Leader;

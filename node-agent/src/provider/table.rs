@@ -122,7 +122,7 @@ pub(crate) enum Effect {
 
 impl Effect {
     /// The other's text; `None`: it says nothing of it.
-    fn of<'t>(self, text: &'t str) -> Option<&'t str> {
+    fn of(self, text: &str) -> Option<&str> {
         match (self, text) {
             (Self::Same, text) => Some(text),
             (Self::Opposite, "0") => Some("1"),

@@ -216,7 +216,7 @@ fn path_gives_root(path: &str) -> Option<Reason> {
         let mut pairs = tree.split('/').skip(1).zip(&parts);
         pairs.all(|(like, part)| is_like(like, part))
     };
-    let found = TREES.iter().find(|(_, trees)| trees.iter().any(|tree| meets(&tree)));
+    let found = TREES.iter().find(|(_, trees)| trees.iter().any(&meets));
     found.map(|(reason, _)| *reason).or_else(|| of_keys(&parts))
 }
 

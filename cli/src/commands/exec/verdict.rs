@@ -285,7 +285,7 @@ mod tests {
         let error = error_of("node-1", &end).unwrap();
         assert!(error.message.starts_with("command not whitelisted"), "{error:?}");
         assert_eq!(error.node, "node-1");
-        assert!(error.next.contains("exec_whitelist"), "{error:?}");
+        assert!(error.next_step.contains("exec_whitelist"), "{error:?}");
         assert_eq!(error_of("n", &finished(v1::ExecOutcome::Exited, Some(0), "")), None);
     }
 

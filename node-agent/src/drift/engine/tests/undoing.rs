@@ -165,8 +165,9 @@ fn a_capture_names_what_the_node_could_not_bring_back() {
     let mut engine = site.started(Mode::Observe, &declared);
     let captured = |engine: &mut Engine| {
         let digest = engine.diff(&v1::DiffRequest::default()).unwrap().digest;
-        let captured = engine.capture(&digest).unwrap();
-        assert_eq!(captured.snapshot.items.len(), 3);
+        let request = v1::CaptureRequest { expect_digest: digest, keys: Vec::new() };
+        let captured = engine.capture(&request).unwrap();
+        assert_eq!(captured.items.len(), 3);
         captured.unkept.into_iter().collect::<Vec<_>>()
     };
     assert!(captured(&mut engine).is_empty());
