@@ -163,6 +163,8 @@ mod tests {
             );
         }
         assert_eq!(disk().at(&at("hosts/x")), Found::Kind(FileKind::Missing));
+        let below_a_file = files.resolve_file(&at("hosts/x"), Reads::Contents).unwrap();
+        assert_eq!(below_a_file.kind, FileKind::Missing);
         assert_eq!(files.resolve_file(&at("loop"), Reads::Contents), Err(FileRefusal::Links));
         let secret = files.resolve_file(&at("secret"), Reads::Contents);
         assert!(matches!(secret, Err(FileRefusal::Denied { .. })), "{secret:?}");
