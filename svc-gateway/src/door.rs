@@ -4,5 +4,5 @@ pub mod listener;
 pub mod service;
 
 pub(crate) mod enrollment;
-mod rate;
+pub(crate) mod rate;
 pub(crate) mod tokens;

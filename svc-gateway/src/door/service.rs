@@ -118,7 +118,7 @@ pub async fn serve(
         ),
         tokens,
         exec: settings.exec,
-        completions: Arc::new(Mutex::new(Rates::new(PER_MINUTE))),
+        completions: Arc::new(tokio::sync::Mutex::new(Rates::new(PER_MINUTE))),
         plans: Plans::new(clock.clone()),
     };
     watch_reloads(&context.supervisor, context.reload.clone(), verifier, policy);

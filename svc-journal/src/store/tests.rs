@@ -227,7 +227,10 @@ async fn rows_are_found_by_sequence_scope_and_page() {
     assert!((1..=8).all(|seq| decoded(seq) == seq));
     let posting = Posting::Node(NodeId::new("node-3-1").unwrap());
     assert_eq!(query::postings_after(&state, &posting, 0, 10).into_iter().collect::<Vec<_>>(), [6]);
-    assert_eq!(query::postings_last(&state, &posting, 10).into_iter().collect::<Vec<_>>(), [6]);
+    assert_eq!(
+        query::postings_last(&state, &posting, u64::MAX, 10).into_iter().collect::<Vec<_>>(),
+        [6]
+    );
     assert!(query::postings_after(&state, &posting, 6, 10).is_empty());
     let names = |after: &str| query::nodes_after(&state, after).map(|n| n.node).collect::<Vec<_>>();
     assert_eq!(names("").len(), 8);

@@ -20,7 +20,10 @@ fn engine(site: &Site, root: &Path, declared: &Known) -> Engine {
         folder: site.path().join("files"),
         own: Vec::new(),
         clock: clock.clone(),
-        plane_now: Arc::new(move || Some(clock.now())),
+        plane_now: Arc::new({
+            let clock = clock.clone();
+            move || Some(clock.now())
+        }),
     });
     let plane = PlaneClock::open(&site.path().join("time"), site.boot.clone(), site.clock.clone());
     let parts = EngineParts {

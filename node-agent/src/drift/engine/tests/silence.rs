@@ -9,7 +9,8 @@ const STUCK: &str = "mount//scratch";
 /// A site whose mounts hang while the gate is held.
 fn site() -> (Site, Fake) {
     let mut site = Site::new();
-    let mounts = Fake { kinds: &[Kind::Mount], ..Fake::default() };
+    let mut mounts = Fake::default();
+    mounts.kinds = &[Kind::Mount];
     mounts.was(STUCK, 1);
     site.others.push(mounts.clone());
     let soon = Duration::from_millis(50);
