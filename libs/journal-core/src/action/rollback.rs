@@ -126,6 +126,7 @@ fn plan_restore(
     to_seq: u64,
     time_nanos: i64,
 ) -> Result<Planned, Refusal> {
+    let meant = KeyPatterns::parse(&rollback.keys)?;
     one_person_suffices(work, into.vcluster())?;
     if !(1..=work.head().seq).contains(&to_seq) {
         return Err(Refusal::UnknownEntry { seq: to_seq });
@@ -138,7 +139,6 @@ fn plan_restore(
     let (ended, past): (HeldKeys, HeldKeys) =
         work.held_at(&into, to_seq).into_iter().partition(|(_, held)| held.is_over(time_nanos));
     let now = work.held_at(&into, u64::MAX);
-    let meant = KeyPatterns::parse(&rollback.keys)?;
     let is_meant = |key: &ResourceKey| rollback.keys.is_empty() || meant.matches(key);
     let mut planned = Planned::rows(into, Vec::new(), Vec::new());
     planned.expired = ended.into_keys().filter(is_meant).collect();

@@ -84,7 +84,7 @@ fn what_a_node_spooled_before_it_was_moved_is_seen_by_those_whose_it_was() {
     // Whose it was outlasts a revocation.
     committed(&one(&mut state, commands.make(revoke("a"))));
     committed(&one(&mut state, commands.make(register("a", 1))));
-    committed(&one(&mut state, commands.bare(report(1, now))));
+    committed(&one(&mut state, commands.bare(report(4, now))));
     assert_eq!(audience(&state), (vec!["hpc"], false));
 }
 

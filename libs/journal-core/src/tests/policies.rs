@@ -26,8 +26,7 @@ fn policies_are_set_by_a_platform_admin_and_two_persons_where_they_have_to_be() 
     let (mut state, mut commands) = (Memory::default(), Commands::new());
     let some = VclusterPolicy { drift_sensitivity: Some(1.0), ..Default::default() };
     for role in ["pact-ops-ml", "pact-regulated-ml", ""] {
-        let mut by_others = commands.make(policy("ml", some.clone()));
-        role.clone_into(&mut by_others.acting_role);
+        let by_others = commands.make_as(role, policy("ml", some.clone()));
         assert_eq!(code(&one(&mut state, by_others)), ErrorCode::NotAuthorised, "{role}");
     }
     committed(&one(&mut state, commands.make(policy("ml", some.clone()))));
