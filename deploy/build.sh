@@ -43,7 +43,8 @@ check_room() {
 
 # The last thing that cargo said about its progress: "212 of 452 parts; now: librocksdb-sys(build)"
 last_progress() {
-    tail -c 2000 "$1" | tr '\r' '\n' | sed -nE 's/^ *Building \[[^]]*\] ([0-9]+)\/([0-9]+): (.*[^ ]) *$/\1 of \2 parts; now: \3/p' | tail -n 1
+    tail -c 2000 "$1" | tr '\r' '\n' | sed -nE -e 's/^ *Building \[[^]]*\] ([0-9]+)\/([0-9]+): (.*[^ ]) *$/\1 of \2 parts; now: \3/p' \
+        -e 's/^ *Blocking waiting for file lock on (.*[^ ]) *$/another cargo holds the \1; this one goes on after it/p' | tail -n 1
 }
 
 # watch_build <log> <seconds that it is expected to take>: until the log is gone, or ./dev.

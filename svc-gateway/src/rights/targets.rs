@@ -72,13 +72,14 @@ pub(crate) struct Condition {
     pub(crate) state: Option<NodeState>,
 }
 
-/// The nodes of an expression, less those of `exclude`. Every node that is named must exist.
+/// The nodes of an expression, less those of `exclude`. Every node that is named must exist, in both: a slip in what is left out
+/// would act on one more.
 pub(crate) async fn resolve(journal: &Journal, targets: &str, exclude: &str) -> Answer<Targets> {
     let wanted = Expression::parse(targets).map_err(refuse)?;
-    let mut records = expand(journal, wanted, true).await?;
+    let mut records = expand(journal, wanted).await?;
     if !exclude.is_empty() {
         let excluded = Expression::parse(exclude).map_err(refuse)?;
-        let excluded = expand(journal, excluded, false).await?;
+        let excluded = expand(journal, excluded).await?;
         records.retain(|node, _| !excluded.contains_key(node));
     }
     targets_of(records)
@@ -90,11 +91,7 @@ pub(crate) async fn one_node(journal: &Journal, name: &str) -> Answer<Targets> {
     targets_of(named(journal, &BTreeSet::from([node]), true).await?)
 }
 
-async fn expand(
-    journal: &Journal,
-    expression: Expression,
-    must_exist: bool,
-) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+async fn expand(journal: &Journal, expression: Expression) -> Answer<BTreeMap<NodeId, NodeRecord>> {
     let (mut names, mut records) = (BTreeSet::new(), BTreeMap::new());
     for term in expression.0 {
         let condition = match term {
@@ -114,7 +111,7 @@ async fn expand(
         };
         records.extend(nodes_where(journal, &condition).await?);
     }
-    records.extend(named(journal, &names, must_exist).await?);
+    records.extend(named(journal, &names, true).await?);
     Ok(records)
 }
 

@@ -20,7 +20,7 @@ fn one_power_has_one_rule(site: &Site) {
     let sysctl = ["exec", "n1", "--", "sysctl", "-w", "kernel.poweroff_cmd=/tmp/x"];
     assert_exit(&site.pact(Role::Admin, &sysctl), 6, "command not whitelisted");
     for options in [&[][..], &["--dry-run"]] {
-        let apply = [&["apply", spec.to_str().unwrap()], options].concat();
+        let apply = [&["apply", spec.to_str().unwrap()][..], options].concat();
         let refused = site.pact(Role::Ops, &apply);
         assert_exit(&refused, 2, "kernel.poweroff_cmd");
         assert!(!describe(&refused).contains("vm.swappiness ("), "{}", describe(&refused));
