@@ -360,7 +360,8 @@ impl Site {
     /// The newest entries, oldest first.
     #[must_use]
     pub fn entries(&self, count: u32) -> Vec<serde_json::Value> {
-        let log = self.json(Role::Admin, &["log", "-n", &count.to_string()]).expect("pact log");
+        let log =
+            self.json(Role::Admin, &["log", "--all", "-n", &count.to_string()]).expect("pact log");
         log["items"].as_array().unwrap().clone()
     }
 }

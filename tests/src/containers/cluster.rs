@@ -437,7 +437,7 @@ impl Cluster {
     pub fn entries(&self, count: u32) -> Vec<Value> {
         let count = count.to_string();
         until("the log is read", READY, || {
-            let log = self.json(Role::Admin, &["log", "-n", &count])?;
+            let log = self.json(Role::Admin, &["log", "--all", "-n", &count])?;
             log["items"].as_array().cloned()
         })
         .0
