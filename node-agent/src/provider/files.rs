@@ -280,8 +280,9 @@ impl Files {
 
     fn scan_with(&mut self, found: &mut dyn FnMut(Found)) -> Result<scan::Outcome, ProviderError> {
         let known = self.standing.next_known(&self.scope, &self.baseline)?;
-        let writer = if self.baseline.wants_rewrite(&self.scope, &known) {
-            Some(self.baseline.writer(&self.scope, known.clone())?)
+        let scope = self.scope.after(self.baseline.scope());
+        let writer = if self.baseline.wants_rewrite(&scope, &known) {
+            Some(self.baseline.writer(&scope, known.clone())?)
         } else {
             None
         };

@@ -108,10 +108,14 @@ impl Scan<'_> {
         let is_before = |at: &[u8]| before.is_none_or(|path| order::compare(at, path).is_lt());
         while let Some((path, record)) = self.stream.take_if(is_before)? {
             let Some(key) = key_of(&path) else { continue };
+            if !self.scope.may_write(&path) {
+                continue;
+            }
+            // Of what is ignored too: it is compared with that when it is not any more.
+            self.write(&path, &record)?;
             if !self.scope.watches(&path, &key) {
                 continue;
             }
-            self.write(&path, &record)?;
             let is_unknown =
                 self.outcome.unreadable.iter().any(|folder| order::is_within(&path, folder));
             if !is_unknown {

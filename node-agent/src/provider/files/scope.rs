@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use pact_schemas::resource::{KeyPatterns, ResourceKey};
+use pact_schemas::resource::{KeyPattern, KeyPatterns, ResourceKey};
 
 use super::order::{is_within, shown};
 
@@ -68,6 +68,15 @@ impl Scope {
 
     pub(super) fn ignore(&mut self, patterns: KeyPatterns) {
         self.ignored = patterns;
+    }
+
+    /// What a baseline that was taken under another scope is of from now on: its records of what is ignored later stay, so
+    /// only what was ignored all along comes under watch as it is.
+    pub(super) fn after(&self, taken: Option<&Self>) -> Self {
+        let Some(taken) = taken else { return self.clone() };
+        let all_along = |pattern: &&KeyPattern| taken.ignored.as_slice().contains(pattern);
+        let ignored: Vec<_> = self.ignored.as_slice().iter().filter(all_along).cloned().collect();
+        Self { ignored: ignored.into(), ..self.clone() }
     }
 
     /// Roots that lie in no other: a walk of these meets the others.

@@ -332,6 +332,9 @@ fn what_is_ignored_is_not_found() {
     bench.kernel.ignore(&KeyPatterns::parse(&["sysctl/vm.*"]).unwrap());
     assert_eq!(bench.scan(), []);
     assert_eq!(bench.kernel.baseline(&key("sysctl/vm.swappiness")).unwrap(), None);
+    // What comes back is compared with what it was.
+    bench.kernel.ignore(&KeyPatterns::default());
+    assert_eq!(bench.scan().len(), 1);
 }
 
 #[test]

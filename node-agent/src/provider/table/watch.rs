@@ -95,7 +95,11 @@ impl Watch {
         let mut differing = Vec::new();
         for (key, row) in rows(table)? {
             let before = known.and_then(|rows| rows.get(key.name()));
-            let joins = if comes_and_goes { self.watches(table, &key) } else { known.is_none() };
+            let joins = match comes_and_goes {
+                // What is ignored stays as it was: it is compared with that when it is not any more.
+                true => before.is_some() || self.watches(table, &key),
+                false => known.is_none(),
+            };
             if joins {
                 // What is new joins as it is.
                 let text = before.cloned().unwrap_or_else(|| row.text.as_str().into());

@@ -141,6 +141,29 @@ fn what_is_ignored_is_neither_scanned_nor_told_and_comes_back_quietly() {
 }
 
 #[test]
+fn what_comes_back_from_being_ignored_is_compared_with_what_it_was() {
+    let mut bench = Bench::new();
+    bench.write("changed", "was");
+    bench.write("removed", "was");
+    bench.write("same", "was");
+    bench.scan();
+    let skip = ["/tmp/*/root/**"];
+    for is_restarted in [false, true] {
+        bench.files.ignore(&KeyPatterns::parse(&skip).unwrap());
+        assert_eq!(bench.found(), Vec::<String>::new());
+        bench.write("changed", "is");
+        bench.write("made", "is");
+        let _gone_already = std::fs::remove_file(bench.path("removed"));
+        if is_restarted {
+            bench.restart(&skip);
+        }
+        assert_eq!(bench.found(), Vec::<String>::new());
+        bench.files.ignore(&KeyPatterns::default());
+        assert_eq!(bench.found(), ["changed", "made", "removed"]);
+    }
+}
+
+#[test]
 fn what_users_cannot_read_is_a_keyed_digest_and_its_bytes_stay() {
     let mut bench = Bench::new();
     bench.write("open", "public");
