@@ -6,7 +6,8 @@
 //! - `engine`: one thread owns providers, drift set, window and files, and does all blocking work; `look` compares, `act` is
 //!   the only code that changes the node, `adopt` takes new declarations, `bases` remembers what was before them, `ending` does
 //!   what a window's end brings, `report` and `telling` tell the journal, `answers` who asks.
-//! - `store`: what survives a crash. `providers`: which provider has which key. `sessions`: which commands ran.
+//! - `store`: what survives a crash. `sessions`: which commands ran. `providers`: which provider has which key; each is asked on
+//!   a thread of its own, with a deadline (`worker`), and one that does not answer keeps nobody else (`silence`).
 //! - `task`: wakes the engine. `rpc`: `diff`, `capture`, `settle`, `rollback_check`, `rollback`, `extend`.
 //!
 //! Invariants, as absences
@@ -31,9 +32,11 @@ mod report;
 mod rpc;
 mod sessions;
 mod settings;
+mod silence;
 mod store;
 mod task;
 mod telling;
+mod worker;
 
 pub(crate) use core::magnitude::Limits;
 pub(crate) use opening::{OpenError, Opening};

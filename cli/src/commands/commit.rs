@@ -1,6 +1,6 @@
 //! `pact commit`
 
-use pact_schemas::{Digest, Ttl, v1};
+use pact_schemas::{Digest, ErrorCode, Ttl, v1};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -57,14 +57,19 @@ impl Args {
             async move { client.commit(request).await }
         })
         .await?;
-        Answered {
+        let is_whole = reply.nodes.iter().all(|node| node.left.is_empty());
+        let exit = Answered {
             schema: "pact/v1/Commit",
             items: reply.nodes.iter().map(as_json).collect(),
             ok: reply.nodes.len(),
             text: reply.nodes.iter().map(|node| as_text(node, session.screen)).collect(),
             errors: reply.errors,
         }
-        .show(session)
+        .show(session)?;
+        if !is_whole && exit == Exit::SUCCESS {
+            return Ok(Exit::with(ErrorCode::Partial.exit_code()));
+        }
+        Ok(exit)
     }
 }
 
@@ -76,6 +81,7 @@ fn as_json(node: &v1::NodeCommit) -> serde_json::Value {
         "changes": change::as_json(&node.changes),
         "omitted_changes": node.omitted_changes,
         "not_restorable": node.not_restorable,
+        "left": drift::problems_json(&node.left),
         "settled": drift::settled_json(node.settled.as_ref()),
     })
 }
@@ -92,6 +98,10 @@ fn as_text(node: &v1::NodeCommit, screen: Screen) -> String {
     if !node.not_restorable.is_empty() {
         let keys = change::keys(node.not_restorable.iter().map(String::as_str));
         text.push_str(&drift::node_line(&node.node, &format!("can never be restored: {keys}")));
+    }
+    for problem in &node.left {
+        let left = format!("left as drift: {}: {}", problem.key, problem.reason);
+        text.push_str(&drift::node_line(&node.node, &left));
     }
     let left = node.settled.as_ref().map_or_else(
         || "recorded; the node has not confirmed it yet".to_owned(),

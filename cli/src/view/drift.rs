@@ -144,6 +144,7 @@ pub(crate) fn diff_json(diff: &v1::NodeDiff) -> Value {
         "config_seq": diff.config_seq,
         "enforcement_mode": Some(&diff.enforcement_mode).filter(|m| !m.is_empty()),
         "scanning": diff.scanning,
+        "silent": diff.silent,
         "taken": time(diff.taken.as_ref()),
         "total": diff.total,
         "report_only_total": diff.report_only_total,
@@ -185,6 +186,7 @@ pub(crate) fn diff_text(diff: &v1::NodeDiff, committed: bool, screen: Screen) ->
         return deltas_text(diff, screen);
     }
     let scanning = diff.scanning.then(|| "the first scan is not over: keys may be missing".into());
+    let silent = Some(clean_line(&diff.silent.join("; "))).filter(|silent| !silent.is_empty());
     let mut text = fields(
         &[
             ("node", Some(diff.node.clone())),
@@ -193,6 +195,7 @@ pub(crate) fn diff_text(diff: &v1::NodeDiff, committed: bool, screen: Screen) ->
             ("window", diff.window.as_ref().map(|window| window_text(window, screen))),
             ("mode", Some(diff.enforcement_mode.clone()).filter(|m| !m.is_empty())),
             ("scanning", scanning),
+            ("silent", silent),
             ("digest", Some(hex(&diff.digest))),
         ],
         screen,

@@ -103,6 +103,7 @@ pub fn diff(request: &v1::DiffNodesRequest) -> v1::DiffNodesReply {
             enforcement_mode: "observe".into(),
             scanning: false,
             taken: data::time(1),
+            silent: Vec::new(),
             deltas: if request.committed { vec![delta] } else { Vec::new() },
         }
     };
@@ -128,6 +129,7 @@ pub fn commit(request: &v1::CommitRequest) -> v1::CommitReply {
             changes: changes(),
             omitted_changes: 3,
             not_restorable: vec!["file//var/big".into()],
+            left: Vec::new(),
             drift_digest: vec![0x3f; 32],
             settled: Some(settled(&node)),
             node,

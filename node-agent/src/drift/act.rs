@@ -182,20 +182,26 @@ impl Engine {
                 outcome.refuse(&key, ErrorCode::NotAuthorised, reason);
                 continue;
             }
-            let actual = match self.providers.read(&key) {
-                Ok(actual) => actual,
-                Err(error) => {
-                    outcome.problems.push(Problem::new(&key, &error));
-                    continue;
+            match self.compared(&key, &want) {
+                Ok((_, true)) => outcome.already += 1,
+                Ok((actual, false)) => {
+                    changes.push(Change { key, old: Some(actual), new: Some(want) });
                 }
-            };
-            if self.providers.satisfies(&key, &want, &actual) {
-                outcome.already += 1;
-                continue;
+                Err(error) => outcome.cannot(&key, &error),
             }
-            changes.push(Change { key, old: Some(actual), new: Some(want) });
         }
         self.free(changes, outcome)
+    }
+
+    /// What a key is, and whether that is what is wanted.
+    pub(super) fn compared(
+        &mut self,
+        key: &ResourceKey,
+        want: &Value,
+    ) -> Result<(Value, bool), ProviderError> {
+        let actual = self.providers.read(key)?;
+        let is_satisfied = self.providers.satisfies(key, want, &actual)?;
+        Ok((actual, is_satisfied))
     }
 
     /// Of these changes, those whose keys nobody uses: one search for all of them.
@@ -276,8 +282,7 @@ impl Engine {
     /// Makes the first of these changes, and answers for those that it came to.
     fn make_first(&mut self, changes: &VecDeque<Change>) -> Vec<Result<(), ProviderError>> {
         let wishes: Vec<Wish<'_>> = changes.iter().take(MAX_AT_ONCE).map_while(wish).collect();
-        let contents = self.contents.clone();
-        self.providers.apply_first(&wishes, &contents)
+        self.providers.apply_first(&wishes, self.contents.clone())
     }
 
     fn made(&mut self, change: Change, made: Result<(), ProviderError>, outcome: &mut Outcome) {
@@ -361,22 +366,21 @@ impl Engine {
         let mut open = Vec::new();
         for change in intent.changes {
             let (Some(old), Some(new)) = (&change.old, &change.new) else { continue };
-            let actual = match self.providers.read(&change.key) {
-                Ok(actual) => actual,
-                Err(error) => {
-                    outcome.problems.push(Problem::new(&change.key, &error));
-                    continue;
-                }
-            };
-            if self.providers.satisfies(&change.key, new, &actual) {
-                outcome.done.push(change);
-            } else if !self.settings.allows(intent.why, &change.key) {
+            let compared = self.compared(&change.key, new).and_then(|(actual, is_done)| {
+                let is_old = !is_done && self.providers.satisfies(&change.key, old, &actual)?;
+                Ok((actual, is_done, is_old))
+            });
+            match compared {
+                Ok((_, true, _)) => outcome.done.push(change),
                 // Another file of the agent, or another policy, than when this began.
-                tracing::warn!(key = %change.key, "the node may not write it by itself any more; it stays");
-            } else if self.providers.satisfies(&change.key, old, &actual) {
-                open.push(Change { old: Some(actual), ..change });
-            } else {
-                tracing::warn!(key = %change.key, "changed by somebody else meanwhile; it stays");
+                Ok(_) if !self.settings.allows(intent.why, &change.key) => {
+                    tracing::warn!(key = %change.key, "the node may not write it by itself any more; it stays");
+                }
+                Ok((actual, _, true)) => open.push(Change { old: Some(actual), ..change }),
+                Ok(_) => {
+                    tracing::warn!(key = %change.key, "changed by somebody else meanwhile; it stays");
+                }
+                Err(error) => outcome.cannot(&change.key, &error),
             }
         }
         let open = self.free(open, &mut outcome);

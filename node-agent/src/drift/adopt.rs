@@ -32,18 +32,32 @@ impl Engine {
     }
 
     /// Makes these keys what they should be, declared or let go.
-    pub(super) fn settle_keys(&mut self, keys: BTreeSet<ResourceKey>) {
-        for key in &keys {
-            match self.wanted.get(key).cloned() {
-                Some(ours) => self.take_on(key, ours),
-                None => self.let_go(key),
+    pub(super) fn settle_keys(&mut self, mut keys: BTreeSet<ResourceKey>) {
+        self.put_silent_aside(&mut keys);
+        let mut foreign = BTreeSet::new();
+        for key in keys.clone() {
+            let is_made = match self.wanted.get(&key).cloned() {
+                Some(ours) => self.take_on(&key, ours).map(|()| true),
+                None => self.let_go(&key),
+            };
+            match is_made {
+                Ok(true) => {}
+                Ok(false) => drop(foreign.insert(key)),
+                Err(_silent) => {
+                    keys.remove(&key);
+                    self.put_aside(&key);
+                }
             }
         }
         let is_kept = self.keep_adoption();
         self.watch_declared();
         keys.iter().for_each(|key| self.look(key));
         if is_kept {
-            self.bring_about(keys);
+            // What somebody else has made of a key waits for a decision, like any drift.
+            let (left, due): (BTreeSet<_>, _) =
+                keys.into_iter().partition(|key| foreign.contains(key));
+            left.iter().for_each(|key| drop(self.adopting.remove(key)));
+            self.bring_about(due);
         }
         self.is_adopted = is_kept;
         if !is_kept {
@@ -91,7 +105,9 @@ impl Engine {
         let passing: BTreeSet<&ResourceKey> =
             passing(&outcome).map(|problem| &problem.key).collect();
         for key in keys.iter().filter(|key| !passing.contains(key)) {
-            self.adopting.remove(key);
+            if self.providers.silence(key).is_none() {
+                self.adopting.remove(key);
+            }
         }
         if let Some(wait) = delay {
             self.retry_in(wait);

@@ -15,7 +15,7 @@ use super::core::set::Item;
 use super::core::snapshots::Snapshot;
 use super::engine::Engine;
 use super::store::Why;
-use crate::provider::abilities_of;
+use crate::provider::{ProviderError, abilities_of};
 
 /// Items of one page.
 const PAGE_ITEMS: usize = 1_000;
@@ -40,13 +40,15 @@ pub(super) struct Captured {
     pub(super) config_seq: Seq,
     /// Keys whose value the node can never bring back.
     pub(super) unkept: BTreeSet<ResourceKey>,
+    /// Keys that are not what was seen any more, or of which that cannot be told: they stay drift.
+    pub(super) left: Vec<Problem>,
 }
 
 impl Engine {
     /// One page of the drift.
     pub(super) fn diff(&mut self, request: &v1::DiffRequest) -> Result<v1::DiffReply, v1::Error> {
         let snapshot = if request.offset == 0 || request.summary {
-            self.look_around();
+            self.look_anew();
             self.finish();
             self.snapshots.take(&self.set, self.declared.head(), self.plane.best())
         } else {
@@ -66,6 +68,7 @@ impl Engine {
             enforcement_mode: self.settings.mode.as_str().to_owned(),
             scanning: self.set.is_truncated(),
             taken: Some(convert::timestamp(snapshot.taken.unix_nanos())),
+            silent: self.silent(),
         };
         if request.summary {
             return Ok(reply);
@@ -119,8 +122,35 @@ impl Engine {
                 .error("the node has never received its configuration")
                 .next("check that the journal is healthy and reachable from the node"));
         };
+        let (mut items, mut left) = (Vec::new(), Vec::new());
+        for item in &snapshot.items {
+            match self.is_still(item) {
+                Ok(()) => items.push(Arc::clone(item)),
+                Err(problem) => left.push(problem),
+            }
+        }
+        self.finish();
+        if let (true, Some(first)) = (items.is_empty(), left.first()) {
+            return Err(first
+                .code
+                .error("nothing of the drift can be committed as it was seen")
+                .because(format!("{}: {}", first.key, first.reason))
+                .next("look again with `pact diff`"));
+        }
+        let snapshot = Arc::new(Snapshot { items, ..(*snapshot).clone() });
         let unkept = self.keep_captured(&snapshot);
-        Ok(Captured { snapshot, vcluster, config_seq, unkept })
+        Ok(Captured { snapshot, vcluster, config_seq, unkept, left })
+    }
+
+    /// Reads a key anew: it still is what was seen, or it is left as it is, as drift.
+    fn is_still(&mut self, item: &Item) -> Result<(), Problem> {
+        let key = &item.key;
+        let actual = self.providers.read(key).map_err(|error| Problem::new(key, &error))?;
+        if item.is(&actual) {
+            return Ok(());
+        }
+        self.compare(key, Some(actual));
+        Err(Problem::new(key, &ProviderError::Changed { key: key.clone() }))
     }
 
     /// Keeps what a later rollback must find on this node; answers which keys it will not find.
@@ -161,8 +191,9 @@ impl Engine {
     pub(super) fn settled(&mut self) -> v1::SettleReply {
         self.look_around();
         self.finish();
-        let problems = self.problems.values().chain(&self.orphaned);
-        let problems = problems.take(MAX_PROBLEMS).map(Problem::to_wire);
+        let problems = self.problems.values().chain(&self.orphaned).map(Problem::to_wire);
+        let problems = problems.chain(self.unanswered().map(|problem| problem.to_wire()));
+        let problems = problems.take(MAX_PROBLEMS);
         v1::SettleReply {
             config_seq: self.declared.head().map_or(0, Seq::get),
             problems: problems.collect(),
@@ -200,8 +231,8 @@ impl Engine {
             v1::RollbackCheckReply { plan_sha256: sha256.to_vec(), ..Default::default() };
         let mut differing = BTreeSet::new();
         for (key, want) in &wishes {
-            match self.providers.read(key) {
-                Ok(actual) if self.providers.satisfies(key, want, &actual) => {}
+            match self.compared(key, want) {
+                Ok((_, true)) => {}
                 Ok(_) => drop(differing.insert(key.clone())),
                 Err(error) => problems.push(Problem::new(key, &error)),
             }
@@ -245,6 +276,7 @@ impl Engine {
 
     /// What a plan wants of this node, and which of its keys are not what it was made for.
     fn wishes(&mut self, plan: &v1::RollbackPlan) -> Result<Wishes, v1::Error> {
+        let (mut wishes, mut problems) = (Vec::new(), Vec::new());
         if plan.discard_drift {
             if plan.changes.as_ref().is_some_and(|set| !set.changes.is_empty()) {
                 let rule = "has changes, and discards drift";
@@ -256,11 +288,18 @@ impl Engine {
                     .error("the node's drift is not the one that was looked at")
                     .next("look again with `pact diff`"));
             }
-            let items = self.set.items().filter(|item| !item.is_report_only());
-            return Ok((items.map(|item| (item.key.clone(), item.wanted())).collect(), Vec::new()));
+            let items: Vec<_> = self.set.items().cloned().collect();
+            for item in items.iter().filter(|item| !item.is_report_only()) {
+                match self.is_still(item) {
+                    Err(problem) if self.providers.silence(&item.key).is_none() => {
+                        problems.push(problem);
+                    }
+                    // What does not answer is put off with what is held.
+                    _ => wishes.push((item.key.clone(), item.wanted())),
+                }
+            }
+            return Ok((wishes, problems));
         }
-        let mut problems = Vec::new();
-        let mut wishes = Vec::new();
         for change in changes_of(plan)? {
             let key = change.key.clone();
             match self.wish(change) {
@@ -282,10 +321,13 @@ impl Engine {
             (None, None) => self.providers.baseline(&key).map_err(fault)?,
         };
         let Some(want) = want else { return Ok(None) };
-        let actual = self.providers.read(&key).map_err(fault)?;
-        let is_expected =
-            change.old.is_none_or(|old| self.providers.satisfies(&key, &old, &actual));
-        if is_expected || self.providers.satisfies(&key, &want, &actual) {
+        let (actual, is_there) = self.compared(&key, &want).map_err(fault)?;
+        let is_expected = is_there
+            || match change.old {
+                Some(old) => self.providers.satisfies(&key, &old, &actual).map_err(fault)?,
+                None => true,
+            };
+        if is_expected {
             return Ok(Some(want));
         }
         Err(Problem {

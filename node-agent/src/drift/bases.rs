@@ -43,27 +43,34 @@ pub(super) fn adopted(
 }
 
 impl Engine {
-    /// A key is declared, or declared otherwise. What it was before is kept with its first declaration.
-    pub(super) fn take_on(&mut self, key: &ResourceKey, ours: Held) {
-        self.bases_changed = true;
-        let known = self.bases.remove(key);
+    /// A key is declared, or declared otherwise. What it was before is kept with its first declaration. An error: its
+    /// provider does not answer, and nothing is kept.
+    pub(super) fn take_on(&mut self, key: &ResourceKey, ours: Held) -> Result<(), ProviderError> {
+        let known = self.bases.get(key).cloned();
         let observed = match known {
             Some(Base { observed: Some(observed), .. }) => Some(observed.value()),
-            known => self.observe_before(key, known.map(|known| known.ours.value())),
+            known => self.observe_before(key, known.map(|known| known.ours.value()))?,
         };
+        self.bases_changed = true;
         self.bases.insert(key.clone(), Base::new(observed, ours));
+        Ok(())
     }
 
     /// What a key is without pact; `None`: that cannot be told (any more).
-    fn observe_before(&mut self, key: &ResourceKey, made: Option<Value>) -> Option<Value> {
+    fn observe_before(
+        &mut self,
+        key: &ResourceKey,
+        made: Option<Value>,
+    ) -> Result<Option<Value>, ProviderError> {
         let before = match self.providers.baseline(key) {
             Ok(Some(baseline)) => Ok(Some(baseline)),
             // Not under watch: what it is now, unless pact has made it so.
-            Ok(None) => self.providers.read(key).map(|actual| {
-                let is_made =
-                    made.is_some_and(|made| self.providers.satisfies(key, &made, &actual));
-                (!is_made).then_some(actual)
-            }),
+            Ok(None) => match made {
+                Some(made) => {
+                    self.compared(key, &made).map(|(is, is_made)| (!is_made).then_some(is))
+                }
+                None => self.providers.read(key).map(Some),
+            },
             Err(error) => Err(error),
         };
         let kept = before.and_then(|observed| {
@@ -74,44 +81,53 @@ impl Engine {
             }
             Ok(observed)
         });
-        kept.unwrap_or_else(|error| {
-            self.cannot(key, &error);
-            None
-        })
+        match kept {
+            Err(error @ ProviderError::Silent { .. }) => Err(error),
+            Err(error) => {
+                self.cannot(key, &error);
+                Ok(None)
+            }
+            Ok(observed) => Ok(observed),
+        }
     }
 
-    /// A key is not declared any more. Its base stays for as long as the key is what was declared; what somebody else has made of
-    /// it stays as it is, and is named.
-    pub(super) fn let_go(&mut self, key: &ResourceKey) {
+    /// A key is not declared any more. Its base stays until the key is what it was: what somebody else has made of it is drift
+    /// against that. Says whether the key is pact's to make what it was; an error: its provider does not answer.
+    pub(super) fn let_go(&mut self, key: &ResourceKey) -> Result<bool, ProviderError> {
         if self.settings.blacklist.matches(key) {
-            return; // nobody's business for as long as it is on the list
+            return Ok(true); // nobody's business for as long as it is on the list
         }
-        let Some(base) = self.bases.get(key).cloned() else { return };
-        let actual = match self.providers.read(key) {
-            Ok(actual) => actual,
-            Err(ProviderError::Unimplemented { .. }) => return self.forget(key),
+        let Some(base) = self.bases.get(key).cloned() else { return Ok(true) };
+        let (actual, is_ours) = match self.compared(key, &base.ours.value()) {
+            Ok(compared) => compared,
+            Err(error @ ProviderError::Silent { .. }) => return Err(error),
+            Err(ProviderError::Unimplemented { .. }) => {
+                self.forget(key);
+                return Ok(true);
+            }
             Err(error) => {
                 tracing::warn!(%key, cause = causes(&error), "a key that is declared no more cannot be read: {error}");
-                return;
+                return Ok(true);
             }
         };
-        let mut is = |held: &Held| self.providers.satisfies(key, &held.value(), &actual);
-        if key.dimension().is_report_only() || base.observed.as_ref().is_some_and(&mut is) {
-            return self.forget(key);
+        let is_back = match &base.observed {
+            Some(observed) => self.providers.satisfies(key, &observed.value(), &actual)?,
+            None => false,
+        };
+        if key.dimension().is_report_only() || is_back {
+            self.forget(key);
+        } else if base.observed.is_none() || self.released() > MAX_RELEASED {
+            self.orphan(key);
+        } else {
+            return Ok(is_ours);
         }
-        let is_ours = is(&base.ours);
-        if is_ours && base.observed.is_some() && self.released() <= MAX_RELEASED {
-            return;
-        }
+        Ok(true)
+    }
+
+    /// Nobody knows what it was before: what remains is its baseline, if it has one.
+    fn orphan(&mut self, key: &ResourceKey) {
         self.forget(key);
-        if !self.settings.enforces(key) {
-            return; // it shows as drift, as it did
-        }
-        tracing::warn!(%key, is_ours, "{ORPHANED}");
-        // What it is now is what it should be: there is nobody left who wants anything else.
-        if let Err(error) = self.providers.rebase(key, &actual) {
-            tracing::warn!(%key, cause = causes(&error), "{error}");
-        }
+        tracing::warn!(%key, "{ORPHANED}");
         if self.orphaned.len() < MAX_PROBLEMS {
             let (code, reason) = (ErrorCode::Conflict, ORPHANED.to_owned());
             self.orphaned.push(Problem { key: key.clone(), code, reason, is_deferred: false });

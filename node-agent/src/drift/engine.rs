@@ -24,8 +24,8 @@ use super::{bases, ending};
 use crate::boot::BootId;
 use crate::declared::{ContentsFolder, Declared, Known, Wanted};
 use crate::memory;
+use crate::provider::Poll;
 use crate::provider::abilities::Powers;
-use crate::provider::{Poll, Provider};
 use crate::time::PlaneClock;
 
 /// What was held is tried again this often, and a set that was too large is looked at again.
@@ -39,7 +39,7 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What an engine is made of.
 pub(crate) struct EngineParts {
-    pub(crate) providers: Vec<Box<dyn Provider>>,
+    pub(crate) providers: Providers,
     pub(crate) file: FileSettings,
     pub(crate) declared: Arc<Declared>,
     pub(crate) contents: ContentsFolder,
@@ -122,7 +122,7 @@ impl Engine {
         let wanted = bases::adopted(&bases, &adopting, is_declared);
         let boot = Boot::new(parts.clock.boot_time());
         Ok(Self {
-            providers: Providers::new(parts.providers),
+            providers: parts.providers,
             file: parts.file,
             settings,
             declared: parts.declared,
@@ -192,7 +192,12 @@ impl Engine {
         self.finish_adoption();
         if !is_same_boot {
             let all = self.wanted.keys();
-            let untouched = all.filter(|key| !remembered.contains(key)).cloned().collect();
+            let mut untouched: BTreeSet<ResourceKey> =
+                all.filter(|key| !remembered.contains(key)).cloned().collect();
+            self.put_silent_aside(&mut untouched);
+            if !self.keep_adoption() {
+                self.come_again();
+            }
             self.bring_about(untouched);
         }
         self.finish();
@@ -229,6 +234,7 @@ impl Engine {
 
     /// Takes in what changed on the node since the last look.
     pub(crate) fn look_around(&mut self) {
+        self.welcome_back();
         let now = self.now();
         if now.boot >= self.rescan_at {
             self.scan();

@@ -1,7 +1,8 @@
 //! A provider that is a map, and reports that are a list: for tests of the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pact_schemas::resource::{KeyPatterns, Kind, ResourceKey, Value};
 use pact_schemas::v1::node_event::Body;
@@ -102,6 +103,11 @@ impl Fake {
         node.changed.insert(key);
     }
 
+    /// Somebody changes something, and nothing tells of it.
+    pub(super) fn slip(&self, key: &str, value: i64) {
+        self.node().actual.insert(key.parse().unwrap(), Value::Integer(value));
+    }
+
     pub(super) fn get(&self, key: &str) -> i64 {
         match self.node().actual.get(&key.parse().unwrap()) {
             Some(Value::Integer(value)) => *value,
@@ -195,7 +201,7 @@ impl Provider for Fake {
         let of = |key: &ResourceKey| match node.unsearched {
             true => Err(ProviderError::HoldersUnknown {
                 key: key.clone(),
-                within: std::time::Duration::from_secs(2),
+                within: Duration::from_secs(2),
             }),
             false => Ok(node.held.contains(key).then(holder).into_iter().collect()),
         };
@@ -231,6 +237,86 @@ impl Provider for Fake {
     fn poll(&mut self) -> Result<Poll, ProviderError> {
         let changed = std::mem::take(&mut self.node().changed);
         Ok(Poll::Changed(changed.into_iter().collect()))
+    }
+}
+
+/// A provider of modules that does not return from a call for an hour, or until it is let go on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hanging {
+    pub(super) node: Fake,
+    /// In which call.
+    at: Arc<(Mutex<Option<&'static str>>, Condvar)>,
+}
+
+impl Hanging {
+    /// From now on it hangs in this call; `None`: in none, and it goes on where it hung.
+    pub(super) fn hang(&self, at: Option<&'static str>) {
+        *self.at.0.lock().unwrap_or_else(PoisonError::into_inner) = at;
+        self.at.1.notify_all();
+    }
+
+    fn pass(&self, call: &'static str) {
+        let at = self.at.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hour = Duration::from_secs(3600);
+        drop(self.at.1.wait_timeout_while(at, hour, |at| *at == Some(call)));
+    }
+}
+
+impl Provider for Hanging {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::Module]
+    }
+
+    fn scan(&mut self, found: &mut dyn FnMut(Found)) -> Result<(), ProviderError> {
+        self.pass("scan");
+        self.node.scan(found)
+    }
+
+    fn read(&mut self, key: &ResourceKey) -> Result<Value, ProviderError> {
+        self.pass("read");
+        self.node.read(key)
+    }
+
+    fn baseline(&mut self, key: &ResourceKey) -> Result<Option<Value>, ProviderError> {
+        self.node.baseline(key)
+    }
+
+    fn rebase(&mut self, key: &ResourceKey, value: &Value) -> Result<(), ProviderError> {
+        self.node.rebase(key, value)
+    }
+
+    fn apply(
+        &mut self,
+        key: &ResourceKey,
+        observed: &Value,
+        want: &Value,
+        contents: &dyn Contents,
+    ) -> Result<(), ProviderError> {
+        self.pass("apply");
+        self.node.apply(key, observed, want, contents)
+    }
+
+    fn holders(&mut self, keys: &BTreeSet<ResourceKey>) -> Holders {
+        self.node.holders(keys)
+    }
+
+    fn contents(
+        &mut self,
+        _key: &ResourceKey,
+        _sha256: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, ProviderError> {
+        Ok(None)
+    }
+
+    fn declare(&mut self, _keys: &BTreeSet<ResourceKey>) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    fn ignore(&mut self, _patterns: &KeyPatterns) {}
+
+    fn poll(&mut self) -> Result<Poll, ProviderError> {
+        self.pass("poll");
+        self.node.poll()
     }
 }
 

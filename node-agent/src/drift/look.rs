@@ -1,6 +1,6 @@
 //! What is, against what should be: one key, or everything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pact_runtime::causes;
@@ -10,6 +10,7 @@ use super::act::Problem;
 use super::core::conflict;
 use super::core::set::{MAX_ITEMS, Seen};
 use super::engine::{Engine, RETRY_INTERVAL};
+use super::worker::Scanned;
 use crate::held::Held;
 use crate::memory;
 use crate::provider::abilities::Notice;
@@ -28,32 +29,18 @@ impl Engine {
     /// Everything anew.
     pub(super) fn scan(&mut self) {
         self.set.begin_scan();
-        let (mut found, mut differing) = (BTreeMap::new(), 0);
         let needed = self.needed();
         self.providers.need(&needed);
-        let (blacklist, wanted, bases) = (&self.settings.blacklist, &self.wanted, &self.bases);
-        let errors = self.providers.scan(&mut |one| {
-            // What is declared may well differ from what was there before; it is looked at by itself.
-            let is_ours = wanted.contains_key(&one.key) || bases.contains_key(&one.key);
-            if is_ours || blacklist.matches(&one.key) {
-                return;
-            }
-            differing += 1;
-            // One more than fits is enough to know that there are too many.
-            if found.len() <= MAX_ITEMS {
-                found.insert(one.key.clone(), one);
-            }
-        });
+        // One more than fits is enough to know that there are too many; what is ours is looked at by itself.
+        let limit = MAX_ITEMS + 1 + self.wanted.len() + self.bases.len();
+        let (scanned, errors) = self.providers.scan(limit);
         for error in errors {
             tracing::warn!(cause = causes(&error), "not everything could be looked at: {error}");
         }
         let mut keys: BTreeSet<ResourceKey> = self.set.keys().into_iter().collect();
         keys.extend(self.wanted.keys().chain(self.bases.keys()).cloned());
-        for (key, one) in found {
-            keys.remove(&key);
-            self.saw(&key, one.old, one.new);
-        }
-        keys.iter().for_each(|key| self.look(key));
+        keys.retain(|key| self.providers.silence(key).is_none());
+        let differing = self.take_in(scanned, keys);
         self.set.end_scan(differing);
         if self.set.is_truncated() {
             let (kept, left_out) = (self.set.len(), self.set.left_out());
@@ -66,6 +53,40 @@ impl Engine {
         let again = if self.set.is_truncated() { RETRY_INTERVAL } else { RESCAN_INTERVAL };
         self.rescan_at = self.now().boot.later(again);
         memory::give_back();
+    }
+
+    /// Takes in what was found, and looks at those of these other keys that were not. Answers how many undeclared keys differ.
+    pub(super) fn take_in(
+        &mut self,
+        scanned: Vec<Scanned>,
+        mut keys: BTreeSet<ResourceKey>,
+    ) -> usize {
+        let mut differing: usize = scanned.iter().map(|scanned| scanned.beyond).sum();
+        for one in scanned.into_iter().flat_map(|scanned| scanned.found) {
+            // What is declared may well differ from what was there before; it is looked at by itself.
+            if self.is_ours(&one.key) || self.settings.blacklist.matches(&one.key) {
+                continue;
+            }
+            differing += 1;
+            keys.remove(&one.key);
+            self.saw(&one.key, one.old, one.new);
+        }
+        keys.iter().for_each(|key| self.look(key));
+        differing
+    }
+
+    /// Takes in what changed, and reads what nothing tells of: every key that is ours or differs already. Somebody decides on
+    /// what this finds.
+    pub(super) fn look_anew(&mut self) {
+        self.look_around();
+        let mut keys: BTreeSet<ResourceKey> = self.set.keys().into_iter().collect();
+        keys.extend(self.wanted.keys().chain(self.bases.keys()).cloned());
+        for key in keys {
+            let notice = abilities_of(key.kind()).map(|kind| kind.notice);
+            if notice != Some(Notice::AtOnce) {
+                self.look(&key);
+            }
+        }
     }
 
     /// What a key should be; `None`: nobody's business.
@@ -82,8 +103,16 @@ impl Engine {
 
     /// Looks at one key.
     pub(super) fn look(&mut self, key: &ResourceKey) {
+        self.compare(key, None);
+    }
+
+    /// Looks at one key, or takes what was read of it already.
+    pub(super) fn compare(&mut self, key: &ResourceKey, known: Option<Value>) {
         let looked = match self.should_be(key) {
-            Ok(Some(wanted)) => self.providers.read(key).map(|actual| Some((wanted, actual))),
+            Ok(Some(wanted)) => {
+                let actual = known.map_or_else(|| self.providers.read(key), Ok);
+                actual.map(|actual| Some((wanted, actual)))
+            }
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -102,7 +131,10 @@ impl Engine {
     }
 
     fn saw(&mut self, key: &ResourceKey, wanted: Value, actual: Value) {
-        let is_satisfied = self.providers.satisfies(key, &wanted, &actual);
+        let is_satisfied = match self.providers.satisfies(key, &wanted, &actual) {
+            Ok(is_satisfied) => is_satisfied,
+            Err(error) => return self.cannot(key, &error),
+        };
         if let Some(known) = self.conflicts.get_mut(key)
             && let Some(decision) = conflict::judge(known, Some(&wanted), &actual, is_satisfied)
             && let Some(known) = self.conflicts.remove(key)
@@ -141,7 +173,10 @@ impl Engine {
 
     /// Declared keys that cannot be looked at are a problem of the declaration; others are logged.
     pub(super) fn cannot(&mut self, key: &ResourceKey, error: &ProviderError) {
-        if self.wanted.contains_key(key) {
+        if let ProviderError::Silent { .. } = error {
+            // What was known of it stays known; that it may be otherwise is said of the whole dimension.
+            self.providers.miss(key);
+        } else if self.wanted.contains_key(key) {
             self.problems.insert(key.clone(), Problem::new(key, error));
         } else {
             tracing::debug!(%key, cause = causes(error), "{error}");

@@ -8,6 +8,7 @@ use pact_runtime::Clock;
 use pact_schemas::resource::{Dimension, KeyPattern, KeyPatterns};
 
 use super::engine::{Engine, EngineParts};
+use super::providers::Providers;
 use super::report::SpoolReports;
 use super::sessions::Sessions;
 use super::settings::FileSettings;
@@ -73,7 +74,8 @@ impl Opening<'_> {
             self.plane.clone(),
         );
         let engine = Engine::open(EngineParts {
-            providers: self.providers(ignored)?,
+            providers: Providers::new(self.providers(ignored)?, self.clock)
+                .map_err(OpenError::Thread)?,
             declared: Arc::clone(&declared),
             contents: self.cache.contents(),
             folder: self.state.join("drift"),

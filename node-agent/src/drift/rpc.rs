@@ -20,8 +20,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use self::chunks::Chunks;
-use super::act::plan_sha256;
-use super::answers::Captured;
+use super::act::{Problem, plan_sha256};
+use super::answers::{Captured, MAX_PROBLEMS};
 use super::engine::Engine;
 use super::settings::FileSettings;
 use crate::declared::Watching;
@@ -134,7 +134,7 @@ impl Drift {
     ) -> Result<v1::CaptureReply, v1::Error> {
         let digest = request.expect_digest;
         let captured = self.call(move |engine| engine.capture(&digest)).await??;
-        let Captured { snapshot, vcluster, config_seq, unkept } = captured;
+        let Captured { snapshot, vcluster, config_seq, unkept, left } = captured;
         let mut changes: Vec<Change> = snapshot.items.iter().map(|item| item.change()).collect();
         let mut not_restorable: Vec<String> = unkept.iter().map(ToString::to_string).collect();
         let (mut sent, mut sent_bytes) = (BTreeSet::new(), 0);
@@ -176,6 +176,7 @@ impl Drift {
             vcluster: vcluster.to_string(),
             changes: Some(changes),
             not_restorable,
+            left: left.iter().take(MAX_PROBLEMS).map(Problem::to_wire).collect(),
         })
     }
 

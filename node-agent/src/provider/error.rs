@@ -66,6 +66,16 @@ pub(crate) enum ProviderError {
         /// How long it was searched.
         within: Duration,
     },
+    /// The provider has not answered what it was asked: nothing else is asked of it before it does.
+    #[error("{dimension}: no answer for {}s ({doing})", waited.as_secs())]
+    Silent {
+        /// Of which dimension.
+        dimension: Dimension,
+        /// What it was asked to do, as a participle.
+        doing: &'static str,
+        /// Since it was asked.
+        waited: Duration,
+    },
     /// A folder on the way is a link, or no folder.
     #[error("{key} is not reached by folders alone: {at:?} is none")]
     NotBeneath {
@@ -172,6 +182,7 @@ impl ProviderError {
             Self::NotRestorable { .. }
                 | Self::Changed { .. }
                 | Self::HoldersUnknown { .. }
+                | Self::Silent { .. }
                 | Self::Elsewhere { .. }
                 | Self::NotEmpty { .. }
                 | Self::NoRoom { .. }
@@ -189,6 +200,7 @@ impl ProviderError {
                 ErrorCode::InvalidArgument
             }
             Self::Changed { .. } => ErrorCode::Conflict,
+            Self::Silent { .. } => ErrorCode::Timeout,
             Self::OutsideRoots { .. }
             | Self::NotRestorable { .. }
             | Self::HoldersUnknown { .. }
@@ -223,11 +235,11 @@ impl ProviderError {
             Self::Changed { .. } => {
                 "look again with `pact diff`; in enforce mode it is tried again"
             }
-            Self::HoldersUnknown { .. } => {
+            Self::HoldersUnknown { .. } | Self::Silent { .. } => {
                 "look for processes in state D, and for a file system that does not answer"
             }
             Self::Elsewhere { .. } => {
-                "mount what was there; if this is to stay, blacklist the folder and what is in it, and lift that again"
+                "mount what was there; if this is to stay, blacklist the folder and what is in it, lift that again, and commit what differs"
             }
             Self::NotBeneath { .. } => "declare the path without links",
             Self::NotEmpty { .. } => "empty the folder first",

@@ -3726,6 +3726,9 @@ pub struct DiffReply {
     pub scanning: bool,
     #[prost(message, optional, tag = "11")]
     pub taken: ::core::option::Option<::prost_types::Timestamp>,
+    /// Dimensions that do not answer, since when and over what: what is said of their keys may be old.
+    #[prost(string, repeated, tag = "12")]
+    pub silent: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// `capture`: make the drift of a digest ready to be committed; contents are in the
 /// journal when this is answered. Drift that came later stays drift.
@@ -3746,6 +3749,9 @@ pub struct CaptureReply {
     pub changes: ::core::option::Option<ChangeSet>,
     #[prost(string, repeated, tag = "5")]
     pub not_restorable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Keys of that drift that are something else by now, or cannot be read: left as drift.
+    #[prost(message, repeated, tag = "6")]
+    pub left: ::prost::alloc::vec::Vec<KeyProblem>,
 }
 /// `settle`: answered once the node's configuration has reached `seq`, or at the deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4180,6 +4186,9 @@ pub struct NodeDiff {
     /// With `committed`: in key order.
     #[prost(message, repeated, tag = "13")]
     pub deltas: ::prost::alloc::vec::Vec<DeclaredKey>,
+    /// Dimensions that do not answer, since when and over what: what is said of their keys may be old.
+    #[prost(string, repeated, tag = "14")]
+    pub silent: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommitRequest {
@@ -4229,6 +4238,9 @@ pub struct NodeCommit {
     /// What is left; absent: the node did not say so in time. On a retry an error says why.
     #[prost(message, optional, tag = "7")]
     pub settled: ::core::option::Option<NodeSettled>,
+    /// Keys that were something else when the node read them again, or could not be read: left as drift.
+    #[prost(message, repeated, tag = "8")]
+    pub left: ::prost::alloc::vec::Vec<KeyProblem>,
 }
 /// How a node is once it has the configuration of an entry.
 #[derive(Clone, PartialEq, ::prost::Message)]

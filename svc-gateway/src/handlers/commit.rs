@@ -4,7 +4,8 @@
 //! summary → the digest that the caller saw → capture (contents are in the journal) → CommitDelta → settle
 //! ```
 //!
-//! What drifts after the summary stays drift: the node captures what has the digest, or says that it is gone.
+//! What drifts after the summary stays drift: the node captures what has the digest, or says that it is gone; of that it reads
+//! each key anew, and names those that are something else by now.
 
 use std::time::Duration;
 
@@ -184,6 +185,7 @@ impl Gateway {
             changes,
             omitted_changes,
             not_restorable: captured.not_restorable,
+            left: captured.left,
             drift_digest: captured.digest,
             settled: self.settle(target, done.first_seq, until).await.ok(),
         })
@@ -220,6 +222,7 @@ impl Gateway {
             changes,
             omitted_changes,
             not_restorable,
+            left: Vec::new(),
             drift_digest,
             settled: settled.ok(),
         };

@@ -206,6 +206,7 @@ fn whole(node: &NodeId, reply: &DiffReply) -> NodeDiff {
         enforcement_mode: reply.enforcement_mode.clone(),
         scanning: reply.scanning,
         taken: reply.taken,
+        silent: reply.silent.clone(),
         deltas: Vec::new(),
     }
 }

@@ -122,6 +122,7 @@ impl Machine {
             vcluster: self.vcluster.clone(),
             changes: Some(ChangeSet { changes, chunks: Vec::new() }),
             not_restorable: Vec::new(),
+            left: Vec::new(),
         })
     }
 

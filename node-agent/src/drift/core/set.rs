@@ -40,6 +40,11 @@ impl Item {
         self.actual.value()
     }
 
+    /// Whether it is this.
+    pub(crate) fn is(&self, actual: &Value) -> bool {
+        self.actual.is(actual)
+    }
+
     /// Whether what it is may not be shown outside the node.
     pub(crate) fn is_withheld(&self) -> bool {
         matches!(self.actual, Held::Withheld(_))

@@ -5,6 +5,7 @@ mod crashes;
 mod declarations;
 mod figures;
 mod plans;
+mod silence;
 mod undoing;
 mod windows;
 
@@ -18,10 +19,12 @@ use pact_schemas::{NodeId, Seq, VclusterId, convert};
 use prost::Message;
 
 use super::super::core::magnitude::Limits;
-use super::super::fake::{Fake, Steps, Told};
+use super::super::fake::{Fake, Hanging, Steps, Told};
 use super::super::store::Why;
+use super::super::worker::Patience;
 use super::*;
 use crate::declared::Document;
+use crate::provider::Provider;
 
 const START: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,6 +41,8 @@ struct Site {
     enforce_keys: &'static str,
     blacklist: &'static str,
     steps: Steps,
+    /// A second provider, whose thread hangs now and then.
+    hanging: Option<Hanging>,
 }
 
 impl Site {
@@ -61,6 +66,7 @@ impl Site {
             enforce_keys: "**",
             blacklist: "/tmp/**",
             steps,
+            hanging: None,
         }
     }
 
@@ -80,6 +86,21 @@ impl Site {
         }
     }
 
+    fn providers(&self) -> Providers {
+        let mut list: Vec<Box<dyn Provider>> = vec![Box::new(self.node.clone())];
+        list.extend(self.hanging.iter().map(|node| Box::new(node.clone()) as Box<dyn Provider>));
+        let quick = Duration::from_millis(200);
+        match self.hanging {
+            None => Providers::new(list, &self.clock),
+            Some(_) => Providers::patient(
+                list,
+                &self.clock,
+                Patience { look: quick, write: quick, first_scan: quick, slow: quick },
+            ),
+        }
+        .unwrap()
+    }
+
     fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -88,7 +109,7 @@ impl Site {
         let plane =
             PlaneClock::open(&self.path().join("time"), self.boot.clone(), self.clock.clone());
         let mut engine = Engine::open(EngineParts {
-            providers: vec![Box::new(self.node.clone())],
+            providers: self.providers(),
             file: self.file(mode),
             declared: Arc::clone(&declared.declared),
             contents: ContentsFolder::at(self.path()),

@@ -228,16 +228,25 @@ fn what_is_let_go_is_not_written_where_the_node_may_not() {
 }
 
 #[test]
-fn what_somebody_else_changed_is_orphaned_and_named() {
-    let (site, mut engine) = let_go(|site| site.node.set("sysctl/far", 9));
-    assert_eq!((both(&site), engine.set.len(), engine.bases.len()), ((1, 9), 0, 0));
-    let problems = engine.settled().problems;
-    assert_eq!(problems.len(), 1);
-    assert_eq!(
-        (problems[0].key.as_str(), problems[0].code.as_str()),
-        ("sysctl/far", "PACT_CONFLICT")
-    );
-    assert!(problems[0].reason.starts_with("orphaned"), "{problems:?}");
+fn what_somebody_else_changed_stays_drift_against_what_was_before_until_somebody_decides() {
+    for key in ["sysctl/far", "sysctl/a"] {
+        let (site, mut engine) = let_go(|site| site.node.set(key, 9));
+        let item = engine.set.get(&key.parse().unwrap()).unwrap();
+        let (was, is) = (item.wanted(), item.actual());
+        assert_eq!((was, is), (Value::Integer(1), Value::Integer(9)), "{key}");
+        assert_eq!((site.node.get(key), state(&engine)), (9, WindowState::Open));
+        assert_eq!((engine.set.len(), engine.settled().problems), (1, Vec::new()));
+        // A restart in between forgets nothing, and undoes nothing.
+        let known = Known { declared: Arc::clone(&engine.declared), ..nothing() };
+        drop(engine);
+        engine = site.started(Mode::Enforce, &known);
+        assert_eq!((site.node.get(key), engine.set.len()), (9, 1));
+        // Its window undoes it like any drift.
+        site.hand.advance(15 * MINUTE);
+        engine.wake();
+        assert_eq!((both(&site), state(&engine)), ((1, 1), WindowState::Idle));
+        assert_eq!((engine.set.len(), engine.bases.len()), (0, 0));
+    }
 }
 
 #[test]

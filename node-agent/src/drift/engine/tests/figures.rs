@@ -20,11 +20,14 @@ fn engine(site: &Site, root: &Path, declared: &Known) -> Engine {
         folder: site.path().join("files"),
         own: Vec::new(),
         clock: clock.clone(),
-        plane_now: Arc::new(move || Some(clock.now())),
+        plane_now: Arc::new({
+            let clock = clock.clone();
+            move || Some(clock.now())
+        }),
     });
     let plane = PlaneClock::open(&site.path().join("time"), site.boot.clone(), site.clock.clone());
     let parts = EngineParts {
-        providers: vec![Box::new(files.unwrap())],
+        providers: Providers::new(vec![Box::new(files.unwrap())], &clock).unwrap(),
         file: site.file(Mode::Enforce),
         declared: Arc::clone(&declared.declared),
         contents: ContentsFolder::at(site.path()),

@@ -105,3 +105,40 @@ fn a_look_has_pages_of_one_snapshot() {
     let unknown = v1::DiffRequest { offset: 1, digest: vec![0; 32], summary: false };
     assert_eq!(engine.diff(&unknown).unwrap_err().known_code(), pact_schemas::ErrorCode::Conflict);
 }
+
+#[test]
+fn a_decision_is_about_what_is_there_now_and_what_moved_is_named_and_stays() {
+    let declared = |site: &mut Site| site.declares(policy(), &[("sysctl/a", 60), ("sysctl/b", 60)]);
+    // Not polled yet: looked at before anybody says that there is nothing to commit.
+    let mut site = Site::new();
+    let known = declared(&mut site);
+    let mut engine = site.started(Mode::Enforce, &known);
+    site.node.slip("sysctl/a", 61);
+    site.node.slip("sysctl/b", 61);
+    let summary = v1::DiffRequest { summary: true, ..Default::default() };
+    let shown = engine.diff(&summary).unwrap();
+    assert_eq!(shown.total, 2);
+    // One of them moves again: it is named, and no value of before is committed or written.
+    site.node.slip("sysctl/a", 63);
+    let captured = engine.capture(&shown.digest).unwrap();
+    let keys: Vec<String> = captured.snapshot.items.iter().map(|i| i.key.to_string()).collect();
+    assert_eq!(keys, ["sysctl/b"]);
+    let left = &captured.left[0];
+    assert_eq!((left.key.as_str(), left.code.as_str()), ("sysctl/a", "PACT_CONFLICT"));
+    assert_eq!(engine.set.get(&left.key).unwrap().actual(), Value::Integer(63));
+    // Nothing of it is as it was seen: nothing is committed.
+    site.node.slip("sysctl/b", 63);
+    assert_eq!(engine.capture(&shown.digest).unwrap_err().code, "PACT_CONFLICT");
+    // A rollback of drift leaves it likewise.
+    let shown = engine.diff(&summary).unwrap();
+    site.node.slip("sysctl/a", 64);
+    let plan = v1::RollbackPlan {
+        node: "n1".into(),
+        discard_drift: true,
+        expect_digest: shown.digest,
+        ..Default::default()
+    };
+    let reply = engine.rollback(Seq::new(9).unwrap(), &plan).unwrap();
+    assert_eq!((site.node.get("sysctl/a"), site.node.get("sysctl/b")), (64, 60));
+    assert_eq!((reply.restored_keys, reply.problems[0].key.as_str()), (1, "sysctl/a"));
+}
