@@ -23,7 +23,7 @@ pub use jwks::JwksError;
 
 use crate::principal::{Principal, PrincipalFault};
 use crate::role::Role;
-use claims::{Claims, MAX_CLAIM_VALUES};
+use claims::Claims;
 use jwks::KeySet;
 
 /// Longest token that is looked at; nats and gRPC metadata limits are above it.
@@ -362,9 +362,10 @@ impl TokenVerifier {
     }
 
     /// The roles in the configured claims. What is unknown there is no role; other systems' roles stand in the same claim.
+    /// All of them, whatever their order: a token is short (see [`MAX_TOKEN_BYTES`]).
     fn roles(&self, claims: &Claims) -> BTreeSet<Role> {
         let names = self.config.role_claims.iter().flat_map(|path| claims.texts_at(path));
-        names.take(MAX_CLAIM_VALUES).filter_map(|name| name.parse().ok()).collect()
+        names.filter_map(|name| name.parse().ok()).collect()
     }
 }
 

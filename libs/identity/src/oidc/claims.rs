@@ -5,9 +5,6 @@ use serde_json::{Map, Value};
 
 use super::Refusal;
 
-/// Most values that are looked at in the role claims together.
-pub(super) const MAX_CLAIM_VALUES: usize = 1024;
-
 pub(super) struct Claims(Value);
 
 impl Claims {
@@ -77,11 +74,19 @@ impl Claims {
         }
     }
 
-    /// Whole unix seconds as a JSON number; `None` when there is no such claim.
+    /// Unix seconds as a JSON number, cut to whole ones (RFC 7519: a NumericDate may have a fraction or an exponent); `None`
+    /// when there is no such claim.
     fn time(&self, claim: &'static str) -> Result<Option<Timestamp>, Refusal> {
         let claims: &Map<String, Value> = self.0.as_object().ok_or(Refusal::Form)?;
         let Some(value) = claims.get(claim) else { return Ok(None) };
-        let seconds = value.as_u64().and_then(|seconds| i64::try_from(seconds).ok());
+        let whole = value.as_u64().and_then(|seconds| i64::try_from(seconds).ok());
+        let seconds = whole.or_else(|| value.as_f64().and_then(cut));
         seconds.and_then(Timestamp::from_unix_seconds).map(Some).ok_or(Refusal::Claim { claim })
     }
+}
+
+/// Whole seconds of a fraction, where an `i64` of nanoseconds holds them.
+fn cut(seconds: f64) -> Option<i64> {
+    #[allow(clippy::cast_possible_truncation, reason = "bounded, and to be cut")]
+    (0.0..9.2e9).contains(&seconds).then_some(seconds as i64)
 }

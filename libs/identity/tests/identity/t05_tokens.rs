@@ -352,3 +352,25 @@ fn a_verifier_needs_issuer_audience_and_one_source_of_keys() {
     };
     assert!(matches!(refused(absent), OidcError::Read { .. }));
 }
+
+#[test]
+fn t05_dates_may_have_fractions_and_no_order_of_roles_decides() {
+    let issuer = Issuer::new();
+    let now = NOW.unix_seconds();
+    let mut claims = without("pact_role");
+    #[allow(clippy::cast_precision_loss)]
+    let date = |seconds: i64| json!(seconds as f64 + 0.5);
+    (claims["iat"], claims["nbf"], claims["exp"]) = (date(now), date(now - 1), date(now + 600));
+    let mut groups: Vec<String> = (0..1_500).map(|n| format!("g{n}")).collect();
+    groups.push("pact-ops-ml".to_owned());
+    for _ in 0..2 {
+        claims["roles"] = json!(groups);
+        let token = issuer.token("es", &claims);
+        let principal = issuer.verifier().verify(&token, NOW).unwrap();
+        let roles: Vec<String> = principal.roles().iter().map(ToString::to_string).collect();
+        assert_eq!(roles, ["pact-ops-ml"]);
+        groups.reverse();
+    }
+    claims["exp"] = date(now - 31);
+    assert!(issuer.verifier().verify(&issuer.token("es", &claims), NOW).is_err());
+}
