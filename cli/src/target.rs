@@ -119,16 +119,8 @@ fn read_list(path: &Path) -> Result<String, Failure> {
         return Err(unreadable(format!("it has more than {MAX_LIST_BYTES} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
-    let names = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default())
-        .flat_map(|line| line.split([' ', '\t', ',']))
-        .filter(|name| !name.is_empty())
-        .map(|name| {
-            NodeId::new(name).map_err(|error| Failure::argument(format!("{shown}: {error}")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let set = NodeSet::new(names)
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let set = NodeSet::parse_list(&lines.collect::<Vec<_>>().join("\n"))
         .map_err(|error| Failure::argument(format!("the node list {shown}: {error}")))?;
     let folded = set.fold();
     if folded.len() > MAX_TEXT_BYTES {
@@ -197,10 +189,11 @@ mod tests {
     fn file_lists_are_read_here_and_folded() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nodes");
-        std::fs::write(&path, "# rack 1\nnode-1 node-2\nnode-3, login # and more\n\n").unwrap();
+        std::fs::write(&path, "# rack 1\nnode-1 node-2\nnode-3, login # and more\n\nx[1,4-5],y\n")
+            .unwrap();
         let expression = format!("gpu[1,3],@file:{}", path.display());
         let targets = Targets::new(&expression, &ExcludeArg::default()).unwrap();
-        assert_eq!(targets.set, "gpu[1,3],login,node-[1-3]");
+        assert_eq!(targets.set, "gpu[1,3],login,node-[1-3],x[1,4-5],y");
         assert!(!targets.is_single());
     }
 

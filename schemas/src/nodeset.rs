@@ -80,6 +80,23 @@ impl NodeSet {
         Self::new(nodes)
     }
 
+    /// Parses names and ranges between commas and blanks, in as many bytes as a list of them has.
+    ///
+    /// # Errors
+    /// [`NodeSetError`].
+    pub fn parse_list(text: &str) -> Result<Self, NodeSetError> {
+        let mut nodes = BTreeSet::new();
+        for word in text.split_whitespace() {
+            for piece in split_outside_brackets(word)? {
+                nodes.extend(expand(piece)?.0);
+                if nodes.len() > MAX_NODES {
+                    return Err(NodeSetError::TooMany);
+                }
+            }
+        }
+        Self::new(nodes)
+    }
+
     /// The nodes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &NodeId> {
         self.0.iter()
@@ -259,7 +276,9 @@ fn expand(text: &str) -> Result<NodeSet, NodeSetError> {
     let mut nodes = BTreeSet::new();
     for range in ranges.split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let width = if first.starts_with('0') && first.len() > 1 { first.len() } else { 1 };
+        let is_padded = |digits: &str| digits.starts_with('0') && digits.len() > 1;
+        let is_padded = is_padded(first) || is_padded(last);
+        let width = if is_padded { first.len() } else { 1 };
         let number = |digits: &str| {
             let plain =
                 (1..=18).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
@@ -268,7 +287,7 @@ fn expand(text: &str) -> Result<NodeSet, NodeSetError> {
         let (Some(a), Some(b)) = (number(first), number(last)) else {
             return Err(part(text, "ranges are numbers: [001-128,130]"));
         };
-        if b < a || (width > 1 && last.len() != width) {
+        if b < a || (is_padded && last.len() != width) {
             return Err(part(text, "a range goes upwards, with equally many digits when padded"));
         }
         if b - a >= MAX_NODES as u64 || nodes.len() > MAX_NODES {
@@ -308,6 +327,8 @@ mod tests {
             "n[1-",
             "n[3-1]",
             "n[01-100]",
+            "n[1-02]",
+            "n[9-010]",
             "n[1][2]",
             "N1",
             "*",

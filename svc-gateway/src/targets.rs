@@ -73,13 +73,14 @@ pub(crate) struct Condition {
 }
 
 impl Gateway {
-    /// The nodes of an expression, less those of `exclude`. Every node that is named must exist.
+    /// The nodes of an expression, less those of `exclude`. Every node that is named must exist, in both: a slip in what is
+    /// left out would act on one more.
     pub(crate) async fn resolve(&self, targets: &str, exclude: &str) -> Answer<Targets> {
         let wanted = Expression::parse(targets).map_err(refuse)?;
-        let mut records = self.expand(wanted, true).await?;
+        let mut records = self.expand(wanted).await?;
         if !exclude.is_empty() {
             let excluded = Expression::parse(exclude).map_err(refuse)?;
-            let excluded = self.expand(excluded, false).await?;
+            let excluded = self.expand(excluded).await?;
             records.retain(|node, _| !excluded.contains_key(node));
         }
         targets_of(records)
@@ -92,11 +93,7 @@ impl Gateway {
         targets_of(self.named(&BTreeSet::from([node]), true).await?)
     }
 
-    async fn expand(
-        &self,
-        expression: Expression,
-        must_exist: bool,
-    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
+    async fn expand(&self, expression: Expression) -> Answer<BTreeMap<NodeId, NodeRecord>> {
         let (mut names, mut records) = (BTreeSet::new(), BTreeMap::new());
         for term in expression.0 {
             let condition = match term {
@@ -116,7 +113,7 @@ impl Gateway {
             };
             records.extend(self.nodes_where(&condition).await?);
         }
-        records.extend(self.named(&names, must_exist).await?);
+        records.extend(self.named(&names, true).await?);
         Ok(records)
     }
 
