@@ -76,8 +76,8 @@ pub(crate) fn check_size(
     Err(Refusal::VclusterTooLarge { vcluster: vcluster.clone(), bytes, list, list_bytes })
 }
 
-/// Keys that are given win; lists are replaced when they are given and not empty, and emptied when
-/// they are named as cleared.
+/// Keys that are given win; lists are replaced when they are given and not empty; what is named as
+/// cleared goes back to its default.
 fn merged(
     vcluster: &VclusterId,
     old: VclusterPolicy,
@@ -119,26 +119,37 @@ fn merged(
     Ok(policy)
 }
 
-/// Without the lists that `new` clears. A list that is cleared and given has two meanings, so it is
+/// Without the keys that `new` unsets. A key that is unset and given has two meanings, so it is
 /// refused.
 fn cleared(mut old: VclusterPolicy, new: &VclusterPolicy) -> Result<VclusterPolicy, Refusal> {
     let argument = |rule| Err(Refusal::Argument { field: "VclusterPolicy.cleared_lists", rule });
-    for name in &new.cleared_lists {
-        let (list, given) = match name.as_str() {
-            "exec_whitelist" => (&mut old.exec_whitelist, &new.exec_whitelist),
-            "shell_whitelist" => (&mut old.shell_whitelist, &new.shell_whitelist),
-            "auto_converge_categories" => {
-                (&mut old.auto_converge_categories, &new.auto_converge_categories)
+    macro_rules! unset {
+        ($name:ident, $($scalar:ident)*; $($list:ident)*) => {
+            match $name.as_str() {
+                $(stringify!($scalar) => {
+                    old.$scalar = None;
+                    new.$scalar.is_some()
+                })*
+                $(stringify!($list) => {
+                    old.$list.clear();
+                    !new.$list.is_empty()
+                })*
+                _ => return argument("must name keys of the policy"),
             }
-            "require_ack_categories" => {
-                (&mut old.require_ack_categories, &new.require_ack_categories)
-            }
-            _ => return argument("must name lists of the policy"),
         };
-        if !given.is_empty() {
-            return argument("must not name a list that is given");
+    }
+    for name in &new.cleared_lists {
+        let is_given = unset!(
+            name,
+            enforcement_mode drift_sensitivity base_commit_window_seconds min_window_seconds
+            emergency_window_seconds emergency_allowed regulated two_person_approval
+            approval_timeout_seconds exec_requires_approval shell_privileged audit_retention_days
+            ai_exec_allowed degraded_exec;
+            exec_whitelist shell_whitelist auto_converge_categories require_ack_categories
+        );
+        if is_given {
+            return argument("must not name a key that is given");
         }
-        list.clear();
     }
     Ok(old)
 }

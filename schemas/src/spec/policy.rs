@@ -13,11 +13,21 @@ const MAX_LIST: usize = 1024;
 const CATEGORIES: [&str; 7] =
     ["kernel", "mounts", "files", "network", "services", "packages", "gpu"];
 
-/// Reads a policy table; lists that are emptied are named.
+/// The key whose value names keys that go back to their default.
+const UNSET: &str = "unset";
+
+/// Reads a policy table; lists that are emptied, and keys that are unset, are named.
 pub(super) fn read(reader: &Reader<'_>, table: &DeTable<'_>) -> Result<VclusterPolicy, v1::Error> {
     let mut policy = VclusterPolicy::default();
     for (key, value) in table {
         let name: &str = key.get_ref();
+        if name == UNSET {
+            let names = unset(table, value.get_ref()).map_err(|accepted| {
+                reader.at(value.span(), format!("policy key {name:?}: {accepted}"))
+            })?;
+            policy.cleared_lists.extend(names);
+            continue;
+        }
         if !POLICY_KEYS.contains(&name) {
             return Err(reader.unknown(key, "policy key", &POLICY_KEYS, &POLICY_KEYS.join(", ")));
         }
@@ -39,6 +49,14 @@ pub(super) fn read(reader: &Reader<'_>, table: &DeTable<'_>) -> Result<VclusterP
         policy.two_person_approval = Some(true);
     }
     Ok(policy)
+}
+
+/// Keys of policies that the same table does not give.
+fn unset(table: &DeTable<'_>, value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let is_given = |name: &str| table.iter().any(|(key, _)| key.get_ref() == name);
+    list(value, "policy keys that the table does not give", |name| {
+        POLICY_KEYS.contains(&name) && !is_given(name)
+    })
 }
 
 /// Sets one key; the error says what is accepted.

@@ -47,6 +47,17 @@ fn a_list_that_is_emptied_is_named() {
 }
 
 #[test]
+fn policy_keys_are_unset_by_their_names() {
+    let spec = read("[vcluster.ml.policy]\nunset = [\"drift_sensitivity\", \"exec_whitelist\"]\n");
+    let policy = spec.policy.unwrap();
+    assert_eq!(policy.cleared_lists, ["drift_sensitivity", "exec_whitelist"]);
+    for bad in ["unset = [\"x\"]", "degraded_exec = true\nunset = [\"degraded_exec\"]", "unset = 1"]
+    {
+        assert!(Spec::parse_policy("p.toml", bad, &ml()).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn policy_files_have_bare_keys_or_the_groups_own_table() {
     let parse = |text: &str| Spec::parse_policy("p.toml", text, &ml());
     let want = VclusterPolicy { regulated: Some(false), ..VclusterPolicy::default() };

@@ -86,6 +86,21 @@ fn a_list_is_emptied_by_its_name_alone() {
 }
 
 #[test]
+fn every_policy_key_goes_back_to_its_default() {
+    let (mut state, mut commands) = (Memory::default(), Commands::new());
+    let sensitive = VclusterPolicy { drift_sensitivity: Some(5.0), ..Default::default() };
+    committed(&one(&mut state, commands.make(policy("ml", sensitive.clone()))));
+    let keys = pact_schemas::spec::POLICY_KEYS.map(str::to_owned).to_vec();
+    let unset = VclusterPolicy { cleared_lists: keys, ..Default::default() };
+    let both = VclusterPolicy { drift_sensitivity: Some(1.0), ..unset.clone() };
+    let outcome = one(&mut state, commands.make(policy("ml", both)));
+    assert_eq!(code(&outcome), ErrorCode::InvalidArgument);
+    committed(&one(&mut state, commands.make(policy("ml", unset))));
+    let stored = state.vclusters[&"ml".parse().unwrap()].policy.clone().unwrap();
+    assert_eq!(stored, VclusterPolicy::default());
+}
+
+#[test]
 fn a_vcluster_stays_small_enough_to_be_sent() {
     let (mut state, mut commands) = (Memory::default(), Commands::new());
     let words =
