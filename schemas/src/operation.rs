@@ -90,6 +90,9 @@ pub enum ScopeRule {
     AnyVcluster,
     /// Of the target vCluster and of the nodes' present ones (assign, move).
     Assignment,
+    /// In the vCluster of every target that is in one; in any where none is: what is registered,
+    /// and under which hardware.
+    Inventory,
     /// No scope: the role must be global.
     Site,
 }
@@ -149,6 +152,7 @@ impl ScopeRule {
             Self::Vcluster => "vcluster",
             Self::AnyVcluster => "any-vcluster",
             Self::Assignment => "assignment",
+            Self::Inventory => "inventory",
             Self::Site => "site",
         }
     }
@@ -172,7 +176,7 @@ use Effect::{Reads, Writes};
 use EntryKind as K;
 use Least::{Anyone, Nobody, Ops, PlatformAdmin, Regulated, Viewer};
 use Rpc::{Invoke, Local, Typed};
-use ScopeRule::{AnyVcluster, Assignment, Site, Targets, Vcluster};
+use ScopeRule::{AnyVcluster, Assignment, Inventory, Site, Targets, Vcluster};
 
 const fn op(
     name: &'static str,
@@ -238,14 +242,14 @@ pub const OPERATIONS: &[Operation] = &[
     op("approve.accept", &["approve", "accept"], Invoke, Owner::Approval, "approve_accept", (Regulated, AnyVcluster), Writes, &[K::ApprovalDecided, K::ApprovalExecuted]),
     op("approve.deny", &["approve", "deny"], Invoke, Owner::Approval, "approve_deny", (Anyone, Site), Writes, &[K::ApprovalDecided]),
 
-    op("node.enroll", &["node", "enroll"], Typed("EnrollNode"), Owner::Journal, "propose", (Ops, AnyVcluster), Writes, &[K::NodeRegistered]),
-    op("node.import", &["node", "import"], Local, Owner::Cli, "propose", (Ops, AnyVcluster), Writes, &[K::NodeRegistered]),
-    op("node.decommission", &["node", "decommission"], Invoke, Owner::Enroll, "decommission", (Ops, AnyVcluster), Writes, &[K::NodeRevoked]),
+    op("node.enroll", &["node", "enroll"], Typed("EnrollNode"), Owner::Journal, "propose", (Ops, Inventory), Writes, &[K::NodeRegistered]),
+    op("node.import", &["node", "import"], Local, Owner::Cli, "propose", (Ops, Inventory), Writes, &[K::NodeRegistered]),
+    op("node.decommission", &["node", "decommission"], Invoke, Owner::Enroll, "decommission", (Ops, Inventory), Writes, &[K::NodeRevoked]),
     op("node.assign", &["node", "assign"], Typed("AssignNode"), Owner::Journal, "propose", (Ops, Assignment), Writes, &[K::NodeAssigned]),
     op("node.unassign", &["node", "unassign"], Typed("AssignNode"), Owner::Journal, "propose", (Ops, Assignment), Writes, &[K::NodeUnassigned]),
     op("node.move", &["node", "move"], Typed("AssignNode"), Owner::Journal, "propose", (Ops, Assignment), Writes, &[K::NodeMoved]),
     op("node.list", &["node", "list"], Typed("ListNodes"), Owner::Journal, "nodes", (Viewer, AnyVcluster), Reads, &[]),
-    op("node.inspect", &["node", "inspect"], Typed("InspectNode"), Owner::Journal, "nodes", (Ops, AnyVcluster), Reads, &[]),
+    op("node.inspect", &["node", "inspect"], Typed("InspectNode"), Owner::Journal, "nodes", (Ops, Inventory), Reads, &[]),
 
     lattice("drain", &["drain"], "drain", (Ops, Targets), Writes),
     lattice("undrain", &["undrain"], "undrain", (Ops, Targets), Writes),

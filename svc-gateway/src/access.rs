@@ -75,6 +75,7 @@ struct Key {
     operation: &'static str,
     scope: Scope,
     target: String,
+    vclusters: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -180,6 +181,7 @@ impl Task {
                     operation: note.permit.operation.name,
                     scope: note.scope,
                     target: cut(&note.target, MAX_TARGET),
+                    vclusters: note.vclusters,
                 };
                 let counted = self.counted.entry(key).or_insert((note.permit, 0));
                 counted.1 = counted.1.saturating_add(1);
@@ -192,7 +194,8 @@ impl Task {
                     reason,
                 };
                 let scope = Some((&note.scope).into());
-                let act = Act::RecordDenied(v1::RecordDenied { scope, denied: Some(denied) });
+                let (denied, vclusters) = (Some(denied), note.vclusters);
+                let act = Act::RecordDenied(v1::RecordDenied { scope, denied, vclusters });
                 self.keep(note.permit, act, Some(done));
             }
         }
@@ -215,7 +218,8 @@ impl Task {
                 minute: Some(timestamp(key.minute.saturating_mul(NANOS_PER_MINUTE))),
             };
             let scope = Some((&key.scope).into());
-            let act = Act::RecordAccess(v1::RecordAccess { scope, accessed: Some(accessed) });
+            let (accessed, vclusters) = (Some(accessed), key.vclusters);
+            let act = Act::RecordAccess(v1::RecordAccess { scope, accessed, vclusters });
             self.keep(permit, act, None);
         }
     }

@@ -61,19 +61,22 @@ impl<'a> Asked<'a> {
         leaves_no_entry && !self.is_part
     }
 
+    /// The vClusters that it concerns; `None`: nodes that are in none.
+    fn concerned(&self) -> BTreeSet<Option<String>> {
+        let present = self.records().iter().map(|record| record.vcluster.clone());
+        present.chain(self.vclusters.iter().map(|v| Some(v.to_string()))).collect()
+    }
+
     /// The scope under which it is recorded.
     fn scope(&self) -> Scope {
         let mut nodes = self.targets.into_iter().flat_map(|t| t.set.iter());
         if let (Some(only), None) = (nodes.next(), nodes.next()) {
             return Scope::Node(only.clone());
         }
-        let present = self.records().iter().map(|r| r.vcluster.as_deref());
-        let all: BTreeSet<Option<&str>> =
-            present.chain(self.vclusters.iter().map(|v| Some(v.as_str()))).collect();
-        let mut all = all.into_iter();
+        let mut all = self.concerned().into_iter();
         match (all.next(), all.next()) {
             (Some(Some(only)), None) => {
-                VclusterId::new(only).map_or(Scope::Global, Scope::Vcluster)
+                VclusterId::new(&only).map_or(Scope::Global, Scope::Vcluster)
             }
             _ => Scope::Global,
         }
@@ -109,6 +112,8 @@ pub(crate) struct Note {
     pub(crate) permit: Permit,
     pub(crate) scope: Scope,
     pub(crate) target: String,
+    /// Who sees it: those whom it concerns now, wherever nodes are moved.
+    pub(crate) vclusters: Vec<String>,
 }
 
 impl Gateway {
@@ -125,6 +130,7 @@ impl Gateway {
             },
             scope: asked.scope(),
             target: asked.target(),
+            vclusters: asked.concerned().into_iter().flatten().collect(),
         };
         let (note, refusal) = match self.policy.decide(&question).await {
             Decision::Allow { acting_role, policy_ref } => {
@@ -258,7 +264,7 @@ fn approval_unbuilt(operation: &Operation, reasons: &[String]) -> v1::Error {
         .next("see \"What is not built yet\" in the README")
 }
 
-fn no_vcluster(name: &VclusterId) -> v1::Error {
+pub(crate) fn no_vcluster(name: &VclusterId) -> v1::Error {
     ErrorCode::NotFound
         .error(format!("no such vCluster: {name}"))
         .because("a vCluster exists once a specification that names it has been applied by a platform admin")

@@ -4,6 +4,7 @@
 //! a retry meets the same ids. The drift of a node is gone once it is committed; so a retry first looks whether its
 //! entry is there.
 
+use pact_identity::Principal;
 use pact_journal_client::Journal;
 use pact_schemas::convert::Scope;
 use pact_schemas::v1::{self, Entry};
@@ -45,18 +46,35 @@ pub(crate) fn for_node(id: RequestId, targets: &str, node: &NodeId) -> Answer<Re
     if targets == node.as_str() { Ok(id) } else { derived(id, node.as_str()) }
 }
 
-/// The entry that this request made in this scope already.
+/// The entry that this request made in this scope already, if it says what is asked for now.
 ///
 /// # Errors
-/// `PACT_REQUEST_ID_REFUSED` when the request is longer ago than the journal remembers.
+/// `PACT_CONFLICT` when the id was used for another request; `PACT_REQUEST_ID_REFUSED` when the request is longer ago than
+/// the journal remembers.
 pub(crate) async fn entry_of(
     journal: &Journal,
     scope: &Scope,
     id: RequestId,
+    is_same: impl Fn(&Entry) -> bool,
 ) -> Answer<Option<Entry>> {
     let scope = Some(v1::Scope::from(scope));
     let entries = entries_of(journal, id).await?;
-    Ok(entries.into_iter().find(|entry| entry.scope == scope))
+    let is_new = entries.is_empty();
+    let found = entries.into_iter().find(|entry| entry.scope == scope && is_same(entry));
+    if is_new || found.is_some() { Ok(found) } else { Err(reused(id)) }
+}
+
+/// Whether this principal made an entry: nobody is told of another's request.
+pub(crate) fn is_by(entry: &Entry, principal: &Principal) -> bool {
+    let of = |p: &v1::Principal| (p.issuer.clone(), p.subject.clone(), p.kind);
+    entry.author.as_ref().map(of) == Some(of(&principal.to_wire()))
+}
+
+/// As the journal says it.
+pub(crate) fn reused(id: RequestId) -> v1::Error {
+    ErrorCode::Conflict
+        .error(format!("request id {id} was used for another request"))
+        .next("use a new request id for a new request")
 }
 
 /// All entries that this request made already; none where it was not committed.

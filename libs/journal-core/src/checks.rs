@@ -1,7 +1,7 @@
 //! What several actions ask before they change anything.
 
 use pact_schemas::Message;
-use pact_schemas::convert::{WireError, required, text};
+use pact_schemas::convert::{Scope, WireError, id, required, text};
 use pact_schemas::resource::{Change, ResourceKey, Value, change_set};
 use pact_schemas::v1;
 use prost::Message as _;
@@ -9,7 +9,7 @@ use prost::Message as _;
 use crate::declared::{Held, MAX_VALUE_BYTES};
 use crate::record::Uploader;
 use crate::refusal::Refusal;
-use crate::working::Working;
+use crate::working::{Draft, Working};
 
 /// Longest text of a policy, and of what is recorded of a refusal.
 pub(crate) const MAX_TEXT_BYTES: usize = 1_024;
@@ -98,4 +98,19 @@ pub(crate) fn short(value: &str, field: &'static str) -> Result<(), Refusal> {
         return Err(Refusal::Argument { field, rule: "may have 1,024 bytes" });
     }
     Ok(())
+}
+
+/// A record of the gateway, seen by those whom it concerned when it was judged. What names nothing
+/// is about the site.
+pub(crate) fn about(draft: Draft, vclusters: &[String], target: &str) -> Result<Draft, Refusal> {
+    if vclusters.len() > MAX_NAMED_KEYS {
+        return Err(Refusal::Argument { field: "vclusters", rule: "may name 1,024" });
+    }
+    let vclusters = vclusters.iter().map(|name| id(name, "vclusters"));
+    let is_closed = match &draft.scope {
+        Scope::Node(_) => true,
+        Scope::Vcluster(_) => false,
+        Scope::Global => !target.is_empty(),
+    };
+    Ok(Draft { vclusters: vclusters.collect::<Result<_, _>>()?, is_closed, ..draft })
 }

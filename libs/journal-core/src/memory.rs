@@ -120,6 +120,8 @@ impl Memory {
             Action::ExecRequest(exec) => exec.targets.clone(),
             Action::AssignNode(assign) => assign.targets.clone(),
             Action::ExtendWindow(extend) => extend.targets.clone(),
+            Action::RegisterNode(v1::RegisterNode { node, .. })
+            | Action::RevokeNode(v1::RevokeNode { node, .. }) => node.clone(),
             Action::Rollback(v1::Rollback { scope, .. })
             | Action::ChangeBlacklist(v1::ChangeBlacklist { scope, .. }) => {
                 match scope.as_ref()?.scope.as_ref()? {
@@ -175,8 +177,8 @@ impl StateView for Memory {
     fn oldest_requests(&self, limit: usize) -> Vec<RequestId> {
         self.requests.keys().take(limit).copied().collect()
     }
-    fn entry(&self, seq: u64) -> Option<v1::Entry> {
-        self.decoded().into_iter().find(|entry| entry.seq == seq)
+    fn stored(&self, seq: u64) -> Option<StoredEntry> {
+        self.entries.get(usize::try_from(seq.checked_sub(1)?).ok()?).cloned()
     }
     fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64> {
         self.outcomes.get(&(parent, node.clone())).copied()

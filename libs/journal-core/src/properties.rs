@@ -13,7 +13,7 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn actions() -> impl Strategy<Value = Action> {
-    let revoke = |node| Action::RevokeNode(v1::RevokeNode { node });
+    let revoke = |node| Action::RevokeNode(v1::RevokeNode { node, judged: Vec::new() });
     prop_oneof![
         4 => (name(), 0..6_u8).prop_map(|(node, mac)| register(&node, mac)),
         2 => "v[ab]".prop_map(|v| policy(&v, VclusterPolicy::default())),

@@ -1,5 +1,6 @@
 //! What `apply` makes, in the shape in which the store keeps it.
 
+use pact_schemas::v1::JudgedScope;
 use pact_schemas::{NodeId, VclusterId};
 use ring::digest;
 
@@ -29,6 +30,9 @@ pub struct StoredEntry {
     /// Everybody who may read the journal may see it.
     #[prost(bool, tag = "4")]
     pub global: bool,
+    /// Where its nodes were, when they were not all in one vCluster: who sees which outcome.
+    #[prost(message, repeated, tag = "5")]
+    pub places: Vec<JudgedScope>,
 }
 
 /// The entries of one Raft entry: one row.

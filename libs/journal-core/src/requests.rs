@@ -95,9 +95,19 @@ pub(crate) fn digest(command: &Command, asked: Option<v1::Action>) -> [u8; 32] {
     let author = command.author.as_ref();
     let subject = author.map_or("", |a| a.subject.as_str());
     let issuer = author.map_or("", |a| a.issuer.as_str());
+    let kind = author.map_or(0, |a| a.kind).to_be_bytes();
+    // Lengths keep neighbours apart, whatever characters a name has.
+    let length = |text: &str| (text.len() as u64).to_be_bytes();
     let asked = asked.as_ref().or(command.action.as_ref());
     let action = asked.map(v1::Action::encode_to_vec).unwrap_or_default();
-    sha256(&[issuer.as_bytes(), &[0], subject.as_bytes(), &[0], &action])
+    sha256(&[
+        &length(issuer),
+        issuer.as_bytes(),
+        &length(subject),
+        subject.as_bytes(),
+        &kind,
+        &action,
+    ])
 }
 
 /// Remembers the outcome of an accepted command.

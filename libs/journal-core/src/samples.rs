@@ -73,6 +73,8 @@ pub fn register(node: &str, mac: u8) -> Action {
             hardware_ids: Vec::new(),
         }),
         replace: false,
+        // Where nodes are that did not exist.
+        judged: vec![v1::JudgedScope { vcluster: None, targets: node.to_owned() }],
     })
 }
 

@@ -6,6 +6,7 @@ use pact_schemas::convert::Scope;
 use pact_schemas::resource::ResourceKey;
 use pact_schemas::v1::{self, MembershipChanged, NodeRecord, VclusterRecord};
 use pact_schemas::{NodeId, RequestId, SpoolId, VclusterId};
+use prost::Message as _;
 
 use crate::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
 use crate::record::{
@@ -36,8 +37,12 @@ pub trait StateView {
     fn request(&self, id: &RequestId) -> Option<RequestMemory>;
     /// The oldest remembered requests, oldest first.
     fn oldest_requests(&self, limit: usize) -> Vec<RequestId>;
+    /// An entry, as it is stored.
+    fn stored(&self, seq: u64) -> Option<StoredEntry>;
     /// An entry.
-    fn entry(&self, seq: u64) -> Option<v1::Entry>;
+    fn entry(&self, seq: u64) -> Option<v1::Entry> {
+        v1::Entry::decode(self.stored(seq)?.entry).ok()
+    }
     /// The entry that holds this node's outcome of another.
     fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64>;
     /// Chunks of a node that no event has named; `None`: there are none.

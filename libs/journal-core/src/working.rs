@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{
-    self, Command, Entry, EntryKind, MembershipChanged, NodeRecord, NodeState, VclusterRecord,
+    self, Command, Entry, EntryKind, JudgedScope, MembershipChanged, NodeRecord, NodeState,
+    VclusterRecord,
 };
 use pact_schemas::{NodeId, NodeSet, RequestId, SpoolId, VclusterId};
 use prost::Message as _;
@@ -37,8 +38,10 @@ pub(crate) struct Draft {
     pub(crate) payload: v1::entry::Payload,
     /// vClusters beside the scope's own whose members may see it.
     pub(crate) vclusters: BTreeSet<VclusterId>,
-    /// Only those: it tells of a vCluster that the node may have left.
-    pub(crate) is_of_another_time: bool,
+    /// Only those: the node may be elsewhere by now, or the scope is wider than what it concerns.
+    pub(crate) is_closed: bool,
+    /// Where its nodes are, when they are not all in one place: who sees the outcome of each.
+    pub(crate) places: Vec<JudgedScope>,
     /// Nodes beside the scope's own that it concerns.
     pub(crate) nodes: Vec<NodeId>,
     /// Changed keys, in order; see [`Working::attach`].
@@ -62,24 +65,29 @@ impl Draft {
             message,
             payload,
             vclusters: BTreeSet::new(),
-            is_of_another_time: false,
+            is_closed: false,
+            places: Vec::new(),
             nodes: Vec::new(),
             changes: v1::ChangeSet::default(),
             ttl_seconds: None,
         }
     }
 
-    /// An entry that concerns these nodes, which are in these vClusters.
+    /// An entry that concerns these nodes, which are in these vClusters, as it was judged.
     pub(crate) fn on_nodes(
         kind: EntryKind,
         targets: &NodeSet,
         vclusters: BTreeSet<Option<VclusterId>>,
+        judged: &[JudgedScope],
         message: String,
         payload: v1::entry::Payload,
     ) -> Self {
         let scope = scope_of(targets, &vclusters);
+        let places = if vclusters.len() > 1 { judged.to_vec() } else { Vec::new() };
         Self {
             vclusters: vclusters.into_iter().flatten().collect(),
+            is_closed: true,
+            places,
             nodes: targets.iter().cloned().collect(),
             ..Self::new(kind, scope, message, payload)
         }
@@ -193,6 +201,7 @@ impl<'v> Working<'v> {
             hash: hash.to_vec().into(),
             vclusters,
             global,
+            places: draft.places,
         });
         self.head = Head { seq, hash, time_nanos };
     }
@@ -222,13 +231,13 @@ impl<'v> Working<'v> {
     /// vClusters whose members may see the entry, and whether everybody may.
     fn audience(&self, draft: &Draft) -> (Vec<String>, bool) {
         let vclusters = self.vclusters_of(draft).iter().map(VclusterId::to_string).collect();
-        (vclusters, draft.scope == Scope::Global)
+        (vclusters, draft.scope == Scope::Global && !draft.is_closed)
     }
 
     fn vclusters_of(&self, draft: &Draft) -> BTreeSet<VclusterId> {
         let mut vclusters = draft.vclusters.clone();
         match &draft.scope {
-            Scope::Node(_) if draft.is_of_another_time => {}
+            _ if draft.is_closed => {}
             Scope::Node(node) => vclusters.extend(self.node(node).as_ref().and_then(vcluster_of)),
             Scope::Vcluster(vcluster) => {
                 vclusters.insert(vcluster.clone());
@@ -312,9 +321,28 @@ impl<'v> Working<'v> {
     }
 
     pub(crate) fn entry(&self, seq: u64) -> Option<Entry> {
-        let Some(offset) = seq.checked_sub(self.first_seq) else { return self.base.entry(seq) };
-        let stored = self.kept.entries.get(usize::try_from(offset).ok()?)?;
-        Entry::decode(stored.entry.clone()).ok()
+        Entry::decode(self.stored(seq)?.entry).ok()
+    }
+
+    fn stored(&self, seq: u64) -> Option<StoredEntry> {
+        let Some(offset) = seq.checked_sub(self.first_seq) else { return self.base.stored(seq) };
+        self.kept.entries.get(usize::try_from(offset).ok()?).cloned()
+    }
+
+    /// The draft of what became of an entry on a node: seen by those who see the entry, as far as
+    /// they were concerned with this node then. Where the node is now says nothing.
+    pub(crate) fn outcome_of(&self, parent: u64, node: &NodeId, draft: Draft) -> Draft {
+        let stored = self.stored(parent).unwrap_or_default();
+        let here = |place: &&JudgedScope| {
+            NodeSet::parse(&place.targets).is_ok_and(|set| set.contains(node))
+        };
+        let vclusters: Vec<String> = match stored.places.iter().find(here) {
+            Some(place) => place.vcluster.iter().cloned().collect(),
+            None if stored.places.is_empty() => stored.vclusters,
+            None => Vec::new(),
+        };
+        let vclusters = vclusters.iter().filter_map(|name| name.parse().ok()).collect();
+        Draft { parent: Some(parent), vclusters, is_closed: true, ..draft }
     }
 
     pub(crate) fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64> {

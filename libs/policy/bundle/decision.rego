@@ -74,8 +74,19 @@ needed contains v if {
 	some v in input.target_vclusters
 }
 
+needed contains v if {
+	operation.scope == "inventory"
+	some v in input.target_vclusters
+}
+
 # In any vCluster; the answer is filtered to what the caller may see.
 anywhere if operation.scope == "any-vcluster"
+
+# Nodes that are in no vCluster, or not registered yet.
+anywhere if {
+	operation.scope == "inventory"
+	count(input.target_vclusters) == 0
+}
 
 anywhere if {
 	unnamed

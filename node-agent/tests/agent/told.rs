@@ -39,6 +39,7 @@ impl Told {
         let register = v1::RegisterNode {
             node: node.to_string(),
             identity: Some(identity),
+            judged: vec![v1::JudgedScope { vcluster: None, targets: node.to_string() }],
             ..v1::RegisterNode::default()
         };
         self.apply(node, Action::RegisterNode(register)).unwrap();

@@ -1572,7 +1572,7 @@ pub struct JudgedScope {
     #[prost(string, tag = "2")]
     pub targets: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegisterNode {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
@@ -1581,6 +1581,9 @@ pub struct RegisterNode {
     /// Replace the identity of a node that exists.
     #[prost(bool, tag = "3")]
     pub replace: bool,
+    /// In no vCluster where the node did not exist.
+    #[prost(message, repeated, tag = "4")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrolNode {
@@ -1626,10 +1629,12 @@ pub struct AssignNode {
     #[prost(message, repeated, tag = "4")]
     pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RevokeNode {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub judged: ::prost::alloc::vec::Vec<JudgedScope>,
 }
 /// An event from a node's spool. The node is taken from the bus subject.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1728,6 +1733,9 @@ pub struct RecordDenied {
     pub scope: ::core::option::Option<Scope>,
     #[prost(message, optional, tag = "2")]
     pub denied: ::core::option::Option<Denied>,
+    /// Those that it concerned when it was judged: nobody else sees what names nodes or vClusters.
+    #[prost(string, repeated, tag = "3")]
+    pub vclusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordAccess {
@@ -1735,6 +1743,9 @@ pub struct RecordAccess {
     pub scope: ::core::option::Option<Scope>,
     #[prost(message, optional, tag = "2")]
     pub accessed: ::core::option::Option<Accessed>,
+    /// As in RecordDenied.
+    #[prost(string, repeated, tag = "3")]
+    pub vclusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetPolicy {
@@ -2447,12 +2458,15 @@ pub struct EntryRecord {
     pub hash: ::prost::alloc::vec::Vec<u8>,
 }
 /// `entry`
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EntryRequest {
     #[prost(uint64, tag = "1")]
     pub seq: u64,
     #[prost(bool, tag = "2")]
     pub stale: bool,
+    /// Only what members of these vClusters may see, outcomes too; absent: everything.
+    #[prost(message, optional, tag = "3")]
+    pub visible: ::core::option::Option<VclusterFilter>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EntryReply {
@@ -4400,6 +4414,9 @@ pub struct ApplyRequest {
     /// Not built yet.
     #[prost(string, optional, tag = "9")]
     pub batch: ::core::option::Option<::prost::alloc::string::String>,
+    /// vClusters that do not exist come into being; else they are not found.
+    #[prost(bool, tag = "10")]
+    pub create: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyReply {
@@ -4421,6 +4438,9 @@ pub struct ApplyReply {
     /// Nodes (folded) that take it when they are back.
     #[prost(string, tag = "7")]
     pub away: ::prost::alloc::string::String,
+    /// vClusters that did not exist.
+    #[prost(string, repeated, tag = "8")]
+    pub created: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppliedOverlay {

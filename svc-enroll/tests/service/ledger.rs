@@ -38,11 +38,15 @@ impl Ledger {
             node: node.to_owned(),
             identity: Some(v1::HardwareIdentity { macs: vec![mac_of(node)], ..Default::default() }),
             replace: false,
+            judged: unassigned(node),
         }));
     }
 
     pub(crate) fn revoke(&mut self, node: &str) {
-        self.carry_out(Action::RevokeNode(v1::RevokeNode { node: node.to_owned() }));
+        self.carry_out(Action::RevokeNode(v1::RevokeNode {
+            node: node.to_owned(),
+            judged: unassigned(node),
+        }));
     }
 
     /// What a gateway has proposed.
@@ -171,4 +175,9 @@ pub(crate) async fn serve_journal(bus: &Bus, site: &Path, ledger: &Shared) {
             async move { answer }
         });
     bus.serve(service).await.unwrap();
+}
+
+/// The nodes of these tests are in no vCluster.
+fn unassigned(node: &str) -> Vec<v1::JudgedScope> {
+    vec![v1::JudgedScope { vcluster: None, targets: node.to_owned() }]
 }

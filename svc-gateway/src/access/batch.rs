@@ -83,7 +83,7 @@ mod tests {
 
     fn denied(target: &str) -> v1::Action {
         let denied = v1::Denied { target: target.into(), ..v1::Denied::default() };
-        let record = v1::RecordDenied { denied: Some(denied), scope: None };
+        let record = v1::RecordDenied { denied: Some(denied), ..Default::default() };
         v1::Action { action: Some(Act::RecordDenied(record)) }
     }
 

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use pact_identity::Principal;
 use pact_schemas::convert::{self, Scope, WireError};
 use pact_schemas::v1::{
     self, CaptureReply, CaptureRequest, CommitDelta, NodeCommit, NodeRecord, NodeSettled,
@@ -24,7 +25,7 @@ use crate::context::Gateway;
 use crate::door::tokens::Caller;
 use crate::error::{Answer, bad_request};
 use crate::fanout;
-use crate::request::{entry_of, for_node};
+use crate::request::{entry_of, for_node, is_by};
 
 /// How long a node may take to capture: it reads files and hands their contents to the journal.
 const CAPTURE: Duration = Duration::from_secs(15);
@@ -66,6 +67,16 @@ impl Wanted {
             ttl,
             expect,
         })
+    }
+
+    /// Whether an entry is what this request made.
+    fn made(&self, entry: &v1::Entry, by: &Principal) -> bool {
+        let Some(v1::entry::Payload::DeltaCommitted(delta)) = &entry.payload else { return false };
+        let same_drift = self.expect.is_none_or(|d| d.as_bytes() == delta.drift_digest.as_slice());
+        let same_vcluster = self.vcluster.as_ref().is_none_or(|v| v.as_str() == delta.vcluster);
+        let same_words = entry.message == self.message.to_string();
+        let same_ttl = entry.ttl_seconds == self.ttl.map(Ttl::seconds);
+        same_drift && same_vcluster && same_words && same_ttl && is_by(entry, by)
     }
 
     /// The vCluster of a node that is committed to: what the caller means, where it means one.
@@ -121,7 +132,9 @@ impl Gateway {
         let (node, _) = target;
         let id = for_node(wanted.id, &wanted.targets, node)?;
         let scope = Scope::Node(node.clone());
-        if let Some(entry) = entry_of(&self.journal, &scope, id).await.map_err(|e| e.on(node))? {
+        let made = |entry: &v1::Entry| wanted.made(entry, &permit.principal);
+        let before = entry_of(&self.journal, &scope, id, made).await.map_err(|e| e.on(node))?;
+        if let Some(entry) = before {
             return Ok(self.committed_before(entry, target, until).await);
         }
         let drift = self.drift_summary(target, until).await?;

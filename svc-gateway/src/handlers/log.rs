@@ -1,7 +1,5 @@
 //! `log`, `log show`: entries, as far as the caller may see them.
 
-use std::collections::BTreeSet;
-
 use pact_schemas::convert::{self, Scope};
 use pact_schemas::v1::{
     self, EntriesReply, EntriesRequest, Entry, EntryRecord, EntryReply, EntryRequest,
@@ -135,53 +133,15 @@ impl Gateway {
         if seq == 0 {
             return Err(ErrorCode::InvalidArgument.error("sequence numbers start at 1"));
         }
-        if !self.is_visible(sight, seq).await? {
-            return Err(no_entry(seq));
-        }
-        let request = EntryRequest { seq, stale: false };
-        let reply: EntryReply = self.journal.read("entry", &request).await?;
-        let entry = reply.entry.ok_or_else(|| no_entry(seq))?;
-        let outcomes = self.visible_outcomes(sight, reply.outcomes).await?;
-        Ok(v1::ShowEntryReply { entry: Some(entry), outcomes, change_chunks: Vec::new() })
-    }
-
-    /// Asks the journal with the caller's filter: which vCluster an entry belonged to is the journal's to know.
-    async fn is_visible(&self, sight: &Sight, seq: u64) -> Answer<bool> {
-        if *sight == Sight::All {
-            return Ok(true);
-        }
-        let request =
-            EntriesRequest { after: seq - 1, visible: sight.filter(), ..EntriesRequest::default() };
-        let reply: EntriesReply = self.journal.read("entries", &request).await?;
-        match reply.entries.first() {
-            Some(record) => Ok(decode(record)?.seq == seq),
-            None => Ok(false),
-        }
-    }
-
-    /// Outcomes on nodes that the caller sees.
-    async fn visible_outcomes(
-        &self,
-        sight: &Sight,
-        outcomes: Vec<EntryRecord>,
-    ) -> Answer<Vec<EntryRecord>> {
-        if *sight == Sight::All || outcomes.is_empty() {
-            return Ok(outcomes);
-        }
-        let mut nodes = BTreeSet::new();
-        for outcome in &outcomes {
-            nodes.extend(node_of(&decode(outcome)?));
-        }
-        let records = self.known_nodes(&nodes).await?;
-        let mut visible = Vec::new();
-        for outcome in outcomes {
-            let node = node_of(&decode(&outcome)?);
-            let record = node.and_then(|node| records.get(&node).cloned());
-            if record.is_some_and(|record| sight.sees(record.vcluster.as_deref())) {
-                visible.push(outcome);
-            }
-        }
-        Ok(visible)
+        // Who sees an entry and its outcomes is the journal's to know.
+        let request = EntryRequest { seq, stale: false, visible: sight.filter() };
+        let reply: Answer<EntryReply> = self.journal.read("entry", &request).await;
+        let reply = reply.map_err(|error| match error.known_code() {
+            ErrorCode::NotFound => no_entry(seq),
+            _ => error,
+        })?;
+        let entry = Some(reply.entry.ok_or_else(|| no_entry(seq))?);
+        Ok(v1::ShowEntryReply { entry, outcomes: reply.outcomes, change_chunks: Vec::new() })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::authorise::{Asked, Permit, operation};
 use crate::context::Gateway;
 use crate::door::tokens::{Caller, is_ops_anywhere, sight};
 use crate::error::{Answer, bad_request};
+use crate::targets::{one_judged, targets_of};
 
 impl Gateway {
     pub(super) async fn enroll_node(
@@ -31,11 +32,18 @@ impl Gateway {
                 .error(format!("nothing was given by which {node} is recognised"))
                 .next("give --mac, --bmc-serial or --hardware-id"));
         }
-        let permit = self.authorise(&caller, Asked::of(operation("node.enroll")?)).await?;
+        // A node that exists is its vCluster's: its identity is replaced there.
+        let named = self.named(&[node.clone()].into(), false).await?;
+        let judged = one_judged(&node, &named.get(&node).cloned().unwrap_or_default())?;
+        let targets = (!named.is_empty()).then(|| targets_of(named)).transpose()?;
+        let mut asked = Asked::of(operation("node.enroll")?);
+        asked.targets = targets.as_ref();
+        let permit = self.authorise(&caller, asked).await?;
         let register = v1::RegisterNode {
             node: node.to_string(),
             identity: Some((&identity).into()),
             replace: request.replace,
+            judged,
         };
         let done = self.propose_node(&permit, request_id, Act::RegisterNode(register)).await?;
         Ok(v1::EnrollNodeReply { seq: done.first_seq })

@@ -14,7 +14,7 @@ mod retry;
 mod vcluster;
 
 use pact_schemas::convert::{self, Scope};
-use pact_schemas::v1::{self, EntryKind};
+use pact_schemas::v1::{self, EntryKind, entry::Payload};
 use pact_schemas::{ErrorCode, RequestId, VclusterId};
 use ring::digest::{Context, SHA256};
 
@@ -25,6 +25,7 @@ use crate::authorise::{Asked, Permit, operation};
 use crate::context::Gateway;
 use crate::door::tokens::{Caller, sight};
 use crate::error::{Answer, bad_reply, bad_request};
+use crate::request::is_by;
 use crate::targets::Targets;
 use plan::Planned;
 
@@ -41,6 +42,17 @@ pub(super) struct Wanted {
     pub(super) targets: String,
     /// `None`: `head`.
     pub(super) to_seq: Option<u64>,
+}
+
+impl Wanted {
+    /// Whether an entry is what this request made.
+    fn made(&self, entry: &v1::Entry, by: &Permit) -> bool {
+        let done = match &entry.payload {
+            Some(Payload::RollbackDone(done)) => Some(done),
+            _ => None,
+        };
+        done.is_some_and(|done| done.to_seq == self.to_seq) && is_by(entry, &by.principal)
+    }
 }
 
 impl Gateway {

@@ -1,6 +1,6 @@
 //! `status`: what the journal knows about nodes, and when they were last heard of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pact_bus::CallError;
@@ -9,7 +9,7 @@ use pact_schemas::v1::{
     self, EntriesReply, EntriesRequest, LivenessReply, LivenessRequest, NodeRecord, NodeSeen,
     NodeStatus,
 };
-use pact_schemas::{ErrorCode, NodeId, VclusterId, convert};
+use pact_schemas::{ErrorCode, VclusterId, convert};
 
 use super::log::decode;
 use crate::authorise::{Asked, operation};
@@ -129,14 +129,6 @@ impl Gateway {
             EntriesRequest { scope: Some(scope), last: Some(1), ..EntriesRequest::default() };
         let reply: EntriesReply = self.journal.read("entries", &request).await.ok()?;
         reply.entries.last().and_then(|record| decode(record).ok()).map(|entry| entry.seq)
-    }
-
-    /// Records of the nodes that exist among these.
-    pub(super) async fn known_nodes(
-        &self,
-        nodes: &BTreeSet<NodeId>,
-    ) -> Answer<BTreeMap<NodeId, NodeRecord>> {
-        self.named(nodes, false).await
     }
 }
 

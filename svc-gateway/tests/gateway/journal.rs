@@ -9,7 +9,7 @@ use pact_journal_core::action::origin;
 use pact_journal_core::apply::COMMAND_VERSION;
 use pact_journal_core::memory::Memory;
 use pact_journal_core::plan::plan;
-use pact_journal_core::record::RequestMemory;
+use pact_journal_core::record::{RequestMemory, StoredEntry};
 use pact_journal_core::requests::recall;
 use pact_journal_core::view::StateView as _;
 use pact_runtime::Clock;
@@ -144,7 +144,7 @@ impl Journal {
                 async move { Ok(reply) }
             })
             .method("entry", move |_, request: v1::EntryRequest| {
-                let reply = entry.entry(request.seq);
+                let reply = entry.entry(&request);
                 async move { reply }
             })
             .method("recall", move |_, request: v1::RecallRequest| {
@@ -224,10 +224,23 @@ impl Journal {
         }
     }
 
-    fn entry(&self, seq: u64) -> Result<v1::EntryReply, v1::Error> {
-        let found = self.with(|s| s.journal.entry(seq));
-        let entry = found.ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
-        Ok(v1::EntryReply { entry: Some(record(&entry)), outcomes: Vec::new() })
+    fn entry(&self, request: &v1::EntryRequest) -> Result<v1::EntryReply, v1::Error> {
+        let sees = |entry: &StoredEntry| {
+            let named = |filter: &v1::VclusterFilter| {
+                entry.vclusters.iter().any(|name| filter.vclusters.contains(name))
+            };
+            entry.global || request.visible.as_ref().is_none_or(named)
+        };
+        self.with(|s| {
+            let found = s.journal.stored(request.seq).filter(sees);
+            let entry = found.ok_or_else(|| ErrorCode::NotFound.error("no such entry"))?;
+            let is_outcome = |e: &v1::Entry| e.parent == Some(request.seq);
+            let outcomes = s.journal.decoded().into_iter().filter(is_outcome);
+            let seen = |e: &v1::Entry| s.journal.stored(e.seq).is_some_and(|stored| sees(&stored));
+            let outcomes = outcomes.filter(seen).map(|e| record(&e)).collect();
+            let entry = v1::EntryRecord { entry: entry.entry.to_vec(), hash: vec![0; 32] };
+            Ok(v1::EntryReply { entry: Some(entry), outcomes })
+        })
     }
 
     fn plan(&self, action: &action::Action, after: &str) -> Result<v1::PlanReply, v1::Error> {

@@ -226,6 +226,61 @@ async fn t09_windows_are_extended_where_there_are_any() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t09_a_retry_after_a_window_has_closed_is_the_same_extension() {
+    let world = World::start().await;
+    let _open = Node::start(&world, "n1", two()).await;
+    let closes = Node::start(&world, "n2", two()).await;
+    let mut client = world.client().await;
+    let request = v1::ExtendWindowRequest {
+        request_id: request_id(),
+        targets: "n[1-2]".into(),
+        exclude: String::new(),
+        minutes: 15,
+    };
+    let first = client.extend(world.by(OPS, request.clone())).await.unwrap().into_inner();
+    assert_eq!((first.first_seq, first.nodes.len()), (1, 2));
+    closes.with(|m| m.window = WindowState::Idle);
+    for has_expired_grants in [false, true] {
+        world.journal.with(|s| s.has_expired_grants = has_expired_grants);
+        let again = client.extend(world.by(OPS, request.clone())).await.unwrap().into_inner();
+        assert_eq!((again.first_seq, again.nodes.len(), again.errors.len()), (1, 2, 0));
+    }
+    for other in [
+        v1::ExtendWindowRequest { minutes: 30, ..request.clone() },
+        v1::ExtendWindowRequest { targets: "n1".into(), ..request.clone() },
+    ] {
+        let status = client.extend(world.by(OPS, other)).await.unwrap_err();
+        assert_eq!((code(&status), code(&status).exit_code()), (ErrorCode::Conflict, 4));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t09_a_request_id_is_of_one_whole_request() {
+    let world = World::start().await;
+    let _node = Node::start(&world, "n1", two()).await;
+    let mut client = world.client().await;
+    let request = commit("n1");
+    client.commit(world.by(OPS, request.clone())).await.unwrap();
+    for other in [
+        CommitRequest { message: "another reason".into(), ..request.clone() },
+        CommitRequest { ttl_seconds: Some(900), ..request.clone() },
+        CommitRequest { expect_digest: vec![7; 32], ..request.clone() },
+    ] {
+        let reply = client.commit(world.by(OPS, other)).await.unwrap().into_inner();
+        assert_eq!(reply.errors[0].known_code(), ErrorCode::Conflict, "{reply:?}");
+        assert!(reply.nodes.is_empty(), "nothing is told of the first request");
+    }
+    let extend = v1::ExtendWindowRequest {
+        request_id: request.request_id,
+        targets: "n1".into(),
+        exclude: String::new(),
+        minutes: 15,
+    };
+    let status = client.extend(world.by(OPS, extend)).await.unwrap_err();
+    assert_eq!(code(&status), ErrorCode::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t09_blacklists_are_listed_and_changed() {
     let world = World::start().await;
     let mut client = world.client().await;

@@ -326,7 +326,11 @@ async fn t10_what_has_no_state_or_is_not_there_is_refused() {
         count: 1,
         ..v1::Accessed::default()
     };
-    let read = v1::RecordAccess { scope: Some(node_scope("n1")), accessed: Some(accessed) };
+    let read = v1::RecordAccess {
+        scope: Some(node_scope("n1")),
+        accessed: Some(accessed),
+        vclusters: Vec::new(),
+    };
     assert_eq!(world.journal.with(|s| s.commit(None, Action::RecordAccess(read))), 1);
     assert_eq!(refused(&world, to(1)).await, ErrorCode::InvalidArgument);
     let both = RollbackScopeRequest { targets: "n1".into(), vcluster: Some("ml".into()), ..to(1) };

@@ -34,7 +34,28 @@ struct Reading {
     after: u64,
     scope: Option<Posting>,
     last: Option<usize>,
-    visible: Option<BTreeSet<VclusterId>>,
+    visible: Visible,
+}
+
+/// Who reads: members of these vClusters, or somebody who sees everything.
+#[derive(Debug, Clone)]
+struct Visible(Option<BTreeSet<VclusterId>>);
+
+impl Visible {
+    fn read(filter: Option<&v1::VclusterFilter>) -> Result<Self, v1::Error> {
+        let Some(filter) = filter else { return Ok(Self(None)) };
+        if filter.vclusters.len() > MAX_VISIBLE {
+            return Err(ErrorCode::TooLarge.error("a filter may name 1,024 vClusters"));
+        }
+        let names = filter.vclusters.iter().map(|name| id(name, "VclusterFilter.vclusters"));
+        Ok(Self(Some(names.collect::<Result<_, _>>()?)))
+    }
+
+    fn shows(&self, entry: &StoredEntry) -> bool {
+        let Some(visible) = &self.0 else { return true };
+        entry.global
+            || entry.vclusters.iter().any(|name| visible.iter().any(|v| v.as_str() == name))
+    }
 }
 
 impl TryFrom<&EntriesRequest> for Reading {
@@ -51,17 +72,7 @@ impl TryFrom<&EntriesRequest> for Reading {
                 Scope::Vcluster(vcluster) => Posting::Vcluster(vcluster),
                 Scope::Global => Posting::Global,
             });
-        let visible = match &request.visible {
-            Some(filter) if filter.vclusters.len() > MAX_VISIBLE => {
-                return Err(ErrorCode::TooLarge.error("a filter may name 1,024 vClusters"));
-            }
-            Some(filter) => {
-                let names =
-                    filter.vclusters.iter().map(|name| id(name, "VclusterFilter.vclusters"));
-                Some(names.collect::<Result<BTreeSet<VclusterId>, _>>()?)
-            }
-            None => None,
-        };
+        let visible = Visible::read(request.visible.as_ref())?;
         let last = request.last.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
         Ok(Self { after: request.after, scope, last, visible })
     }
@@ -70,7 +81,7 @@ impl TryFrom<&EntriesRequest> for Reading {
 impl Reading {
     /// The indexes that hold what is asked for; `None`: everything is.
     fn postings(&self) -> Option<Vec<Posting>> {
-        match (&self.scope, &self.visible) {
+        match (&self.scope, &self.visible.0) {
             (Some(scope), _) => Some(vec![scope.clone()]),
             (None, Some(visible)) => Some(
                 visible.iter().cloned().map(Posting::Vcluster).chain([Posting::Global]).collect(),
@@ -80,9 +91,7 @@ impl Reading {
     }
 
     fn shows(&self, entry: &StoredEntry) -> bool {
-        let Some(visible) = &self.visible else { return true };
-        entry.global
-            || entry.vclusters.iter().any(|name| visible.iter().any(|v| v.as_str() == name))
+        self.visible.shows(entry)
     }
 }
 
@@ -184,7 +193,7 @@ fn newest(state: &Arc<StateDb>, reading: &Reading, last: usize) -> EntriesReply 
     let candidates: BTreeSet<u64> = match reading.postings() {
         None => (head_seq.saturating_sub(last as u64) + 1..=head_seq).collect(),
         Some(postings) => {
-            let limit = if reading.scope.is_some() && reading.visible.is_some() {
+            let limit = if reading.scope.is_some() && reading.visible.0.is_some() {
                 MAX_CANDIDATES
             } else {
                 last
@@ -210,21 +219,24 @@ fn newest(state: &Arc<StateDb>, reading: &Reading, last: usize) -> EntriesReply 
     EntriesReply { entries: found, head_seq, next_after: head_seq }
 }
 
-/// One entry with its outcomes.
+/// One entry with its outcomes, of what the caller may see.
 ///
 /// # Errors
 /// `PACT_NOT_FOUND`; `PACT_NO_LEADER` unless the caller takes what is here.
 pub async fn entry(context: &Context, request: EntryRequest) -> Result<EntryReply, v1::Error> {
+    let visible = Visible::read(request.visible.as_ref())?;
     context.current(request.stale).await?;
     let state = context.member().state();
     reading(move || {
         let mut reader = EntryReader::new(&state);
         let missing = || ErrorCode::NotFound.error(format!("there is no entry {}", request.seq));
-        let entry = reader.get(request.seq).ok_or_else(missing)?;
+        let entry = reader.get(request.seq).filter(|entry| visible.shows(entry));
+        let entry = entry.ok_or_else(missing)?;
         let mut bytes = cost(&entry);
         let mut outcomes = Vec::new();
         for seq in query::outcomes(&state, request.seq, MAX_OUTCOMES) {
-            let Some(outcome) = reader.get(seq) else { continue };
+            let shown = reader.get(seq).filter(|entry| visible.shows(entry));
+            let Some(outcome) = shown else { continue };
             bytes += cost(&outcome);
             if bytes > MAX_REPLY_BYTES && !outcomes.is_empty() {
                 break;

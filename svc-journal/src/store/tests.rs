@@ -52,6 +52,7 @@ fn register(node: &str, mac: u64) -> Command {
                 node: node.to_owned(),
                 identity: Some(identity),
                 replace: false,
+                judged: vec![v1::JudgedScope { vcluster: None, targets: node.to_owned() }],
             })),
         }),
         ..Command::default()

@@ -1,7 +1,9 @@
 //! How `apply` reads the state.
 
 use pact_journal_core::declared::{Declared, DeclaredScope, Expiry, Held, ScopeMark};
-use pact_journal_core::record::{Blob, Head, RequestHorizon, RequestMemory, Unnamed, Uploader};
+use pact_journal_core::record::{
+    Blob, Head, RequestHorizon, RequestMemory, StoredEntry, Unnamed, Uploader,
+};
 use pact_journal_core::tree::Tree;
 use pact_journal_core::view::StateView;
 use pact_schemas::resource::ResourceKey;
@@ -69,9 +71,12 @@ impl StateView for RocksView<'_> {
             .collect()
     }
 
+    fn stored(&self, seq: u64) -> Option<StoredEntry> {
+        query::entry(self.state, seq)
+    }
+
     fn entry(&self, seq: u64) -> Option<v1::Entry> {
-        let stored = query::entry(self.state, seq)?;
-        Some(decoded(&stored.entry, "an entry"))
+        Some(decoded(&self.stored(seq)?.entry, "an entry"))
     }
 
     fn outcome(&self, parent: u64, node: &NodeId) -> Option<u64> {

@@ -235,6 +235,7 @@ pub(crate) fn register(node: &str, mac: u8) -> Action {
         node: node.to_owned(),
         identity: Some(identity),
         replace: false,
+        judged: judged(None, node),
     })
 }
 

@@ -85,7 +85,7 @@ async fn a_leader_whose_clock_jumps_stamps_nothing_signs_nothing_and_is_replaced
     assert!(time < system.now().unix_seconds() + 60, "the jump is not in the journal's time");
     let linearizable = handlers::entry(
         &cluster.running[&old].context,
-        v1::EntryRequest { seq: committed(&result).first_seq, stale: false },
+        v1::EntryRequest { seq: committed(&result).first_seq, stale: false, visible: None },
     );
     linearizable.await.unwrap();
 

@@ -367,7 +367,8 @@ async fn a_plan_is_what_is_then_rolled_back_with_a_grant() {
     let plan = granted(&grant);
     assert_eq!((plan.seq().get(), plan.operation().name), (seq, "rollback"));
     assert_eq!(*plan.action(), GrantedAction::Plan { sha256: [3; 32].into() });
-    let entry = handlers::entry(cluster.any(), v1::EntryRequest { seq, stale: false }).await;
+    let entry =
+        handlers::entry(cluster.any(), v1::EntryRequest { seq, stale: false, visible: None }).await;
     let entry = entry.unwrap().entry.unwrap();
     let entry = v1::Entry::decode(entry.entry.as_slice()).unwrap();
     assert_eq!(entry.changes, changes, "what was planned");

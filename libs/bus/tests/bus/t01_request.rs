@@ -45,7 +45,7 @@ async fn every_request_has_its_typed_answer() {
     let entry = |seq| {
         let caller = caller.clone();
         async move {
-            let request = EntryRequest { seq, stale: false };
+            let request = EntryRequest { seq, stale: false, visible: None };
             caller.call::<journal::Entry>(&(), &request, PATIENCE).await
         }
     };
@@ -264,7 +264,7 @@ async fn who_has_left_with_a_request_is_not_waited_for() {
     let (server, asked) = with_silent_members(&world, usize::MAX, Ok(EntryReply::default())).await;
     let caller = world.service("gateway-1").await;
     let (asker, on) = (caller.clone(), subject("pact.v1.rpc.journal.entry"));
-    let request = EntryRequest { seq: 1, stale: false };
+    let request = EntryRequest { seq: 1, stale: false, visible: None };
     let asking = tokio::spawn(async move {
         asker.request_any::<_, EntryReply>(&on, &request, AGAIN, PATIENCE).await
     });
@@ -330,7 +330,7 @@ async fn with_silent_members(
 async fn who_may_ask_twice_is_not_kept_waiting_by_a_silent_member() {
     const AGAIN: Duration = Duration::from_millis(20);
     let on = subject("pact.v1.rpc.journal.entry");
-    let request = EntryRequest { seq: 1, stale: false };
+    let request = EntryRequest { seq: 1, stale: false, visible: None };
 
     let world = World::start().await;
     let (_server, asked) = with_silent_members(&world, 2, Ok(EntryReply::default())).await;

@@ -76,6 +76,7 @@ fn request(work: &mut Working<'_>, exec: &ExecRequest) -> Result<Terms, Refusal>
         EntryKind::ExecRequested,
         &targets,
         vclusters,
+        &exec.judged,
         format!("exec on {folded}: {}", shown(&exec.argv)),
         Payload::ExecRequested(ExecRequested {
             targets: folded,

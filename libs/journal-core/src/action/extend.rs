@@ -28,6 +28,7 @@ impl Rules for ExtendWindow {
             EntryKind::WindowExtended,
             &targets,
             placed.into_values().collect(),
+            &self.judged,
             format!("commit window of {folded} extended by {minutes} minutes"),
             Payload::WindowExtended(WindowExtended { targets: folded, minutes: minutes.get() }),
         ));

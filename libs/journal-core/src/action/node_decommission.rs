@@ -3,14 +3,15 @@
 
 use pact_schemas::NodeId;
 use pact_schemas::convert::{self, Scope, id};
-use pact_schemas::v1::{self, EntryKind, NodeRecord, NodeState, RevokeNode, entry};
+use pact_schemas::v1::action::Action;
+use pact_schemas::v1::{self, EntryKind, JudgedScope, NodeRecord, NodeState, RevokeNode, entry};
 
 use super::node_assign::move_count;
 use super::{Asked, Origin, Rules, Terms};
 use crate::node::{state_of, vcluster_of};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
-use crate::{bus_users, hardware};
+use crate::{bus_users, hardware, rights};
 
 impl Rules for RevokeNode {
     fn origin(&self) -> Origin {
@@ -21,11 +22,16 @@ impl Rules for RevokeNode {
         revoke(work, self, asked.time_nanos)?;
         Ok(Terms::NONE)
     }
+
+    fn judged_in(&self, judged: Vec<JudgedScope>) -> Option<Action> {
+        Some(Action::RevokeNode(Self { judged, ..self.clone() }))
+    }
 }
 
 fn revoke(work: &mut Working<'_>, revoke: &RevokeNode, time_nanos: i64) -> Result<(), Refusal> {
     let node: NodeId = id(&revoke.node, "RevokeNode.node")?;
     let record = work.known(&node)?;
+    rights::node_still_there(&node, &record, &revoke.judged)?;
     if state_of(&record) == NodeState::Revoked {
         return Ok(());
     }

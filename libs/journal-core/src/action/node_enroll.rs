@@ -3,12 +3,14 @@
 
 use pact_schemas::NodeId;
 use pact_schemas::convert::{self, Scope, id, required};
-use pact_schemas::v1::{self, EntryKind, NodeRecord, NodeState, RegisterNode, entry};
+use pact_schemas::v1::action::Action;
+use pact_schemas::v1::{self, EntryKind, JudgedScope, NodeRecord, NodeState, RegisterNode, entry};
 
 use super::{Asked, Origin, Rules, Terms};
 use crate::hardware;
 use crate::node::state_of;
 use crate::refusal::Refusal;
+use crate::rights;
 use crate::working::{Draft, Working};
 
 impl Rules for RegisterNode {
@@ -19,6 +21,10 @@ impl Rules for RegisterNode {
     fn apply(&self, work: &mut Working<'_>, asked: &Asked<'_>) -> Result<Terms, Refusal> {
         register(work, self, asked.time_nanos)?;
         Ok(Terms::NONE)
+    }
+
+    fn judged_in(&self, judged: Vec<JudgedScope>) -> Option<Action> {
+        Some(Action::RegisterNode(Self { judged, ..self.clone() }))
     }
 }
 
@@ -31,6 +37,8 @@ fn register(
     let node: NodeId = id(&register.node, "RegisterNode.node")?;
     let given = required(register.identity.as_ref(), "RegisterNode.identity")?;
     let existing = work.node(&node);
+    let present = existing.clone().unwrap_or_default();
+    rights::node_still_there(&node, &present, &register.judged)?;
     let revoked = existing.as_ref().is_some_and(|r| state_of(r) == NodeState::Revoked);
     if existing.is_some() && !register.replace && !revoked {
         return Err(Refusal::Exists { node });

@@ -4,7 +4,7 @@ use pact_schemas::convert::{self, Scope, required};
 use pact_schemas::v1::{EntryKind, RecordAccess, entry};
 
 use super::{Asked, Origin, Rules, Terms};
-use crate::checks::{MAX_TEXT_BYTES, short};
+use crate::checks::{MAX_TEXT_BYTES, about, short};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
 
@@ -25,12 +25,9 @@ impl Rules for RecordAccess {
             });
         }
         let message = format!("{} {} times", accessed.operation, accessed.count);
-        work.draft(Draft::new(
-            EntryKind::Accessed,
-            scope,
-            message,
-            entry::Payload::Accessed(accessed.clone()),
-        ));
+        let payload = entry::Payload::Accessed(accessed.clone());
+        let draft = Draft::new(EntryKind::Accessed, scope, message, payload);
+        work.draft(about(draft, &self.vclusters, &accessed.target)?);
         Ok(Terms::NONE)
     }
 }

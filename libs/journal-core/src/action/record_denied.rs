@@ -4,7 +4,7 @@ use pact_schemas::convert::{Scope, required};
 use pact_schemas::v1::{EntryKind, RecordDenied, entry};
 
 use super::{Asked, Origin, Rules, Terms};
-use crate::checks::{MAX_TEXT_BYTES, short};
+use crate::checks::{MAX_TEXT_BYTES, about, short};
 use crate::refusal::Refusal;
 use crate::working::{Draft, Working};
 
@@ -25,12 +25,9 @@ impl Rules for RecordDenied {
             });
         }
         let message = format!("{} denied: {}", denied.operation, denied.code);
-        work.draft(Draft::new(
-            EntryKind::Denied,
-            scope,
-            message,
-            entry::Payload::Denied(denied.clone()),
-        ));
+        let payload = entry::Payload::Denied(denied.clone());
+        let draft = Draft::new(EntryKind::Denied, scope, message, payload);
+        work.draft(about(draft, &self.vclusters, &denied.target)?);
         Ok(Terms::NONE)
     }
 }

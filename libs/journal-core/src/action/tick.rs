@@ -66,7 +66,7 @@ fn end(work: &mut Working<'_>, scope: &DeclaredScope, changes: &[Change]) -> Res
         }),
     );
     draft.vclusters.insert(vcluster.clone());
-    draft.is_of_another_time = true;
+    draft.is_closed = true;
     work.attach(&mut draft, changes)?;
     let rows: Vec<(ResourceKey, Declared)> =
         changes.iter().map(|change| (change.key.clone(), Declared::ENDED)).collect();

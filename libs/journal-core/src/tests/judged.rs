@@ -29,6 +29,16 @@ fn blacklist(scope: &Scope) -> Action {
     })
 }
 
+/// New hardware ids for a node that exists.
+fn replace(name: &str) -> Action {
+    let Action::RegisterNode(new) = register(name, 9) else { panic!() };
+    Action::RegisterNode(v1::RegisterNode { replace: true, judged: Vec::new(), ..new })
+}
+
+fn revoke(name: &str) -> Action {
+    Action::RevokeNode(v1::RevokeNode { node: name.to_owned(), judged: Vec::new() })
+}
+
 fn discard(name: &str) -> Action {
     Action::Rollback(v1::Rollback {
         to_seq: None,
@@ -50,6 +60,8 @@ fn what_was_judged_in_a_vcluster_is_not_done_in_another() {
         back,
         discard("a"),
         blacklist(&of("a")),
+        replace("a"),
+        revoke("a"),
         assign("a,b", None, AssignMode::Unassign),
         assign("a,b", Some("hpc"), AssignMode::Move),
     ];
@@ -122,6 +134,8 @@ fn every_target_is_judged_exactly_once() {
         discard("a"),
         Action::Rollback(rollback_of(&of("a"), 1, 0)),
         blacklist(&of("a")),
+        replace("a"),
+        revoke("a"),
         assign("d", Some("ml"), AssignMode::Assign),
     ] {
         let outcome = state.apply(&[commands.make(action)]).remove(0);

@@ -15,7 +15,8 @@ fn nodes_are_registered_once_and_hardware_belongs_to_one() {
     committed(&one(&mut state, commands.make(register("b", 1))));
     committed(&one(
         &mut state,
-        commands.make(Action::RevokeNode(v1::RevokeNode { node: "b".to_owned() })),
+        commands
+            .make(Action::RevokeNode(v1::RevokeNode { node: "b".to_owned(), judged: Vec::new() })),
     ));
     assert_eq!(code(&one(&mut state, commands.make(exec("a,b", &["id"])))), ErrorCode::NodeRevoked);
     committed(&one(&mut state, commands.make(register("c", 1))));
@@ -97,7 +98,7 @@ fn every_bus_user_of_a_node_is_known_until_it_expires() {
     committed(&one(&mut state, commands.make(user("U3", 2, false))));
     let ended = |key: &str| (key.to_owned(), true);
     assert_eq!(shown(&state), [ended("U1"), ended("U2"), ("U3".to_owned(), false)]);
-    let revoke = Action::RevokeNode(v1::RevokeNode { node: "a".to_owned() });
+    let revoke = Action::RevokeNode(v1::RevokeNode { node: "a".to_owned(), judged: Vec::new() });
     committed(&one(&mut state, commands.make(revoke)));
     assert_eq!(shown(&state), [ended("U1"), ended("U2"), ended("U3")]);
     // A node that is brought back does not bring back what it had.
@@ -148,7 +149,8 @@ fn registrations_have_a_node_and_something_to_recognise_it_by() {
             macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
             ..v1::HardwareIdentity::default()
         });
-        Action::RegisterNode(v1::RegisterNode { node: node.to_owned(), identity, replace })
+        let (node, judged) = (node.to_owned(), Vec::new());
+        Action::RegisterNode(v1::RegisterNode { node, identity, replace, judged })
     };
     let mac = "0c:42:a1:00:00:09";
     for (action, wanted) in [

@@ -41,7 +41,8 @@ impl Gateway {
             Whose::Nodes(targets) => targets,
             Whose::Vcluster(vcluster) => {
                 let scope = Scope::Vcluster(vcluster.clone());
-                let Some(entry) = entry_of(&self.journal, &scope, wanted.id).await? else {
+                let made = |entry: &Entry| wanted.made(entry, permit);
+                let Some(entry) = entry_of(&self.journal, &scope, wanted.id, made).await? else {
                     return Ok((reply, Some(Whose::Vcluster(vcluster))));
                 };
                 self.settle_rollback(&vcluster, entry.seq, until, &mut reply).await?;
@@ -77,7 +78,9 @@ impl Gateway {
     ) -> Answer<Option<(Entry, Answer<NodeRollback>)>> {
         let id = for_node(wanted.id, &wanted.targets, target.0)?;
         let scope = Scope::Node(target.0.clone());
-        let Some(entry) = entry_of(&self.journal, &scope, id).await? else { return Ok(None) };
+        let made = |entry: &Entry| wanted.made(entry, permit);
+        let before = entry_of(&self.journal, &scope, id, made).await?;
+        let Some(entry) = before else { return Ok(None) };
         let outcome = match &entry.payload {
             Some(Payload::RollbackDone(done)) if done.to_seq.is_none() => {
                 let first = First { id, seq: entry.seq, drift_digest: &done.drift_digest };

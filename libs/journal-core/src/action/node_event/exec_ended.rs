@@ -70,13 +70,13 @@ fn judge(work: &Working<'_>, node: &NodeId, ended: &ExecEnded) -> Result<Report,
     if work.outcome(ended.grant_seq, node).is_some() {
         return Ok(Report::Repeated);
     }
-    let mut draft = Draft::new(
+    let draft = Draft::new(
         EntryKind::ExecFinished,
         Scope::Node(node.clone()),
         format!("exec {} on {node}: {}", ended.grant_seq, told(outcome, finished)),
         entry::Payload::ExecFinished(with_own_output(work, node, finished.clone())),
     );
-    draft.parent = Some(ended.grant_seq);
+    let draft = work.outcome_of(ended.grant_seq, node, draft);
     Ok(Report::Finished(Box::new(draft)))
 }
 

@@ -108,7 +108,9 @@ pub(super) fn deferred(
             not_restorable: names.clone(),
         }),
     );
-    draft.parent = report.rollback_seq;
+    if let Some(seq) = report.rollback_seq {
+        draft = work.outcome_of(seq, node, draft);
+    }
     let parent = report.rollback_seq.filter(|parent| work.outcome(*parent, node).is_none());
     let seq = work.draft(draft);
     if let Some(parent) = parent {

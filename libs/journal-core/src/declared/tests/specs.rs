@@ -227,7 +227,11 @@ fn deltas_of_nodes_that_are_gone_are_in_nobodys_way() {
         done(&mut state, &mut commands, commit(name, "ml", &[("sysctl/a", value)]));
     }
     done(&mut state, &mut commands, assign("a", Some("hpc"), AssignMode::Move));
-    done(&mut state, &mut commands, Action::RevokeNode(v1::RevokeNode { node: "b".to_owned() }));
+    done(
+        &mut state,
+        &mut commands,
+        Action::RevokeNode(v1::RevokeNode { node: "b".to_owned(), judged: Vec::new() }),
+    );
     for value in ["2", "1"] {
         let action = apply("ml", &[("sysctl/a", value)]);
         let planned = crate::plan::plan(&state, &action, commands.now_nanos);
