@@ -28,24 +28,33 @@ pub(crate) async fn fleet(
     if count == 1 {
         return Ok(());
     }
-    if !session.screen.stdin_is_terminal || !session.screen.stderr_is_terminal {
+    if !can_ask(session) {
         return Err(Failure::argument(format!("{action} on {count} nodes needs --yes"))
             .because("there is no terminal to ask on"));
     }
     session.screen.note(&format!("{action} on {count} nodes: {}", targets.set));
-    session.screen.note("Type the number of nodes to go on:");
-    let mut answer = String::new();
-    let mut input = tokio::io::BufReader::new(tokio::io::stdin());
-    let read = input.read_line(&mut answer).await;
-    if read.is_ok() && is_confirmed(&answer, count) {
+    if is_typed(session, "Type the number of nodes to go on:", &count.to_string()).await {
         Ok(())
     } else {
         Err(Failure::argument("not confirmed; nothing was done"))
     }
 }
 
-fn is_confirmed(answer: &str, count: usize) -> bool {
-    answer.trim() == count.to_string()
+/// Whether somebody is there to be asked.
+pub(crate) fn can_ask(session: &Session) -> bool {
+    session.screen.stdin_is_terminal && session.screen.stderr_is_terminal
+}
+
+/// Asks, and whether exactly this was typed.
+pub(crate) async fn is_typed(session: &Session, question: &str, wanted: &str) -> bool {
+    session.screen.note(question);
+    let mut answer = String::new();
+    let mut input = tokio::io::BufReader::new(tokio::io::stdin());
+    input.read_line(&mut answer).await.is_ok() && is_confirmed(&answer, wanted)
+}
+
+fn is_confirmed(answer: &str, wanted: &str) -> bool {
+    answer.trim() == wanted
 }
 
 #[cfg(test)]
@@ -53,10 +62,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_exact_number_confirms() {
-        assert!(is_confirmed("17\n", 17));
+    fn only_what_was_asked_for_confirms() {
+        assert!(is_confirmed("17\n", "17") && is_confirmed("ml\n", "ml"));
         for answer in ["", "y\n", "yes", "16", "017", "17 nodes", "+17"] {
-            assert!(!is_confirmed(answer, 17), "{answer:?}");
+            assert!(!is_confirmed(answer, "17"), "{answer:?}");
         }
     }
 }

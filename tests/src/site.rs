@@ -110,7 +110,7 @@ impl Site {
         let spec = site.path("spec.toml");
         std::fs::write(&spec, format!("[vcluster.{VCLUSTER}.policy]\nregulated = false\n"))
             .unwrap();
-        site.pact_ok(Role::Admin, &["apply", spec.to_str().unwrap()]);
+        site.pact_ok(Role::Admin, &["apply", "--create", spec.to_str().unwrap()]);
         for (i, node) in nodes.iter().enumerate() {
             let mac = mac_of(i);
             site.pact_ok(Role::Admin, &["node", "enroll", node, "--mac", &mac]);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use pact_schemas::error_code::ErrorCode;
 use pact_schemas::v1;
 
+use crate::confirm;
 use crate::failure::Failure;
 use crate::fleet::Answered;
 use crate::gateway;
@@ -20,6 +21,8 @@ Examples:
   pact apply overlay.toml              Apply a specification
   pact apply /tmp/hugepages.toml       From an absolute path
   pact apply overlay.toml --dry-run    Show what would change
+  pact apply - <overlay.toml           From standard input
+  pact apply overlay.toml --create     Also make a vCluster that does not exist
   pact apply overlay.toml --replace    Also remove what its sections do not name
   pact apply overlay.toml --on-conflict keep
 
@@ -30,9 +33,12 @@ vCluster's table takes a key out. Nodes whose own values differ are a conflict
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Specification (TOML)
+    /// Specification (TOML); - reads standard input
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
+    /// Make vClusters that do not exist (platform admin)
+    #[arg(long)]
+    create: bool,
     /// Check it and show what would change
     #[arg(long)]
     dry_run: bool,
@@ -69,12 +75,14 @@ impl Args {
             no_wait: self.no_wait,
             canary: self.canary,
             batch: self.batch,
+            create: self.create,
         };
-        let reply = gateway::unary(session, |mut client| {
-            let request = request.clone();
-            async move { client.apply(request).await }
-        })
-        .await?;
+        let reply = match send(session, &request).await {
+            Err(failure) if failure.code() == Some(ErrorCode::NotFound) && !self.dry_run => {
+                make(session, request, failure).await?
+            }
+            other => other?,
+        };
         for overlay in reply.overlays.iter().filter(|overlay| overlay.removed_keys > 0) {
             session.screen.warn(&show::removal(overlay, self.dry_run));
         }
@@ -91,8 +99,49 @@ impl Args {
     }
 }
 
-/// The text of a file that goes to the gateway.
+async fn send(session: &Session, request: &v1::ApplyRequest) -> Result<v1::ApplyReply, Failure> {
+    gateway::unary(session, |mut client| {
+        let request = request.clone();
+        async move { client.apply(request).await }
+    })
+    .await
+}
+
+/// On a terminal the name of a vCluster that does not exist, typed again, makes it. `--yes` is no answer to that.
+async fn make(
+    session: &Session,
+    request: v1::ApplyRequest,
+    failure: Failure,
+) -> Result<v1::ApplyReply, Failure> {
+    if request.create || !confirm::can_ask(session) {
+        return Err(failure);
+    }
+    let dry = v1::ApplyRequest { dry_run: true, ..request.clone() };
+    let new = send(session, &dry).await?.created.join(",");
+    let question = format!("vCluster {new} does not exist. Type its name to make it:");
+    if new.is_empty() || !confirm::is_typed(session, &question, &new).await {
+        return Err(failure);
+    }
+    send(session, &v1::ApplyRequest { create: true, ..request }).await
+}
+
+/// The text of a file, or of standard input, that goes to the gateway.
 pub(crate) fn read_bounded(path: &Path, what: &str) -> Result<String, Failure> {
+    use std::io::Read as _;
+    if path == Path::new("-") {
+        let mut text = String::new();
+        let read = std::io::stdin().take(MAX_SPEC_BYTES + 1).read_to_string(&mut text);
+        let refuse = |why: String| {
+            let what = format!("the {what} on standard input cannot be read");
+            Failure::new(ErrorCode::InvalidArgument, what).because(why)
+        };
+        return match read.map_err(|e| refuse(e.to_string()))? as u64 {
+            size if size > MAX_SPEC_BYTES => {
+                Err(refuse(format!("at most {MAX_SPEC_BYTES} bytes are accepted")))
+            }
+            _ => Ok(text),
+        };
+    }
     let refuse = |why: String| {
         let what = format!("the {what} {} cannot be read", path.display());
         Failure::new(ErrorCode::InvalidArgument, what).because(why)

@@ -15,6 +15,7 @@ Examples:
   pact rollback 42                     To the state right after entry 42
   pact rollback 42 --node node-042     A node's deltas, as they were then
   pact rollback head --node node-042   Discard a node's present drift
+  pact rollback 42 --dry-run           Show the plan and do nothing
 
 Entry 42 brings its own scope: a node's deltas, or the overlay of a vCluster. Where
 a node's declared state is the entry's already, its drift is discarded. The plan
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     node: Option<String>,
     #[command(flatten)]
     exclude: ExcludeArg,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Do not wait for approval: exit with 8 if it is needed
     #[arg(long)]
     no_wait: bool,
@@ -49,6 +53,9 @@ impl Args {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let plan = self.request(session)?;
         let planned = send(session, &plan).await?;
+        if self.dry_run {
+            return shown(planned, session);
+        }
         let (text, is_nothing) = show::plan(&planned, session.screen.for_stderr());
         session.screen.notes(&text);
         if is_nothing && planned.errors.is_empty() {
@@ -105,6 +112,22 @@ fn answered(reply: v1::RollbackScopeReply, session: &Session) -> Result<Exit, Fa
         ok: show::well(&reply),
         text: show::as_text(&reply, session.screen)?,
         errors: reply.errors,
+    }
+    .show(session)
+}
+
+/// The plan alone, as it would be carried out.
+fn shown(planned: v1::RollbackScopeReply, session: &Session) -> Result<Exit, Failure> {
+    let (mut text, is_nothing) = show::plan(&planned, session.screen);
+    if is_nothing {
+        text.push_str("nothing would change\n");
+    }
+    Answered {
+        schema: "pact/v1/Rollback",
+        items: show::as_json(&planned)?,
+        ok: show::well(&planned),
+        text,
+        errors: planned.errors,
     }
     .show(session)
 }

@@ -83,6 +83,28 @@ fn a_rollback_does_the_plan_that_it_showed() {
 }
 
 #[test]
+fn a_dry_run_of_a_rollback_is_its_plan_alone() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    let run = home.run(&["rollback", "42", "--dry-run"]).exits(0);
+    assert!(run.stdout.contains("plan: 2 keys change"), "{}", run.stdout);
+    let asked = site.seen.rollbacks.lock().unwrap();
+    assert!(matches!(asked.as_slice(), [only] if only.plan_only), "{asked:?}");
+}
+
+#[test]
+fn a_specification_comes_from_standard_input_too() {
+    let site = Site::start();
+    let home = Home::new(&site.endpoint);
+    let line = ["apply", "-", "--on-conflict", "keep", "--output", "json"];
+    let run = home.run_with_input(&line, b"sysctl\n").exits(0);
+    schema::check(&run.stdout);
+    let large = vec![b'x'; 1024 * 1024 + 1];
+    let run = home.run_with_input(&["apply", "-"], &large).exits(1);
+    assert!(run.stderr.contains("standard input"), "{}", run.stderr);
+}
+
+#[test]
 fn a_specification_says_loudly_what_it_removes() {
     let site = Site::start();
     let home = Home::new(&site.endpoint);

@@ -38,7 +38,7 @@ wait_for_journal() {
 declare_vcluster() {
     local error
     pact group show "$VCLUSTER" >/dev/null 2>&1 && return
-    error=$(pact apply "$SPEC" 2>&1) || die "cannot declare the vCluster $VCLUSTER: $error"
+    error=$(pact apply --create "$SPEC" 2>&1) || die "cannot declare the vCluster $VCLUSTER: $error"
 }
 
 # add_node <node> <number>: its agent enrols with the hardware address that ends in this number.

@@ -4,7 +4,7 @@ use pact_schemas::spec::Spec;
 use pact_schemas::v1::{self, PolicyUpdate, SetPolicy, action::Action as Act};
 use pact_schemas::{VclusterId, convert};
 
-use super::apply::file_name;
+use super::apply::{file_name, one_person};
 use super::nodes::request_id;
 use crate::access::attest;
 use crate::authorise::{Asked, operation};
@@ -25,6 +25,7 @@ impl Gateway {
         let permit = self.authorise(&caller, asked).await?;
         let file = file_name(&request.file_name);
         let policy = Spec::parse_policy(&file, &request.policy, &vcluster)?;
+        one_person(&policy)?;
         let update = PolicyUpdate { vcluster: vcluster.to_string(), policy: Some(policy) };
         let set = SetPolicy { updates: vec![update.clone()] };
         let action = v1::Action { action: Some(Act::SetPolicy(set)) };

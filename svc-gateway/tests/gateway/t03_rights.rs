@@ -59,6 +59,12 @@ async fn t03_the_right_is_needed_on_every_member() {
         code(&exec(&world, &["pact-ops-ml"], "@state:inactive").await),
         ErrorCode::InvalidArgument
     );
+    let mut without = begin("n[1-2]", &["true"]);
+    let Some(Input::Begin(begin)) = &mut without.input else { panic!() };
+    begin.exclude = "n02".into();
+    let input = tokio_stream::iter([without]);
+    let refused = world.client().await.exec(world.by(&["pact-ops-ml"], input)).await;
+    assert_eq!(code(&refused.unwrap_err()), ErrorCode::NotFound, "what is left out must exist");
     let group = v1::ShowGroupRequest { group: "typo".into() };
     let status = world
         .client()
@@ -67,6 +73,43 @@ async fn t03_the_right_is_needed_on_every_member() {
         .await
         .unwrap_err();
     assert_eq!(code(&status), ErrorCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_a_nodes_identity_is_its_own_vclusters() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let enroll = |node: &str, mac: &str| v1::EnrollNodeRequest {
+        request_id: request_id(),
+        node: node.into(),
+        identity: Some(v1::HardwareIdentity { macs: vec![mac.into()], ..Default::default() }),
+        replace: true,
+    };
+    let other = world.by(&["pact-ops-hpc"], enroll("n1", "0c:42:a1:00:00:01"));
+    let status = client.enroll_node(other).await.unwrap_err();
+    assert_eq!((code(&status), code(&status).exit_code()), (ErrorCode::NotAuthorised, 2));
+    let inspect = v1::InspectNodeRequest { node: "n1".into() };
+    let status = client.inspect_node(world.by(&["pact-ops-hpc"], inspect)).await.unwrap_err();
+    assert_eq!(code(&status), ErrorCode::NotAuthorised);
+    let gone = v1::InvokeRequest {
+        request_id: request_id(),
+        operation: "node.decommission".into(),
+        targets: "n1".into(),
+        ..v1::InvokeRequest::default()
+    };
+    let status = client.invoke(world.by(&["pact-ops-hpc"], gone)).await.unwrap_err();
+    assert_eq!(code(&status), ErrorCode::NotAuthorised);
+    let registered = |world: &World| {
+        world.journal.with(|s| {
+            s.proposed.iter().filter(|(_, act)| matches!(act, Action::RegisterNode(_))).count()
+        })
+    };
+    assert_eq!(registered(&world), 0);
+    let own = world.by(&["pact-ops-ml"], enroll("n1", "0c:42:a1:00:00:01"));
+    client.enroll_node(own).await.unwrap();
+    let new = world.by(&["pact-ops-hpc"], enroll("n7", "0c:42:a1:00:00:07"));
+    client.enroll_node(new).await.unwrap();
+    assert_eq!(registered(&world), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,6 +128,7 @@ async fn t03_policy_tables_are_applied_by_platform_admins_alone() {
     let world = World::start().await;
     let mut client = world.client().await;
     let apply = |dry_run| v1::ApplyRequest {
+        create: true,
         request_id: request_id(),
         spec: "[vcluster.new.policy]\nregulated = false\n".into(),
         file_name: "s.toml".into(),
@@ -103,6 +147,64 @@ async fn t03_policy_tables_are_applied_by_platform_admins_alone() {
     let reply =
         client.apply(world.by(&["pact-platform-admin"], apply(false))).await.unwrap().into_inner();
     assert!(reply.first_seq > 0 && set(&world) == 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_a_typo_makes_no_vcluster() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    let apply = |create, dry_run| v1::ApplyRequest {
+        request_id: request_id(),
+        spec: "[vcluster.mll.sysctl]\n\"vm.swappiness\" = \"10\"\n".into(),
+        file_name: "s.toml".into(),
+        create,
+        dry_run,
+        ..v1::ApplyRequest::default()
+    };
+    let admin = &["pact-platform-admin"][..];
+    for (roles, create, expected) in [
+        (admin, false, (ErrorCode::NotFound, 9)),
+        (&["pact-ops-mll"], false, (ErrorCode::NotFound, 9)),
+        (&["pact-ops-mll"], true, (ErrorCode::NotAuthorised, 2)),
+    ] {
+        let status = client.apply(world.by(roles, apply(create, false))).await.unwrap_err();
+        assert_eq!((code(&status), code(&status).exit_code()), expected, "{roles:?} {create}");
+    }
+    let dry = client.apply(world.by(admin, apply(false, true))).await.unwrap().into_inner();
+    assert_eq!(dry.created, ["mll"]);
+    let done = client.apply(world.by(admin, apply(true, false))).await.unwrap().into_inner();
+    assert_eq!((done.created, done.first_seq > 0), (vec!["mll".to_owned()], true));
+    let again = client.apply(world.by(admin, apply(false, false))).await.unwrap().into_inner();
+    assert!(again.created.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_a_policy_that_needs_a_second_person_is_refused_while_there_is_none() {
+    let world = World::start().await;
+    let mut client = world.client().await;
+    for key in ["regulated", "two_person_approval"] {
+        for dry_run in [true, false] {
+            let apply = v1::ApplyRequest {
+                request_id: request_id(),
+                spec: format!("[vcluster.ml.policy]\n{key} = true\n"),
+                file_name: "s.toml".into(),
+                dry_run,
+                ..v1::ApplyRequest::default()
+            };
+            let apply = world.by(&["pact-platform-admin"], apply);
+            let status = client.apply(apply).await.unwrap_err();
+            assert_eq!(code(&status), ErrorCode::Unimplemented, "{key} {dry_run}");
+        }
+        let set = v1::SetPolicyRequest {
+            request_id: request_id(),
+            group: "ml".into(),
+            policy: format!("{key} = true\n"),
+            file_name: "p.toml".into(),
+        };
+        let set = world.by(&["pact-platform-admin"], set);
+        let status = client.set_policy(set).await.unwrap_err();
+        assert!(v1::Error::from_status(&status).unwrap().message.contains(key), "{status:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

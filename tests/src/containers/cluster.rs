@@ -447,7 +447,7 @@ impl Cluster {
     pub fn apply(&self, spec: &str) -> Output {
         let path = self.material.path(&format!("spec-{}.toml", self.next_index()));
         std::fs::write(&path, spec).expect("a file");
-        self.pact(Role::Admin, &["apply", path.to_str().expect("a path in UTF-8")])
+        self.pact(Role::Admin, &["apply", "--create", path.to_str().expect("a path in UTF-8")])
     }
 
     /// A number that nothing else of this cluster was made of.

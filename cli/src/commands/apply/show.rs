@@ -18,6 +18,7 @@ pub(super) fn as_json(reply: &v1::ApplyReply, dry_run: bool) -> Value {
         "policies": reply.policies.iter().map(policy).collect::<Vec<_>>(),
         "overlays": reply.overlays.iter().map(overlay_json).collect::<Vec<_>>(),
         "nodes": reply.nodes.iter().map(node).collect::<Vec<_>>(),
+        "created": reply.created,
         "away": Some(&reply.away).filter(|a| !a.is_empty()),
     })
 }
@@ -47,6 +48,10 @@ pub(super) fn as_text(reply: &v1::ApplyReply, dry_run: bool, screen: Screen) -> 
     let mut text = String::new();
     for overlay in &reply.overlays {
         text.push_str(&overlay_text(overlay, screen));
+    }
+    let verb = if dry_run { "new" } else { "made" };
+    for name in &reply.created {
+        text.push_str(&format!("{verb}: vc:{}\n", clean_line(name)));
     }
     let what = what(reply);
     let is_refused = dry_run && !reply.errors.is_empty();
